@@ -1,0 +1,88 @@
+/** Durable file operations composed of the file layer's; used wherever state is written. */
+import { dirname, join } from 'node:path';
+
+import { fail } from '../core/errors.ts';
+import type { FileLayer } from './file-layer.ts';
+
+/** Whether `error` is Node's error with this `code`. */
+export function isErrno(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code;
+}
+
+/**
+ * The whole file, or null when there is none.
+ * @throws `data.corrupt` when larger than `maxBytes`: a length is bounded before it is believed
+ */
+export async function readWhole(
+  files: FileLayer,
+  path: string,
+  maxBytes: number,
+): Promise<Buffer | null> {
+  const stat = await files.stat(path);
+  if (stat === null) return null;
+  if (stat.bytes > maxBytes) {
+    throw fail('data.corrupt', {
+      file: path,
+      offset: maxBytes,
+      reason: `it has ${stat.bytes} bytes where at most ${maxBytes} are possible`,
+    });
+  }
+  const file = await files.open(path, 'read');
+  try {
+    const bytes = Buffer.alloc(stat.bytes);
+    let filled = 0;
+    while (filled < bytes.length) {
+      const got = await file.read(bytes, filled, bytes.length - filled, filled);
+      if (got === 0) break;
+      filled += got;
+    }
+    return bytes.subarray(0, filled);
+  } finally {
+    await file.close();
+  }
+}
+
+/**
+ * Replaces the file by `bytes`: temporary file beside it, fsync, rename, fsync of the directory. A
+ * crash leaves the old or the new content, whole.
+ */
+export async function writeDurably(
+  files: FileLayer,
+  path: string,
+  bytes: Uint8Array,
+): Promise<void> {
+  const temporary = `${path}.tmp`;
+  const file = await files.open(temporary, 'create');
+  try {
+    await file.write(bytes, 0);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await files.rename(temporary, path);
+  await files.syncDirectory(dirname(path));
+}
+
+/** Makes the directory and missing parents, each durable in its parent. */
+export async function makeDirectories(files: FileLayer, path: string): Promise<void> {
+  const stat = await files.stat(path);
+  if (stat?.kind === 'directory') return;
+  const parent = dirname(path);
+  if (parent !== path) await makeDirectories(files, parent);
+  try {
+    await files.makeDirectory(path);
+  } catch (error) {
+    const present = isErrno(error, 'EEXIST') ? await files.stat(await files.realPath(path)) : null;
+    if (present?.kind !== 'directory') throw error;
+  }
+  await files.syncDirectory(parent);
+}
+
+/** Removes the file or tree, if there; not durable before its parent is synced. */
+export async function removeTree(files: FileLayer, path: string): Promise<void> {
+  const stat = await files.stat(path);
+  if (stat === null) return;
+  if (stat.kind !== 'directory') return files.removeFile(path);
+  for (const name of await files.list(path)) await removeTree(files, join(path, name));
+  await files.removeDirectory(path);
+}

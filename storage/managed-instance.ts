@@ -1,0 +1,154 @@
+/**
+ * The instance that every family's engine becomes: one total order of mutations (LOG-1), refusals
+ * before effects (LOG-2 to LOG-7), and a handle that closes itself to mutations after a failure
+ * whose outcome is unknown (LOG-8).
+ */
+import { assert, fail, QuorumshiftError } from '../core/errors.ts';
+import type {
+  DurableState,
+  FamilyLimits,
+  Instance,
+  InstanceUris,
+  Mutation,
+  ReadOptions,
+  SnapshotStorage,
+} from './contracts.ts';
+import type { EntryBatch } from './entry-batch.ts';
+import { planMutation, type MutationPlan } from './mutation-plan.ts';
+
+/** Default size of a read batch: large enough for bulk work, small beside the memory bound. */
+const defaultReadBytes = 1024 * 1024;
+
+/** What a family writes itself; everything here is called by {@link manageInstance} alone. */
+export interface StoreEngine {
+  /** Executes the plan; resolves when all of it is durable. One call at a time. */
+  commit(plan: MutationPlan): Promise<void>;
+  /** Entries `from..to`, within the retained range. May run beside a commit. */
+  read(from: bigint, to: bigint, maxBytes: number): AsyncIterable<EntryBatch>;
+  readonly snapshots: SnapshotStorage;
+  close(): Promise<void>;
+}
+
+export interface ManagedInstanceOptions {
+  readonly uris: InstanceUris;
+  readonly family: string;
+  readonly limits: FamilyLimits;
+  readonly readOnly: boolean;
+  readonly state: DurableState;
+  readonly warnings?: readonly string[];
+}
+
+export function manageInstance(engine: StoreEngine, options: ManagedInstanceOptions): Instance {
+  return new ManagedInstance(engine, options);
+}
+
+class ManagedInstance implements Instance {
+  readonly uris: InstanceUris;
+  readonly family: string;
+  readonly warnings: readonly string[];
+  readonly snapshots: SnapshotStorage;
+  readonly #engine: StoreEngine;
+  readonly #options: ManagedInstanceOptions;
+  #state: DurableState;
+  #queue: Promise<void> = Promise.resolve();
+  #poison: Error | null = null;
+  #closed = false;
+
+  constructor(engine: StoreEngine, options: ManagedInstanceOptions) {
+    this.#engine = engine;
+    this.#options = options;
+    this.#state = options.state;
+    this.uris = options.uris;
+    this.family = options.family;
+    this.warnings = options.warnings ?? [];
+    this.snapshots = {
+      latest: async () => {
+        this.#requireOpen('read snapshot of');
+        return engine.snapshots.latest();
+      },
+      begin: async (meta) => {
+        this.#requireWritable('write snapshot of');
+        return engine.snapshots.begin(meta);
+      },
+    };
+  }
+
+  state(): DurableState {
+    return this.#state;
+  }
+
+  read(from: bigint, to: bigint, options: ReadOptions = {}): AsyncIterable<EntryBatch> {
+    this.#requireOpen('read');
+    const { firstIndex, lastIndex } = this.#state;
+    for (const index of from > to ? [] : [from, to]) {
+      if (index < firstIndex || index > lastIndex) {
+        throw fail('log.out-of-range', {
+          instance: this.uris.log,
+          index,
+          first: firstIndex,
+          last: lastIndex,
+        });
+      }
+    }
+    if (from > to) return nothing();
+    return this.#engine.read(from, to, options.maxBytes ?? defaultReadBytes);
+  }
+
+  apply(mutation: Mutation): Promise<void> {
+    const done = this.#queue.then(() => this.#applyNow(mutation));
+    this.#queue = done.catch(() => {});
+    return done;
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.#queue;
+    await this.#engine.close();
+  }
+
+  async #applyNow(mutation: Mutation): Promise<void> {
+    this.#requireWritable('change');
+    const { family, limits, uris } = this.#options;
+    const plan = await planMutation(
+      {
+        instance: uris.log,
+        family,
+        limits,
+        stored: (from, to) => this.#engine.read(from, to, defaultReadBytes),
+      },
+      this.#state,
+      mutation,
+    );
+    try {
+      await this.#engine.commit(plan);
+    } catch (error) {
+      this.#poison = error instanceof Error ? error : new Error(String(error));
+      throw error;
+    }
+    this.#state = plan.next;
+    assert(
+      this.#state.lastIndex >= this.#state.firstIndex - 1n,
+      'a range ends at first - 1 or above',
+    );
+  }
+
+  #requireOpen(action: string): void {
+    if (this.#closed) throw fail('instance.closed', { action, instance: this.uris.log });
+  }
+
+  #requireWritable(action: string): void {
+    this.#requireOpen(action);
+    const instance = this.uris.log;
+    if (this.#options.readOnly) throw fail('instance.read-only', { action, instance });
+    if (this.#poison !== null) throw poisoned(instance, this.#poison);
+  }
+}
+
+function poisoned(instance: string, cause: Error): QuorumshiftError {
+  return fail('instance.poisoned', { instance, cause: cause.message }, { cause });
+}
+
+async function* nothing(): AsyncGenerator<EntryBatch> {
+  // An empty range has no batches.
+}

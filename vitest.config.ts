@@ -1,0 +1,13 @@
+import { defineConfig } from 'vitest/config';
+
+// Tests run as compiled by `npm run build`, so that worker threads, spawned processes and the
+// workflow bundle are the files that ship.
+export default defineConfig({
+  test: {
+    include: ['dist/test/**/*.test.js'],
+    pool: 'forks',
+    maxWorkers: 2,
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
+  },
+});
