@@ -1,0 +1,94 @@
+/** Snapshots of the memory family: trees as maps of bytes; a reader keeps the map that it opened. */
+import { assert, fail } from '../../../core/errors.ts';
+import type {
+  PreparedSnapshot,
+  SnapshotFile,
+  SnapshotMeta,
+  SnapshotReader,
+  SnapshotWriter,
+} from '../../contracts.ts';
+import { byPathBytes, SnapshotPaths } from '../../snapshot-path.ts';
+
+/** Readers give pieces of at most this many bytes, as the contract says. */
+const pieceBytes = 1024 * 1024;
+
+export interface MemorySnapshot {
+  readonly meta: SnapshotMeta;
+  readonly files: readonly SnapshotFile[];
+  readonly content: ReadonlyMap<string, Buffer>;
+}
+
+class PreparedInMemory implements PreparedSnapshot {
+  readonly snapshot: MemorySnapshot;
+
+  constructor(snapshot: MemorySnapshot) {
+    this.snapshot = snapshot;
+  }
+
+  get meta(): SnapshotMeta {
+    return this.snapshot.meta;
+  }
+
+  async abort(): Promise<void> {
+    // Nothing outside this object holds it.
+  }
+}
+
+/** What a prepared snapshot of this family holds. */
+export function preparedContent(prepared: PreparedSnapshot): MemorySnapshot {
+  assert(prepared instanceof PreparedInMemory, 'a snapshot is published where it was prepared');
+  return prepared.snapshot;
+}
+
+export class MemorySnapshotWriter implements SnapshotWriter {
+  readonly #meta: SnapshotMeta;
+  readonly #paths = new SnapshotPaths();
+  readonly #files: SnapshotFile[] = [];
+  readonly #content = new Map<string, Buffer>();
+
+  constructor(meta: SnapshotMeta) {
+    this.#meta = meta;
+  }
+
+  async file(
+    file: { readonly path: string; readonly userMeta: Uint8Array | null },
+    bytes: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  ): Promise<void> {
+    this.#paths.add(file.path);
+    const pieces: Uint8Array[] = [];
+    for await (const piece of bytes) pieces.push(Uint8Array.from(piece));
+    const content = Buffer.concat(pieces);
+    this.#content.set(file.path, content);
+    this.#files.push({ path: file.path, userMeta: file.userMeta, bytes: content.length });
+  }
+
+  async prepare(): Promise<PreparedSnapshot> {
+    const files = this.#files.toSorted(byPathBytes);
+    return new PreparedInMemory({ meta: this.#meta, files, content: this.#content });
+  }
+
+  async abort(): Promise<void> {
+    this.#content.clear();
+  }
+}
+
+export function readMemorySnapshot(snapshot: MemorySnapshot, instance: string): SnapshotReader {
+  return {
+    meta: snapshot.meta,
+    files: snapshot.files,
+    treePath: null,
+    read: (path) => piecesOf(snapshot, { instance, path }),
+    close: async () => {},
+  };
+}
+
+async function* piecesOf(
+  snapshot: MemorySnapshot,
+  { instance, path }: { instance: string; path: string },
+): AsyncGenerator<Buffer> {
+  const content = snapshot.content.get(path);
+  if (content === undefined) throw fail('snapshot.file-missing', { instance, path });
+  for (let at = 0; at < content.length; at += pieceBytes) {
+    yield content.subarray(at, at + pieceBytes);
+  }
+}
