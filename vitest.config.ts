@@ -5,6 +5,7 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['dist/test/**/*.test.js'],
+    globalSetup: ['dist/test/setup/global-setup.js'],
     pool: 'forks',
     maxWorkers: 2,
     testTimeout: 60_000,

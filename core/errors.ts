@@ -185,6 +185,11 @@ export const errorRegistry = {
     message: 'Cannot resume {action}: it must continue the same source: {actual}',
     remedy: 'Discard the staging place and start again.',
   },
+  'image.source-changed': {
+    ...refused,
+    message: 'Cannot read the state of "{instance}" at one cut: it must not change meanwhile: {actual}',
+    remedy: 'Stop whoever writes to it, then read it again.',
+  },
   'state.different': {
     retryable: false,
     httpStatus: 409,
@@ -323,6 +328,21 @@ export const errorRegistry = {
     message: 'Cannot reach Temporal at {address}: {reason}',
     remedy:
       'Start it ("quorumshift dev"), or set TEMPORAL_ADDRESS. "status --local" works without.',
+  },
+  'temporal.no-server': {
+    retryable: false,
+    httpStatus: 503,
+    exitCode: exitCodes.unreachable,
+    message: 'Cannot get a Temporal server: one of the known ways must work: {tried}',
+    remedy:
+      'Set TEMPORAL_ADDRESS to a running server; or install the Temporal CLI (on PATH, or named by QUORUMSHIFT_TEMPORAL_BIN); or install Go and let it be built.',
+  },
+  'temporal.start-failed': {
+    retryable: false,
+    httpStatus: 503,
+    exitCode: exitCodes.unreachable,
+    message: 'Cannot start Temporal server {binary}: it must answer at {address}: {reason}',
+    remedy: 'Free the port or the database file, or name another server by TEMPORAL_ADDRESS.',
   },
   'config.invalid': {
     ...invalid,

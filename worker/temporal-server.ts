@@ -1,0 +1,199 @@
+/**
+ * A Temporal development server as a child process, for `quorumshift dev` and for tests. It listens
+ * on the loopback interface alone and keeps its state in one SQLite file, synced on every commit: what
+ * the server has acknowledged survives `kill -9` and a power loss. Production uses a Temporal cluster
+ * or Temporal Cloud instead; only the address and credentials change.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { createServer } from 'node:net';
+
+import { Connection } from '@temporalio/client';
+
+import { fail } from '../core/errors.ts';
+
+/** Search attributes of every migration; a production namespace must have them too. */
+export const searchAttributeNames = [
+  'QuorumshiftCluster',
+  'QuorumshiftMember',
+  'QuorumshiftPhase',
+  'QuorumshiftState',
+  'QuorumshiftHost',
+] as const;
+
+const loopback = '127.0.0.1';
+
+/** A cold start takes 1–2 s; on a machine under full load ten times that was seen. */
+const startTimeoutMs = 60_000;
+
+/** Pause between two attempts to reach the starting server. */
+const pollMs = 50;
+
+/** Bytes of the server's last words that go into an error. */
+const lastWordsBytes = 2_000;
+
+/** An orderly end takes 2 to 3.5 s; after this it is killed. */
+const stopTimeoutMs = 15_000;
+
+export interface TemporalServerOptions {
+  /** The `temporal` program, from {@link findTemporalBinary}. */
+  readonly bin: string;
+  /** SQLite file with the server's whole state; made when absent. Its directory must exist. */
+  readonly dbFile: string;
+  /** Frontend port; absent: a free one. */
+  readonly port?: number;
+  /** Port of the web UI; absent: no UI. */
+  readonly uiPort?: number;
+  readonly namespace?: string;
+  /** Takes the server's own lines (warnings and errors). */
+  readonly log?: (line: string) => void;
+}
+
+export interface TemporalServer {
+  /** `127.0.0.1:<port>`. */
+  readonly address: string;
+  readonly namespace: string;
+  readonly uiUrl: string | null;
+  readonly pid: number;
+  /** Resolves when the process has ended, for whatever reason. */
+  readonly exited: Promise<void>;
+  /** SIGTERM, then waits until the process has ended and its port and file are free. */
+  stop(): Promise<void>;
+  /** `kill -9`, then waits for the end. */
+  kill(): Promise<void>;
+}
+
+/**
+ * Starts a server and resolves when its namespace and search attributes answer.
+ * @throws `temporal.start-failed` with the server's last words
+ */
+export async function startTemporalServer(options: TemporalServerOptions): Promise<TemporalServer> {
+  const port = await freePort(options.port ?? 0).catch((cause: unknown) => {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    const address = `${loopback}:${options.port}`;
+    throw fail('temporal.start-failed', { binary: options.bin, address, reason }, { cause });
+  });
+  const namespace = options.namespace ?? 'default';
+  const child = spawn(options.bin, serverArguments({ ...options, port, namespace }), {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    // Its own process group: Ctrl-C reaches us alone, and workers end before their server does.
+    detached: true,
+  });
+  const lastWords = collectOutput(child, options.log);
+  const exited = new Promise<void>((resolve) => {
+    child.once('exit', () => resolve());
+    child.once('error', () => resolve());
+  });
+  const end = async (signal: NodeJS.Signals): Promise<void> => {
+    child.kill(signal);
+    const hard = setTimeout(() => child.kill('SIGKILL'), stopTimeoutMs);
+    await exited;
+    clearTimeout(hard);
+  };
+  const address = `${loopback}:${port}`;
+  const problem = await waitUntilReady({ address, namespace, exited });
+  if (problem !== null || child.pid === undefined) {
+    await end('SIGKILL');
+    const reason = `${problem ?? 'it has no process'}. ${lastWords()}`.trim();
+    throw fail('temporal.start-failed', { binary: options.bin, address, reason });
+  }
+  return {
+    address,
+    namespace,
+    uiUrl: options.uiPort === undefined ? null : `http://${loopback}:${options.uiPort}`,
+    pid: child.pid,
+    exited,
+    stop: () => end('SIGTERM'),
+    kill: () => end('SIGKILL'),
+  };
+}
+
+function serverArguments(
+  options: TemporalServerOptions & { readonly port: number; readonly namespace: string },
+): string[] {
+  const ui = options.uiPort === undefined ? ['--headless'] : ['--ui-port', `${options.uiPort}`];
+  return [
+    ...['server', 'start-dev', '--ip', loopback, '--port', `${options.port}`, ...ui],
+    ...['--db-filename', options.dbFile, '--namespace', options.namespace],
+    // Without a write-ahead log each workflow step costs 4 times as much.
+    ...['--sqlite-pragma', 'journal_mode=WAL', '--sqlite-pragma', 'synchronous=FULL'],
+    ...searchAttributeNames.flatMap((name) => ['--search-attribute', `${name}=Keyword`]),
+    ...['--log-level', 'warn', '--disable-config-env', '--disable-config-file'],
+  ];
+}
+
+/** Hands complete lines on, and keeps the end of the output for an error message. */
+function collectOutput(child: ChildProcess, log?: (line: string) => void): () => string {
+  let kept = '';
+  child.once('error', (error) => (kept += error.message));
+  for (const stream of [child.stdout, child.stderr]) {
+    let rest = '';
+    stream?.setEncoding('utf8').on('data', (text: string) => {
+      kept = (kept + text).slice(-lastWordsBytes);
+      const lines = (rest + text).split('\n');
+      rest = lines.pop() ?? '';
+      for (const line of lines) log?.(line);
+    });
+  }
+  return () => kept.trim();
+}
+
+/** Null when the server answers, else why not. */
+async function waitUntilReady(options: {
+  readonly address: string;
+  readonly namespace: string;
+  readonly exited: Promise<void>;
+}): Promise<string | null> {
+  const { address, namespace } = options;
+  let alive = true;
+  const ended = options.exited.then(() => {
+    alive = false;
+  });
+  let last = 'no connection';
+  const deadline = performance.now() + startTimeoutMs;
+  while (alive && performance.now() < deadline) {
+    const answer = askForEverything(address, namespace).then(
+      () => null,
+      (error: unknown) => (error instanceof Error ? error.message : String(error)),
+    );
+    const problem = await Promise.race([answer, ended]);
+    if (problem === null) return null;
+    last = problem ?? last;
+    await new Promise((resolve) => setTimeout(resolve, pollMs));
+  }
+  if (!alive) return 'the process has ended';
+  return `no answer within ${startTimeoutMs / 1000} s: ${last}`;
+}
+
+/** Resolves when the namespace is there and every search attribute can be used. */
+async function askForEverything(address: string, namespace: string): Promise<void> {
+  const connection = await Connection.connect({
+    address,
+    connectTimeout: 2_000,
+    channelArgs: { 'grpc.initial_reconnect_backoff_ms': pollMs },
+  });
+  try {
+    await connection.workflowService.describeNamespace({ namespace });
+    const answer = await connection.operatorService.listSearchAttributes({ namespace });
+    const missing = searchAttributeNames.filter((name) => !(name in answer.customAttributes));
+    if (missing.length > 0) throw new Error(`search attributes missing: ${missing.join(', ')}`);
+  } finally {
+    await connection.close();
+  }
+}
+
+/**
+ * The wanted port, or a free one for 0, shown to be free by listening on it for a moment: else the
+ * answer of somebody else's server would be taken for that of ours. Another process may still take
+ * it before the server does.
+ */
+async function freePort(wanted: number): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(wanted, loopback, () => resolve());
+  });
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  if (address === null || typeof address === 'string') throw new TypeError('no TCP address');
+  return address.port;
+}
