@@ -1,0 +1,201 @@
+/**
+ * The state digest: one BLAKE3 tree over a replica's canonical state, the same in every family and
+ * on every machine (docs/image-format.md, "State digest").
+ *
+ * A leaf hashes the canonical entries of 64 aligned indexes, clipped to the retained range; a node
+ * hashes the leaves of 4096 aligned indexes; the log's hash covers the range and all nodes. Aligned
+ * places make the tree independent of how the log was read, let it grow with the log, and let a
+ * difference be found by descending. Each kind of hash has its own derive-key context, so that none
+ * can stand for another.
+ */
+import { Blake3Hasher } from '@napi-rs/blake-hash';
+
+import { assert } from '../../core/errors.ts';
+import type { DurableState, RaftMeta, SnapshotFile, SnapshotMeta } from '../contracts.ts';
+import { offsetAt, type EntryBatch } from '../entry-batch.ts';
+import {
+  ByteWriter,
+  encodeMeta,
+  encodeSnapshotFile,
+  encodeSnapshotMeta,
+} from './canonical-encoding.ts';
+
+/** Indexes of a leaf: 64 KiB of 1 KiB entries, one hash call. */
+export const leafIndexes = 64n;
+/** Indexes of a node: 64 leaves. */
+export const nodeIndexes = 4096n;
+export const hashBytes = 32;
+
+/** BLAKE3 derive-key contexts; part of the format. */
+export const digestContexts = {
+  leaf: 'quorumshift state digest v1 log leaf',
+  node: 'quorumshift state digest v1 log node',
+  log: 'quorumshift state digest v1 log',
+  meta: 'quorumshift state digest v1 metadata',
+  fileBytes: 'quorumshift state digest v1 snapshot file bytes',
+  file: 'quorumshift state digest v1 snapshot file',
+  snapshot: 'quorumshift state digest v1 snapshot',
+  root: 'quorumshift state digest v1 root',
+} as const;
+
+function hash(context: string, bytes: Uint8Array): Buffer {
+  return Blake3Hasher.deriveKey(context, bytes);
+}
+
+/** A log digest at a node boundary, as JSON: continues by re-reading at most 4096 entries. */
+export interface LogDigestState {
+  readonly firstIndex: string;
+  /** The next index to append; a multiple of 4096, or the first index. */
+  readonly nextIndex: string;
+  /** Node hashes back to back, base64. */
+  readonly nodes: string;
+}
+
+/** The digest of a log, extended by appended entries without re-reading. */
+export class LogDigest {
+  readonly firstIndex: bigint;
+  readonly #nodes: Buffer[];
+  #next: bigint;
+  #leaves: Buffer[] = [];
+  #leaf: Blake3Hasher | null = null;
+
+  constructor(firstIndex: bigint, resume?: LogDigestState) {
+    this.firstIndex = firstIndex;
+    this.#next = firstIndex;
+    this.#nodes = [];
+    if (resume === undefined) return;
+    assert(resume.firstIndex === firstIndex.toString(), 'a digest continues the same range');
+    this.#next = BigInt(resume.nextIndex);
+    const nodes = Buffer.from(resume.nodes, 'base64');
+    for (let at = 0; at < nodes.length; at += hashBytes) {
+      this.#nodes.push(nodes.subarray(at, at + hashBytes));
+    }
+  }
+
+  /** The index that the next appended entry must have. */
+  get nextIndex(): bigint {
+    return this.#next;
+  }
+
+  append(batch: EntryBatch): void {
+    assert(batch.firstIndex === this.#next, 'a digest is fed in order');
+    for (let i = 0; i < batch.count;) {
+      const leafEnd = (this.#next / leafIndexes + 1n) * leafIndexes;
+      const taken = Math.min(batch.count - i, Number(leafEnd - this.#next));
+      const bytes = batch.bytes.subarray(offsetAt(batch, i), offsetAt(batch, i + taken));
+      i += taken;
+      this.#next += BigInt(taken);
+      this.#addToLeaf(bytes, this.#next === leafEnd);
+    }
+  }
+
+  #addToLeaf(bytes: Uint8Array, complete: boolean): void {
+    if (this.#leaf === null && complete) {
+      this.#leaves.push(hash(digestContexts.leaf, bytes));
+    } else {
+      this.#leaf ??= Blake3Hasher.newDeriveKey(digestContexts.leaf);
+      this.#leaf.update(bytes);
+      if (!complete) return;
+      this.#leaves.push(this.#leaf.digestBuffer());
+      this.#leaf = null;
+    }
+    if (this.#next % nodeIndexes !== 0n) return;
+    this.#nodes.push(hash(digestContexts.node, Buffer.concat(this.#leaves)));
+    this.#leaves = [];
+  }
+
+  /** Leaf hashes since the last node boundary, the unfinished one included. */
+  openLeaves(): Buffer[] {
+    return this.#leaf === null ? [...this.#leaves] : [...this.#leaves, this.#leaf.digestBuffer()];
+  }
+
+  /** All node hashes; the last may cover an unfinished node. Node 0 holds the first index. */
+  nodes(): Buffer[] {
+    const open = this.openLeaves();
+    if (open.length === 0) return [...this.#nodes];
+    return [...this.#nodes, hash(digestContexts.node, Buffer.concat(open))];
+  }
+
+  /** The hash of the log as it is now; appending may go on. */
+  root(): Buffer {
+    const writer = new ByteWriter().i64(this.firstIndex).i64(this.#next - 1n);
+    return hash(digestContexts.log, writer.raw(Buffer.concat(this.nodes())).finish());
+  }
+
+  /** What {@link LogDigest} continues from: the last node boundary. */
+  checkpoint(): LogDigestState {
+    const complete = this.#nodes.length;
+    const node = this.firstIndex / nodeIndexes + BigInt(complete);
+    return {
+      firstIndex: this.firstIndex.toString(),
+      nextIndex: (complete === 0 ? this.firstIndex : node * nodeIndexes).toString(),
+      nodes: Buffer.concat(this.#nodes).toString('base64'),
+    };
+  }
+}
+
+export function metaDigest(meta: RaftMeta): Buffer {
+  return hash(digestContexts.meta, encodeMeta(meta));
+}
+
+/** One file as the digest sees it. `hash` covers path, size, user metadata and bytes. */
+export interface DigestedFile extends SnapshotFile {
+  readonly hash: Buffer;
+}
+
+/** The digest of a snapshot, fed file by file. */
+export class SnapshotDigest {
+  readonly files: DigestedFile[] = [];
+  #meta: SnapshotMeta | null = null;
+  #open: { file: SnapshotFile; bytes: Blake3Hasher } | null = null;
+
+  get meta(): SnapshotMeta | null {
+    return this.#meta;
+  }
+
+  begin(meta: SnapshotMeta | null): void {
+    this.#meta = meta;
+  }
+
+  /** Begins the next file, in order of the paths' bytes. */
+  file(file: SnapshotFile): void {
+    this.#endFile();
+    this.#open = { file, bytes: Blake3Hasher.newDeriveKey(digestContexts.fileBytes) };
+  }
+
+  bytes(bytes: Uint8Array): void {
+    assert(this.#open !== null, 'file bytes follow a file');
+    this.#open.bytes.update(bytes);
+  }
+
+  root(): Buffer {
+    this.#endFile();
+    if (this.#meta === null) return hash(digestContexts.snapshot, Uint8Array.of(0));
+    const writer = new ByteWriter().u8(1).bytes(encodeSnapshotMeta(this.#meta));
+    writer.count(this.files.length).raw(Buffer.concat(this.files.map((file) => file.hash)));
+    return hash(digestContexts.snapshot, writer.finish());
+  }
+
+  #endFile(): void {
+    if (this.#open === null) return;
+    const { file, bytes } = this.#open;
+    const content = Buffer.concat([encodeSnapshotFile(file), bytes.digestBuffer()]);
+    this.files.push({ ...file, hash: hash(digestContexts.file, content) });
+    this.#open = null;
+  }
+}
+
+export function rootDigest(parts: { log: Buffer; meta: Buffer; snapshot: Buffer }): Buffer {
+  return hash(digestContexts.root, Buffer.concat([parts.log, parts.meta, parts.snapshot]));
+}
+
+/**
+ * A short name of a state without its bulk: range, metadata and snapshot metadata, in hexadecimal.
+ * Two states with one name can differ; two names mean two states.
+ */
+export function stateOutline(state: DurableState): string {
+  const writer = new ByteWriter().i64(state.firstIndex).i64(state.lastIndex);
+  writer.bytes(encodeMeta(state.meta));
+  writer.optional(state.snapshot && encodeSnapshotMeta(state.snapshot));
+  return hash('quorumshift state outline v1', writer.finish()).toString('hex');
+}

@@ -1,0 +1,109 @@
+/** The state digest and counts of a stream of sections, taken as they pass. */
+import { assert } from '../../core/errors.ts';
+import type { RaftMeta, SnapshotMeta } from '../contracts.ts';
+import { batchBytes } from '../entry-batch.ts';
+import {
+  LogDigest,
+  metaDigest,
+  rootDigest,
+  SnapshotDigest,
+  type DigestedFile,
+  type LogDigestState,
+} from './digest-tree.ts';
+import type { StateCounts, StateSection } from './state-stream.ts';
+
+/** The digest of one state, hexadecimal, with what a comparison needs to find a difference. */
+export interface StateDigest {
+  readonly root: string;
+  readonly parts: { readonly log: string; readonly meta: string; readonly snapshot: string };
+  readonly range: { readonly firstIndex: bigint; readonly lastIndex: bigint };
+  readonly detail: StateDetail;
+}
+
+export interface StateDetail {
+  /** Node hashes; node 0 holds the first index. */
+  readonly nodes: readonly Buffer[];
+  readonly meta: RaftMeta;
+  readonly snapshot: SnapshotMeta | null;
+  readonly files: readonly DigestedFile[];
+}
+
+export class StateDigester {
+  readonly #resume: LogDigestState | undefined;
+  readonly #snapshot = new SnapshotDigest();
+  #log: LogDigest | null = null;
+  #meta: RaftMeta | null = null;
+  #lastIndex = 0n;
+  #entryBytes = 0;
+  #fileBytes = 0;
+
+  /** @param resume a checkpoint of the same log: its entries are not fed again */
+  constructor(resume?: LogDigestState) {
+    this.#resume = resume;
+  }
+
+  /** The first index that must be fed; null for the whole log. */
+  get resumesAt(): bigint | null {
+    return this.#resume === undefined ? null : BigInt(this.#resume.nextIndex);
+  }
+
+  get log(): LogDigest {
+    assert(this.#log !== null, 'a range comes before entries');
+    return this.#log;
+  }
+
+  add(section: StateSection): void {
+    switch (section.kind) {
+      case 'range':
+        this.#log = new LogDigest(section.firstIndex, this.#resume);
+        this.#lastIndex = section.lastIndex;
+        return;
+      case 'meta':
+        this.#meta = section.meta;
+        return;
+      case 'entries':
+        this.#entryBytes += batchBytes(section.batch);
+        return this.log.append(section.batch);
+      case 'snapshot':
+        return this.#snapshot.begin(section.meta);
+      case 'file':
+        return this.#snapshot.file(section.file);
+      case 'fileBytes':
+        this.#fileBytes += section.bytes.length;
+        return this.#snapshot.bytes(section.bytes);
+      case 'end':
+        return;
+    }
+  }
+
+  /** Requires the whole state to have passed. `entryBytes` counts what was fed here. */
+  finish(): { digest: StateDigest; counts: StateCounts } {
+    const { log } = this;
+    assert(this.#meta !== null, 'metadata comes before the end');
+    assert(log.nextIndex === this.#lastIndex + 1n, 'the whole log passed');
+    const { firstIndex } = log;
+    const parts = {
+      log: log.root(),
+      meta: metaDigest(this.#meta),
+      snapshot: this.#snapshot.root(),
+    };
+    const { files, meta: snapshot } = this.#snapshot;
+    const digest = {
+      root: rootDigest(parts).toString('hex'),
+      parts: {
+        log: parts.log.toString('hex'),
+        meta: parts.meta.toString('hex'),
+        snapshot: parts.snapshot.toString('hex'),
+      },
+      range: { firstIndex, lastIndex: this.#lastIndex },
+      detail: { nodes: log.nodes(), meta: this.#meta, snapshot, files },
+    };
+    const counts = {
+      entries: Number(this.#lastIndex - firstIndex + 1n),
+      entryBytes: this.#entryBytes,
+      files: files.length,
+      fileBytes: this.#fileBytes,
+    };
+    return { digest, counts };
+  }
+}
