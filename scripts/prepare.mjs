@@ -1,5 +1,5 @@
-// What every launcher does first on a fresh machine: install what is missing, build, find a Temporal
-// server. Plain Node without dependencies: it runs before node_modules exists.
+// What every launcher does first on a fresh machine: install what is missing, build, find a
+// Temporal server. Plain Node without dependencies: it runs before node_modules exists.
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
@@ -13,7 +13,9 @@ const signOfLifeSeconds = 5;
 /** A failure whose cause is on the screen already, or whose message says it all: no stack. */
 export class LauncherError extends Error {}
 
-/** Ends the process with one clear line for a {@link LauncherError}, with the stack for the rest. */
+/**
+ * Ends the process with one clear line for a {@link LauncherError}, with the stack for the rest.
+ */
 export async function launch(main) {
   try {
     process.exitCode = await main();
@@ -124,8 +126,8 @@ export async function build() {
 }
 
 /**
- * A Temporal server for this machine, in the order that worker/temporal-server-source.ts gives; installs a
- * binary when there is none. Needs the build.
+ * A Temporal server for this machine, in the order that worker/temporal-server-source.ts gives;
+ * installs a binary when there is none. Needs the build.
  * @returns {Promise<{ address: string } | { binary: string }>}
  */
 export async function temporal({ external }) {

@@ -1,5 +1,5 @@
-// npm test: sets everything up on a fresh machine, then runs every test, or those that its arguments
-// name (they go to vitest). Ends with "N passed, N failed" on a line of its own.
+// npm test: sets everything up on a fresh machine, then runs every test, or those that its
+// arguments name (they go to vitest). Ends with "N passed, N failed" on a line of its own.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

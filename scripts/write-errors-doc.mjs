@@ -1,5 +1,5 @@
-// Writes docs/errors.md from the error registry (dist/core/errors.js, so build first). With --stdout
-// it only prints, for the test that holds the document equal to the registry.
+// Writes docs/errors.md from the error registry (dist/core/errors.js, so build first). With
+// --stdout it only prints, for the test that holds the document equal to the registry.
 import { writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';

@@ -1,7 +1,7 @@
 /**
  * Gets the Temporal command line program, one pinned version, when the machine has none. Both ways
- * answer null when the program is at `target`, else what went wrong, in words. It appears there by a
- * rename, whole, so that two installations at once do no harm.
+ * answer null when the program is at `target`, else what went wrong, in words. It appears there by
+ * a rename, whole, so that two installations at once do no harm.
  */
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';

@@ -40,7 +40,9 @@ export interface ServerBinary {
 
 export interface ResolveOptions {
   readonly env: NodeJS.ProcessEnv;
-  /** Whether a server that runs already may be used. Tests never do: they start and kill their own. */
+  /**
+   * Whether a server that runs already may be used. Tests never do: they start and kill their own.
+   */
   readonly external: boolean;
   /** Whether to download or build one when none is found. */
   readonly install: boolean;

@@ -1,8 +1,8 @@
 /**
  * A Temporal development server as a child process, for `quorumshift dev` and for tests. It listens
- * on the loopback interface alone and keeps its state in one SQLite file, synced on every commit: what
- * the server has acknowledged survives `kill -9` and a power loss. Production uses a Temporal cluster
- * or Temporal Cloud instead; only the address and credentials change.
+ * on the loopback interface alone and keeps its state in one SQLite file, synced on every commit:
+ * what the server has acknowledged survives `kill -9` and a power loss. Production uses a Temporal
+ * cluster or Temporal Cloud instead; only the address and credentials change.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createServer } from 'node:net';
@@ -110,14 +110,24 @@ export async function startTemporalServer(options: TemporalServerOptions): Promi
 function serverArguments(
   options: TemporalServerOptions & { readonly port: number; readonly namespace: string },
 ): string[] {
-  const ui = options.uiPort === undefined ? ['--headless'] : ['--ui-port', `${options.uiPort}`];
+  const flags = {
+    '--ip': loopback,
+    '--port': `${options.port}`,
+    '--db-filename': options.dbFile,
+    '--namespace': options.namespace,
+    '--log-level': 'warn',
+  };
   return [
-    ...['server', 'start-dev', '--ip', loopback, '--port', `${options.port}`, ...ui],
-    ...['--db-filename', options.dbFile, '--namespace', options.namespace],
+    'server',
+    'start-dev',
+    ...Object.entries(flags).flat(),
+    ...(options.uiPort === undefined ? ['--headless'] : ['--ui-port', `${options.uiPort}`]),
     // Without a write-ahead log each workflow step costs 4 times as much.
-    ...['--sqlite-pragma', 'journal_mode=WAL', '--sqlite-pragma', 'synchronous=FULL'],
+    ...['journal_mode=WAL', 'synchronous=FULL'].flatMap((pragma) => ['--sqlite-pragma', pragma]),
     ...searchAttributeNames.flatMap((name) => ['--search-attribute', `${name}=Keyword`]),
-    ...['--log-level', 'warn', '--disable-config-env', '--disable-config-file'],
+    // The server obeys these options, not somebody's client profile.
+    '--disable-config-env',
+    '--disable-config-file',
   ];
 }
 
@@ -144,24 +154,21 @@ async function waitUntilReady(options: {
   readonly exited: Promise<void>;
 }): Promise<string | null> {
   const { address, namespace } = options;
-  let alive = true;
-  const ended = options.exited.then(() => {
-    alive = false;
-  });
-  let last = 'no connection';
+  const ended = options.exited.then(() => 'ended' as const);
   const deadline = performance.now() + startTimeoutMs;
-  while (alive && performance.now() < deadline) {
+  for (;;) {
     const answer = askForEverything(address, namespace).then(
       () => null,
-      (error: unknown) => (error instanceof Error ? error.message : String(error)),
+      (error: unknown) => (error instanceof Error ? error : new Error(String(error))),
     );
     const problem = await Promise.race([answer, ended]);
     if (problem === null) return null;
-    last = problem ?? last;
+    if (problem === 'ended') return 'the process has ended';
+    if (performance.now() > deadline) {
+      return `no answer within ${startTimeoutMs / 1000} s: ${problem.message}`;
+    }
     await new Promise((resolve) => setTimeout(resolve, pollMs));
   }
-  if (!alive) return 'the process has ended';
-  return `no answer within ${startTimeoutMs / 1000} s: ${last}`;
 }
 
 /** Resolves when the namespace is there and every search attribute can be used. */
