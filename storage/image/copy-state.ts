@@ -76,3 +76,17 @@ async function resumeIndex(source: Instance, staging: StagingInstance): Promise<
   }
   return progress.lastIndex + 1n;
 }
+
+/**
+ * Refuses a staging place that does not hold everything yet; call it before publishing.
+ * @throws `instance.staging`
+ */
+export function requireWhole(staging: StagingInstance): void {
+  const note = importNote(staging);
+  if ((note?.snapshot ?? null) !== null) return;
+  const { progress } = staging;
+  throw fail('instance.staging', {
+    instance: staging.uris.log,
+    actual: progress === null ? 'no checkpoint yet' : `up to index ${progress.lastIndex}`,
+  });
+}

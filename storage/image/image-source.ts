@@ -1,0 +1,100 @@
+/** Where the bytes of an image come from. */
+import { fail } from '../../core/errors.ts';
+import type { FileLayer } from '../file-layer.ts';
+import { corrupt } from './image-format.ts';
+import { prefetch } from './prefetch.ts';
+
+/** The bytes of one image in order, in pieces of any size; read once. */
+export type ImageBytes = AsyncIterable<Uint8Array>;
+
+/** Piece size of a file: large reads, while a piece and the one read ahead stay small. */
+const pieceBytes = 1024 * 1024;
+
+/**
+ * The bytes of an image file, one piece read ahead.
+ * @throws `instance.missing`
+ */
+export async function* fileBytes(files: FileLayer, path: string): AsyncGenerator<Buffer> {
+  const stat = await files.stat(path);
+  if (stat === null) {
+    throw fail('instance.missing', { instance: path, actual: 'there is no such file' });
+  }
+  yield* prefetch(readPieces(files, path));
+}
+
+async function* readPieces(files: FileLayer, path: string): AsyncGenerator<Buffer> {
+  const file = await files.open(path, 'read');
+  try {
+    for (let position = 0; ;) {
+      const piece = Buffer.allocUnsafeSlow(pieceBytes);
+      const got = await file.read(piece, 0, piece.length, position);
+      if (got === 0) return;
+      position += got;
+      yield piece.subarray(0, got);
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+/** Takes exact lengths from pieces of any size, and knows the offset in the image. */
+export class ByteCursor {
+  readonly #iterator: AsyncIterator<Uint8Array>;
+  #pieces: Buffer[] = [];
+  #buffered = 0;
+  /** Bytes taken so far. */
+  offset = 0;
+
+  constructor(bytes: ImageBytes) {
+    this.#iterator = bytes[Symbol.asyncIterator]();
+  }
+
+  /**
+   * The next `length` bytes.
+   * @throws `image.corrupt` when fewer are left
+   */
+  async take(length: number): Promise<Buffer> {
+    while (this.#buffered < length) {
+      if (await this.#pull()) continue;
+      const end = this.offset + this.#buffered;
+      throw corrupt(end, 'it ends before it is whole');
+    }
+    const taken = this.#cut(length);
+    this.offset += length;
+    return taken;
+  }
+
+  async atEnd(): Promise<boolean> {
+    while (this.#buffered === 0) if (!(await this.#pull())) return true;
+    return false;
+  }
+
+  async close(): Promise<void> {
+    await this.#iterator.return?.();
+  }
+
+  async #pull(): Promise<boolean> {
+    const next = await this.#iterator.next();
+    if (next.done) return false;
+    const { buffer, byteOffset, byteLength } = next.value;
+    this.#pieces.push(Buffer.from(buffer, byteOffset, byteLength));
+    this.#buffered += byteLength;
+    return true;
+  }
+
+  /** A view where one piece holds all of it, else a copy. */
+  #cut(length: number): Buffer {
+    const parts: Buffer[] = [];
+    for (let missing = length; missing > 0;) {
+      const piece = this.#pieces[0] ?? Buffer.alloc(0);
+      const part = piece.subarray(0, missing);
+      parts.push(part);
+      missing -= part.length;
+      if (part.length < piece.length) this.#pieces[0] = piece.subarray(part.length);
+      else this.#pieces.shift();
+    }
+    this.#buffered -= length;
+    const [only] = parts;
+    return only !== undefined && parts.length === 1 ? only : Buffer.concat(parts);
+  }
+}

@@ -1,0 +1,101 @@
+/**
+ * Content of a frame as LZ4 blocks: for each 128 KiB of content a u32 length and that many bytes,
+ * which are a little-endian u32 of the content's size and an LZ4 block, or, with the top bit of the
+ * length set, the content itself where compressing would not make it smaller.
+ */
+import { compress, uncompressSync } from 'lz4-napi';
+
+import { blockBytes, corrupt, rawBlockFlag } from './image-format.ts';
+import type { Chunk } from './log-chunks.ts';
+
+/** Compressions of one frame that run together: lz4-napi uses libuv's threads, as file access does. */
+const lanes = 2;
+
+/** The stored bytes as parts: length words and block bytes in order. */
+export async function compressBlocks(chunk: Chunk): Promise<Uint8Array[]> {
+  const blocks = cutBlocks(chunk);
+  const stored: Uint8Array[] = Array.from({ length: blocks.length * 2 });
+  let next = 0;
+  const lane = async (): Promise<void> => {
+    for (let i = next++; i < blocks.length; i = next++) {
+      const block = blocks[i];
+      if (block === undefined) return;
+      const packed = await compress(block);
+      const raw = packed.length >= block.length;
+      const length = Buffer.alloc(4);
+      length.writeUInt32BE(raw ? (block.length | rawBlockFlag) >>> 0 : packed.length);
+      stored[i * 2] = length;
+      stored[i * 2 + 1] = raw ? block : packed;
+    }
+  };
+  await Promise.all(Array.from({ length: lanes }, lane));
+  return stored;
+}
+
+/** Blocks of exactly {@link blockBytes}, the last one aside; copies only where one spans pieces. */
+function cutBlocks(chunk: Chunk): Buffer[] {
+  const blocks: Buffer[] = [];
+  let parts: Buffer[] = [];
+  let missing = blockBytes;
+  for (const piece of chunk) {
+    for (let at = 0; at < piece.length;) {
+      const part = piece.subarray(at, at + missing);
+      parts.push(part);
+      at += part.length;
+      missing -= part.length;
+      if (missing > 0) continue;
+      blocks.push(joined(parts));
+      parts = [];
+      missing = blockBytes;
+    }
+  }
+  if (parts.length > 0) blocks.push(joined(parts));
+  return blocks;
+}
+
+function joined(parts: readonly Buffer[]): Buffer {
+  const [only] = parts;
+  return only !== undefined && parts.length === 1 ? only : Buffer.concat(parts);
+}
+
+/**
+ * The content of a frame. Sizes are checked before a block is decompressed: lz4-napi trusts its size
+ * prefix.
+ * @throws `image.corrupt` at `offset`
+ */
+export function decompressBlocks(
+  stored: Buffer,
+  frame: { readonly contentBytes: number; readonly offset: number },
+): Buffer {
+  const content = Buffer.allocUnsafeSlow(frame.contentBytes);
+  let at = 0;
+  for (let filled = 0; filled < content.length;) {
+    const expected = Math.min(blockBytes, content.length - filled);
+    if (stored.length - at < 4) throw corrupt(frame.offset, 'a block is cut short');
+    const word = stored.readUInt32BE(at);
+    const length = (word & ~rawBlockFlag) >>> 0;
+    at += 4;
+    if (stored.length - at < length) throw corrupt(frame.offset, 'a block is cut short');
+    const block = stored.subarray(at, at + length);
+    at += length;
+    const raw = word >= rawBlockFlag;
+    const bytes = raw ? block : decompressBlock(block, { expected, offset: frame.offset });
+    if (bytes.length !== expected) throw corrupt(frame.offset, 'a block has another size than due');
+    content.set(bytes, filled);
+    filled += expected;
+  }
+  if (at !== stored.length) throw corrupt(frame.offset, 'bytes follow the last block of a frame');
+  return content;
+}
+
+function decompressBlock(block: Buffer, due: { expected: number; offset: number }): Buffer {
+  if (block.length < 4 || block.readUInt32LE() !== due.expected) {
+    throw corrupt(due.offset, 'a block has another size than due');
+  }
+  try {
+    return uncompressSync(block);
+  } catch (cause) {
+    const text = cause instanceof Error ? cause.message : String(cause);
+    throw corrupt(due.offset, `a block cannot be decompressed: ${text}`);
+  }
+}
