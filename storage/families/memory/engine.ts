@@ -3,17 +3,11 @@
  * together. Deterministic, and without any file system (FAM-8).
  */
 import type { DurableState } from '../../contracts.ts';
-import {
-  batchBytes,
-  canonicalBytes,
-  lastIndexOf,
-  offsetAt,
-  sliceBatch,
-  type EntryBatch,
-} from '../../entry-batch.ts';
+import { canonicalBytes, offsetAt, type EntryBatch } from '../../entry-batch.ts';
 import type { StoreEngine } from '../../managed-instance.ts';
 import { initialMeta } from '../../meta-rules.ts';
 import type { MutationPlan } from '../../mutation-plan.ts';
+import { clipBatch, splitBatch } from '../../split-batch.ts';
 import {
   MemorySnapshotWriter,
   preparedContent,
@@ -59,13 +53,8 @@ export function applyPlan(content: MemoryContent, plan: MutationPlan): MemoryCon
 }
 
 /** The part of `batches` within `from..to`, without a copy of bytes. */
-export function clip(batches: readonly EntryBatch[], from: bigint, to: bigint): EntryBatch[] {
-  return batches.flatMap((batch) => {
-    const start = from > batch.firstIndex ? from - batch.firstIndex : 0n;
-    const last = to < lastIndexOf(batch) ? to : lastIndexOf(batch);
-    const end = last - batch.firstIndex + 1n;
-    return end > start ? [sliceBatch(batch, Number(start), Number(end))] : [];
-  });
+function clip(batches: readonly EntryBatch[], from: bigint, to: bigint): EntryBatch[] {
+  return batches.flatMap((batch) => clipBatch(batch, { from, to }) ?? []);
 }
 
 /** A batch that nobody else holds: the giver's buffer may be a slot that is used again. */
@@ -102,20 +91,4 @@ async function* readClipped(
   maxBytes: number,
 ): AsyncGenerator<EntryBatch> {
   for (const batch of batches) yield* splitBatch(batch, maxBytes);
-}
-
-/** The batch in pieces of at most `maxBytes`, one larger entry aside. */
-export function* splitBatch(batch: EntryBatch, maxBytes: number): Generator<EntryBatch> {
-  if (batchBytes(batch) <= maxBytes) {
-    yield batch;
-    return;
-  }
-  let start = 0;
-  for (let end = 1; end <= batch.count; end += 1) {
-    const full =
-      end === batch.count || offsetAt(batch, end + 1) - offsetAt(batch, start) > maxBytes;
-    if (!full) continue;
-    yield sliceBatch(batch, start, end);
-    start = end;
-  }
 }

@@ -30,7 +30,8 @@ const cells = new Map<string, Cell>();
 
 export const memoryLimits: FamilyLimits = {
   minIndex: 0n,
-  maxIndex: 2n ** 63n - 1n,
+  // The index after the last one is an i64 too.
+  maxIndex: 2n ** 63n - 2n,
   // One Buffer holds a batch, and its offsets are 32-bit.
   maxPayloadBytes: 2 ** 30,
   noOpPayload: true,

@@ -1,0 +1,172 @@
+/**
+ * The named records that an engine family keeps beside its chunks, as JSON (int64 as strings, bytes
+ * as base64):
+ *
+ *     format    text, such as "quorumshift-rocksdb/1"
+ *     range     { first, last }                     with each append, truncation and reset
+ *     meta      { term, votedFor, auxiliary }       with each save
+ *     snapshot  { id, meta, files }                 the published tree is `snapshots/<id>/tree`
+ *     staging   the three and the progress          the last checkpoint; absent once published
+ *
+ * The range is the truth: entries outside it do not count.
+ */
+import { z } from 'zod';
+
+import { fail } from '../../core/errors.ts';
+import type { RaftMeta, SnapshotMeta, StagingProgress } from '../contracts.ts';
+import type { SnapshotRecord } from '../snapshot-tree.ts';
+
+export interface LogRange {
+  readonly first: bigint;
+  readonly last: bigint;
+}
+
+export interface EngineState {
+  readonly range: LogRange;
+  readonly meta: RaftMeta;
+  readonly snapshot: SnapshotRecord | null;
+}
+
+export interface StagingCheckpoint extends EngineState {
+  readonly progress: StagingProgress;
+}
+
+const int64 = z
+  .string()
+  .regex(/^-?\d{1,19}$/)
+  .transform(BigInt);
+const bytes = z.base64().transform((text) => Buffer.from(text, 'base64'));
+const auxiliary = z.array(z.tuple([z.string(), bytes])).transform((pairs) => new Map(pairs));
+
+const rangeSchema = z.object({ first: int64, last: int64 });
+const metaSchema = z.object({ term: int64, votedFor: bytes.nullable(), auxiliary });
+const snapshotSchema = z.object({
+  id: z.int(),
+  meta: z.object({
+    lastIncludedIndex: int64,
+    lastIncludedTerm: int64,
+    peers: z.array(z.string()),
+    oldPeers: z.array(z.string()),
+    auxiliary,
+  }),
+  files: z.array(
+    z.object({ path: z.string(), bytes: z.int(), crc32: z.int(), userMeta: bytes.nullable() }),
+  ),
+});
+const progressSchema = z.object({
+  firstIndex: int64,
+  lastIndex: int64,
+  note: z.record(z.string(), z.unknown()),
+});
+const checkpointSchema = z.object({
+  range: rangeSchema,
+  meta: metaSchema,
+  snapshot: snapshotSchema.nullable(),
+  progress: progressSchema,
+});
+
+const base64 = (value: Uint8Array): string => Buffer.from(value).toString('base64');
+
+function jsonMeta(meta: RaftMeta) {
+  const votedFor = meta.votedFor && base64(meta.votedFor);
+  return { term: meta.term.toString(), votedFor, auxiliary: jsonAuxiliary(meta.auxiliary) };
+}
+
+function jsonAuxiliary(map: ReadonlyMap<string, Uint8Array>): [string, string][] {
+  return [...map].map(([key, value]) => [key, base64(value)]);
+}
+
+function jsonSnapshot({ id, meta, files }: SnapshotRecord) {
+  return {
+    id,
+    meta: jsonSnapshotMeta(meta),
+    files: files.map((file) => ({ ...file, userMeta: file.userMeta && base64(file.userMeta) })),
+  };
+}
+
+function jsonSnapshotMeta(meta: SnapshotMeta) {
+  return {
+    lastIncludedIndex: meta.lastIncludedIndex.toString(),
+    lastIncludedTerm: meta.lastIncludedTerm.toString(),
+    peers: meta.peers,
+    oldPeers: meta.oldPeers,
+    auxiliary: jsonAuxiliary(meta.auxiliary),
+  };
+}
+
+function jsonRange({ first, last }: LogRange) {
+  return { first: first.toString(), last: last.toString() };
+}
+
+const encode = (value: unknown): Buffer => Buffer.from(JSON.stringify(value));
+
+export function encodeRange(range: LogRange): Buffer {
+  return encode(jsonRange(range));
+}
+
+export function encodeMeta(meta: RaftMeta): Buffer {
+  return encode(jsonMeta(meta));
+}
+
+export function encodeSnapshot(record: SnapshotRecord): Buffer {
+  return encode(jsonSnapshot(record));
+}
+
+export function encodeCheckpoint(checkpoint: StagingCheckpoint): Buffer {
+  const { range, meta, snapshot, progress } = checkpoint;
+  return encode({
+    range: jsonRange(range),
+    meta: jsonMeta(meta),
+    snapshot: snapshot && jsonSnapshot(snapshot),
+    progress: {
+      firstIndex: progress.firstIndex.toString(),
+      lastIndex: progress.lastIndex.toString(),
+      note: progress.note,
+    },
+  });
+}
+
+/** All records of the state, for publishing or creating an instance. */
+export function encodeState(state: EngineState): Map<string, Buffer | null> {
+  return new Map([
+    ['range', encodeRange(state.range)],
+    ['meta', encodeMeta(state.meta)],
+    ['snapshot', state.snapshot && encodeSnapshot(state.snapshot)],
+  ]);
+}
+
+/** @throws `data.corrupt` naming the record */
+export function decodeState(file: string, records: ReadonlyMap<string, Buffer>): EngineState {
+  const stored = records.get('snapshot');
+  return {
+    range: decode(file, { name: 'range', stored: records.get('range'), schema: rangeSchema }),
+    meta: decode(file, { name: 'meta', stored: records.get('meta'), schema: metaSchema }),
+    snapshot:
+      stored === undefined
+        ? null
+        : decode(file, { name: 'snapshot', stored, schema: snapshotSchema }),
+  };
+}
+
+/** The last checkpoint; null before the first. @throws `data.corrupt` */
+export function decodeCheckpoint(
+  file: string,
+  records: ReadonlyMap<string, Buffer>,
+): StagingCheckpoint | null {
+  const stored = records.get('staging');
+  if (stored === undefined) return null;
+  return decode(file, { name: 'staging', stored, schema: checkpointSchema });
+}
+
+function decode<Output>(
+  file: string,
+  record: { name: string; stored: Buffer | undefined; schema: z.ZodType<Output> },
+): Output {
+  const { name, stored, schema } = record;
+  try {
+    return schema.parse(JSON.parse(stored?.toString('utf8') ?? 'null'));
+  } catch (cause) {
+    const reason = `its record "${name}" does not have the form of its format`;
+    throw fail('data.corrupt', { file, offset: 0, reason }, { cause });
+  }
+}

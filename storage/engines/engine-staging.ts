@@ -1,0 +1,148 @@
+/**
+ * The staging life of engine families. Entries go to the database as they come; the draft of range,
+ * metadata and snapshot stays in memory. A checkpoint writes them, with the progress, as one record
+ * that is durable together with every entry before it: it is what a resumed import starts from. The
+ * marker file beside the database only says that this is a staging place, and how far it is.
+ */
+import { assert, fail } from '../../core/errors.ts';
+import type {
+  FamilyLimits,
+  InstanceUris,
+  RaftMeta,
+  SnapshotMeta,
+  SnapshotWriter,
+  StagingInstance,
+  StagingProgress,
+} from '../contracts.ts';
+import { lastIndexOf, type EntryBatch } from '../entry-batch.ts';
+import type { FileLayer } from '../file-layer.ts';
+import { checkLimits } from '../mutation-plan.ts';
+import { preparedRecord, type SnapshotTrees } from '../snapshot-tree.ts';
+import { removeStagingMarker, writeStagingMarker } from '../staging-marker.ts';
+import { cutChunks } from './chunk-cutting.ts';
+import type { ChunkStore } from './chunk-store.ts';
+import { encodeCheckpoint, encodeState, type EngineState } from './engine-records.ts';
+
+export interface EngineStagingOptions {
+  readonly uris: InstanceUris;
+  readonly family: string;
+  readonly limits: FamilyLimits;
+  readonly files: FileLayer;
+  /** The instance's directory, and the database's inside it. */
+  readonly directory: string;
+  readonly database: string;
+  readonly store: ChunkStore;
+  readonly trees: SnapshotTrees;
+  readonly progress: StagingProgress | null;
+  readonly state: EngineState;
+  /** Lets go of the lock. */
+  readonly release: () => Promise<void>;
+}
+
+export class EngineStaging implements StagingInstance {
+  readonly uris: InstanceUris;
+  readonly progress: StagingProgress | null;
+  readonly #options: EngineStagingOptions;
+  #draft: EngineState;
+  /** Trees that the draft no longer names; the last checkpoint may still. */
+  #superseded: number[] = [];
+  /** The write under way: one is done while the next batch is made. */
+  #writing: Promise<void> = Promise.resolve();
+  #closed = false;
+
+  constructor(options: EngineStagingOptions) {
+    this.#options = options;
+    this.uris = options.uris;
+    this.progress = options.progress;
+    this.#draft = options.state;
+  }
+
+  async begin(firstIndex: bigint): Promise<void> {
+    this.#requireOpen('import into');
+    this.#draft = { ...this.#draft, range: { first: firstIndex, last: firstIndex - 1n } };
+  }
+
+  async append(batch: EntryBatch): Promise<void> {
+    this.#requireOpen('import into');
+    const { range } = this.#draft;
+    const after = batch.firstIndex - 1n;
+    if (after !== range.last) {
+      throw fail('log.gap', { instance: this.uris.log, last: range.last, after });
+    }
+    checkLimits(this.#options, batch);
+    await this.#writing;
+    this.#draft = { ...this.#draft, range: { ...range, last: lastIndexOf(batch) } };
+    this.#writing = this.#options.store.write({
+      chunks: cutChunks(batch),
+      records: new Map(),
+      durable: false,
+    });
+    // A failure is thrown by the next call, which waits for this write.
+    this.#writing.catch(() => {});
+  }
+
+  async setMeta(meta: RaftMeta): Promise<void> {
+    this.#requireOpen('import into');
+    this.#draft = { ...this.#draft, meta };
+  }
+
+  async snapshot(meta: SnapshotMeta): Promise<SnapshotWriter> {
+    this.#requireOpen('import into');
+    const writer = await this.#options.trees.begin(meta);
+    return {
+      file: (file, bytes) => writer.file(file, bytes),
+      prepare: async () => {
+        const prepared = await writer.prepare();
+        if (this.#draft.snapshot !== null) this.#superseded.push(this.#draft.snapshot.id);
+        this.#draft = { ...this.#draft, snapshot: preparedRecord(prepared) };
+        return prepared;
+      },
+      abort: () => writer.abort(),
+    };
+  }
+
+  async checkpoint(progress: StagingProgress): Promise<void> {
+    this.#requireOpen('checkpoint');
+    const { range } = this.#draft;
+    assert(
+      progress.firstIndex === range.first && progress.lastIndex === range.last,
+      'a checkpoint names exactly the entries given so far',
+    );
+    const staging = encodeCheckpoint({ ...this.#draft, progress });
+    await this.#writeDurably(new Map([['staging', staging]]));
+    const { files, directory, family, trees } = this.#options;
+    await writeStagingMarker(files, directory, { family, progress });
+    for (const id of this.#superseded.splice(0)) await trees.retire(id);
+  }
+
+  async publish(): Promise<void> {
+    this.#requireOpen('publish');
+    const { files, directory, store, release, trees } = this.#options;
+    await this.#writeDurably(encodeState(this.#draft));
+    this.#closed = true;
+    await store.close();
+    await removeStagingMarker(files, directory);
+    for (const id of this.#superseded.splice(0)) await trees.retire(id);
+    await release();
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.#writing.catch(() => {});
+    await this.#options.store.close();
+    await this.#options.release();
+  }
+
+  async #writeDurably(records: ReadonlyMap<string, Uint8Array | null>): Promise<void> {
+    const { store, files, database } = this.#options;
+    await this.#writing;
+    this.#writing = store.write({ chunks: [], records, durable: true });
+    await this.#writing;
+    await files.syncDirectory(database);
+  }
+
+  #requireOpen(action: string): void {
+    if (this.#closed) throw fail('instance.closed', { action, instance: this.uris.log });
+  }
+}
