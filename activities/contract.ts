@@ -1,0 +1,121 @@
+/**
+ * What workflows and agents say to each other: plain JSON, one object each way, versioned by
+ * `contractVersion`. Bulk data never passes here; every message stays below 10 kB.
+ */
+import type { ReplicaName } from '../core/ids.ts';
+import type { Direction, Phase, StepPhase } from '../core/phases.ts';
+import type { StepResult } from '../schemas/binding-record.ts';
+import type { MigrationInput } from '../schemas/migration.ts';
+
+/** Named by every activity that touches a machine: a mismatch is refused before any effect. */
+export interface Addressee {
+  readonly contractVersion: number;
+  /** The agent's persisted uuid. */
+  readonly agentId: string;
+  readonly replica: ReplicaName;
+}
+
+export interface PingAnswer {
+  readonly agentId: string;
+  readonly contractVersions: { readonly min: number; readonly max: number };
+}
+
+/** One preflight check: what was measured against which limit. */
+export interface Finding {
+  readonly check: string;
+  readonly ok: boolean;
+  readonly measured: string;
+  readonly limit: string;
+  /** Empty when ok. */
+  readonly remedy: string;
+}
+
+export interface PreflightAnswer {
+  readonly findings: readonly Finding[];
+  readonly entries: string;
+  readonly bytes: number;
+}
+
+export interface OwnActivityRequest {
+  readonly agentId: string;
+  readonly input: MigrationInput;
+  readonly inputDigest: string;
+  readonly claim: string;
+  readonly expectedLease: number;
+}
+
+/** The approvable fact: a proof by its digest, in the generation it was made for. */
+export interface ProofName {
+  readonly digest: string;
+  readonly generation: number;
+}
+
+/** What a workflow knows of a replica's record. */
+export interface BindingView {
+  readonly lease: number;
+  readonly generation: number;
+  readonly migrationId: string | null;
+  readonly phase: Phase | null;
+  readonly direction: Direction;
+  /** Highest step number that has begun. */
+  readonly step: number;
+  readonly proof: ProofName | null;
+  readonly rollingBack: boolean;
+}
+
+export type OwnAnswer =
+  | { readonly kind: 'owned'; readonly view: BindingView }
+  | { readonly kind: 'ended'; readonly result: 'finalized' | 'rolled-back' | 'abandoned' };
+
+export interface StepRequest extends Addressee {
+  readonly migrationId: string;
+  readonly lease: number;
+  readonly step: number;
+  /** For `swap` under a policy of manual approval: what was approved. */
+  readonly approved?: ProofName;
+}
+
+/** A step's result and the record after it. */
+export interface StepAnswer {
+  readonly result: StepResult;
+  readonly view: BindingView;
+}
+
+export interface RollbackRequest extends StepRequest {
+  readonly by: string;
+  readonly reason: string;
+}
+
+export interface ControlRequest extends Addressee {
+  readonly paused: boolean;
+  readonly bytesPerSecond: number | null;
+}
+
+/** Heartbeat details of bulk steps; what `status` shows as progress. */
+export interface StepProgress {
+  readonly phase: Phase;
+  readonly entriesDone: number;
+  readonly entriesTotal: number;
+  readonly bytesDone: number;
+  readonly bytesTotal: number;
+  readonly bytesPerSecond: number;
+  readonly paused: boolean;
+}
+
+/** Activities on `host-<id>`: one for each step, named as its phase, and the decision to go back. */
+export type StepActivities = {
+  readonly [P in StepPhase]: (request: StepRequest) => Promise<StepAnswer>;
+};
+
+export interface HostActivities extends StepActivities {
+  preflight(request: Addressee & { readonly input: MigrationInput }): Promise<PreflightAnswer>;
+  own(request: OwnActivityRequest): Promise<OwnAnswer>;
+  decideRollback(request: RollbackRequest): Promise<StepAnswer>;
+}
+
+/** Activities on `host-<id>-control`: short, with slots of their own. */
+export interface ControlActivities {
+  ping(): Promise<PingAnswer>;
+  readBinding(request: Addressee): Promise<BindingView | null>;
+  setControl(request: ControlRequest): Promise<void>;
+}

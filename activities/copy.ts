@@ -1,0 +1,71 @@
+/**
+ * Exports the parked source into the staging place of the target, directly, without an image between
+ * them. A killed attempt's work is continued from its last checkpoint. Staging belongs to one attempt
+ * by its lock: while a stalled one holds it, this attempt begins a new place (BOOT-4).
+ */
+import { hasCode } from '../core/errors.ts';
+import type { StagingInstance } from '../storage/contracts.ts';
+import { parkedUris, urisNow } from '../storage/binding/parking.ts';
+import { copyState } from '../storage/image/copy-state.ts';
+import { stateBytes } from './state-size.ts';
+import { underControl } from './bulk-work.ts';
+import { pointFences } from './fence.ts';
+import type { Step, StepBody } from './step-runner.ts';
+
+export const copy: StepBody = async (step) => {
+  const { files, families } = step.context;
+  const source = await families.open(urisNow(families, step.guard.migration.source), 'read-only', {
+    files,
+  });
+  try {
+    const { staging, tag } = await stageTarget(step);
+    try {
+      const bytesTotal = await stateBytes(source);
+      await underControl(step, { bytesTotal }, (options) => copyState(source, staging, options));
+    } finally {
+      await staging.close();
+    }
+    const { firstIndex, lastIndex } = source.state();
+    return {
+      outcome: 'done',
+      info: { firstIndex: String(firstIndex), lastIndex: String(lastIndex), place: tag },
+    };
+  } finally {
+    await source.close();
+  }
+};
+
+/** The target's staging place; a new one when a late attempt still holds it. */
+async function stageTarget(step: Step): Promise<{ staging: StagingInstance; tag: string }> {
+  const { guard } = step;
+  const { targetTag, target } = guard.migration;
+  const staging = await tryStage(step, targetTag);
+  if (staging !== 'locked') return { staging, tag: targetTag };
+  const { lease, step: number, attempt } = guard.record.token;
+  const tag = `${guard.migration.id}-target-${lease}_${number}_${attempt}`;
+  const why = 'a late attempt held its lock';
+  await guard.note(
+    {
+      targetTag: tag,
+      target: { ...target, parkedTag: tag },
+      leftAside: [...guard.migration.leftAside, { uris: target.uris, tag: targetTag, why }],
+    },
+    { event: 'new-staging-place', by: guard.migration.claim, details: { left: targetTag, why } },
+  );
+  await pointFences(step, target.uris, tag);
+  const fresh = await tryStage(step, tag);
+  if (fresh === 'locked') throw new Error(`a staging place made now is locked: ${tag}`);
+  return { staging: fresh, tag };
+}
+
+async function tryStage(step: Step, tag: string): Promise<StagingInstance | 'locked'> {
+  const { files, families } = step.context;
+  const uris = parkedUris(families, step.guard.migration.target.uris, tag);
+  try {
+    // Making the place is a change of names: only the newest attempt may.
+    return await step.guard.effect(() => families.stage(uris, { files }));
+  } catch (error) {
+    if (hasCode(error, 'instance.locked')) return 'locked';
+    throw error;
+  }
+}

@@ -1,0 +1,35 @@
+/** Takes the replica for a workflow, or tells what its record says. */
+import { fail } from '../core/errors.ts';
+import { ownReplica } from '../storage/binding/ownership.ts';
+import { inputDigest } from '../schemas/input-digest.ts';
+import { checkAddressee, recordStore, viewOf, type AgentContext } from './agent-context.ts';
+import { checkRoots } from './allowed-roots.ts';
+import type { Addressee, BindingView, OwnActivityRequest, OwnAnswer } from './contract.ts';
+
+/**
+ * @throws `migration.conflict`, `record.conflict`, `record.superseded`, `path.not-allowed`,
+ *   `migration.standalone-required`
+ */
+export async function own(context: AgentContext, request: OwnActivityRequest): Promise<OwnAnswer> {
+  const { input, agentId } = request;
+  checkAddressee(context, { ...input, agentId });
+  await checkRoots(context, [input.source, input.target]);
+  if (inputDigest(input) !== request.inputDigest) {
+    throw fail('migration.conflict', {
+      migration: input.migrationId,
+      actual: 'the digest given is not that of the input given',
+    });
+  }
+  const owned = await ownReplica(recordStore(context, input), request);
+  if (owned.kind === 'ended') return owned;
+  return { kind: 'owned', view: viewOf(owned.record, input.migrationId) };
+}
+
+export async function readBinding(
+  context: AgentContext,
+  request: Addressee,
+): Promise<BindingView | null> {
+  checkAddressee(context, request);
+  const record = await recordStore(context, request).read();
+  return record && viewOf(record, record.migration?.id ?? record.lastEnded?.id ?? '');
+}

@@ -1,0 +1,11 @@
+/** Pause and rate limit, written where running bulk work reads them. */
+import { writeControl } from '../storage/binding/control-file.ts';
+import { checkAddressee, recordStore, type AgentContext } from './agent-context.ts';
+import type { ControlRequest } from './contract.ts';
+
+export async function setControl(context: AgentContext, request: ControlRequest): Promise<void> {
+  checkAddressee(context, request);
+  const { directory } = recordStore(context, request);
+  const { paused, bytesPerSecond } = request;
+  await writeControl(context.files, directory, { paused, bytesPerSecond });
+}

@@ -1,0 +1,58 @@
+/** Runs one attempt of a step: addressee, token, body, recorded result. The same for every phase. */
+import { assert } from '../core/errors.ts';
+import type { StepPhase } from '../core/phases.ts';
+import { beginStep, type StepEnding, type StepGuard } from '../storage/binding/ownership.ts';
+import type { RecordStore } from '../storage/binding/record-store.ts';
+import {
+  checkAddressee,
+  claimOf,
+  recordStore,
+  viewOf,
+  type AgentContext,
+  type Attempt,
+} from './agent-context.ts';
+import { checkRoots } from './allowed-roots.ts';
+import type { StepAnswer, StepRequest } from './contract.ts';
+
+/** What a phase's body works with. */
+export interface Step {
+  readonly phase: StepPhase;
+  readonly context: AgentContext;
+  readonly request: StepRequest;
+  readonly store: RecordStore;
+  readonly guard: StepGuard;
+  readonly attempt: Attempt;
+}
+
+/** Does the phase's work through `step.guard`; what it returns ends the step. */
+export type StepBody = (step: Step) => Promise<StepEnding>;
+
+/**
+ * @throws `record.superseded` for a late attempt, `agent.*` for a wrong addressee, and whatever the
+ *   body throws: the attempt may then be repeated
+ */
+export async function runStep(
+  context: AgentContext,
+  call: { phase: StepPhase; request: StepRequest; attempt: Attempt; body: StepBody },
+): Promise<StepAnswer> {
+  const { phase, request, attempt, body } = call;
+  checkAddressee(context, request);
+  const store = recordStore(context, request);
+  const begun = await beginStep(store, { ...claimOf(request, attempt), phase });
+  if ('done' in begun) return answer(store, request, begun.done);
+  const { guard } = begun;
+  await checkRoots(context, [guard.migration.source.uris, guard.migration.target.uris]);
+  const ending = await body({ phase, context, request, store, guard, attempt });
+  return answer(store, request, await guard.finish(ending));
+}
+
+/** The result with the record as it is now. */
+export async function answer(
+  store: RecordStore,
+  request: StepRequest,
+  result: StepAnswer['result'],
+): Promise<StepAnswer> {
+  const record = await store.read();
+  assert(record !== null, 'a step ends with a record');
+  return { result, view: viewOf(record, request.migrationId) };
+}

@@ -1,0 +1,331 @@
+/**
+ * The typed way to start, watch and steer migrations. Starting twice with one id is one migration.
+ * It speaks to Temporal only: what a machine's record says is in the status of the running workflow,
+ * and in `quorumshift status --local` when there is none.
+ */
+import { randomUUID } from 'node:crypto';
+
+import {
+  isGrpcServiceError,
+  WorkflowExecutionAlreadyStartedError,
+  WorkflowNotFoundError,
+  WorkflowUpdateFailedError,
+  type Client,
+  type WorkflowExecutionDescription,
+  type WorkflowHandle,
+} from '@temporalio/client';
+import { ApplicationFailure, defaultPayloadConverter } from '@temporalio/common';
+
+import type { ProofName, StepProgress } from '../activities/contract.ts';
+import { errorRegistry, fail, QuorumshiftError, type ErrorCode } from '../core/errors.ts';
+import { controlTaskQueue, replicaText, replicaWorkflowId, type ReplicaName } from '../core/ids.ts';
+import { inputDigest } from '../schemas/input-digest.ts';
+import type { MigrationInput } from '../schemas/migration.ts';
+import type {
+  Accepted,
+  MigrateReplicaResult,
+  MigrationOutcome,
+  MigrationStatus,
+} from '../workflows/messages.ts';
+import type { migrateReplica } from '../workflows/migrate-replica.ts';
+
+/** A workflow that does not answer within this is reported as such, with what else is known. */
+const queryTimeoutMs = 2_000;
+
+const workflowIdPrefix = 'replica/';
+
+export interface MigrationClientOptions {
+  readonly client: Client;
+  /** Recorded with every operation; unverified. */
+  readonly identity: string;
+}
+
+export type RunState = 'running' | 'completed' | 'failed' | 'cancelled' | 'terminated' | 'other';
+
+/** What can be said of a migration from outside, even when its workflow does not answer. */
+export interface MigrationReport {
+  readonly replica: ReplicaName;
+  readonly migrationId: string | null;
+  readonly run: RunState;
+  readonly startedAt: string;
+  readonly closedAt: string | null;
+  /** Null when no worker answered within 2 s, or the history is gone. */
+  readonly status: MigrationStatus | null;
+  /** Progress of the step under way, from its last heartbeat. */
+  readonly progress: StepProgress | null;
+  /** The step under way: how often it was tried, and how it failed last. */
+  readonly attempt: { readonly number: number; readonly lastFailure: string | null } | null;
+  /** Why the run failed. */
+  readonly failure: string | null;
+}
+
+export interface StartedMigration {
+  readonly replica: ReplicaName;
+  readonly migrationId: string;
+  readonly workflowId: string;
+  /** False when a migration with this id had been started before. */
+  readonly fresh: boolean;
+}
+
+/** An operation is counted once by its id; give one to repeat a call safely. */
+export interface OperationOptions {
+  readonly operationId?: string;
+}
+
+export class MigrationClient {
+  readonly #client: Client;
+  readonly #identity: string;
+
+  constructor(options: MigrationClientOptions) {
+    this.#client = options.client;
+    this.#identity = options.identity;
+  }
+
+  /**
+   * Starts the migration, or finds the one with the same id and input.
+   * @throws `migration.conflict` when the id was used with another input, or another migration of the
+   *   replica runs; `migration.standalone-required`
+   */
+  async start(input: MigrationInput): Promise<StartedMigration> {
+    if (input.standalone === null) {
+      throw fail('migration.standalone-required', { replica: replicaText(input.replica) });
+    }
+    const workflowId = replicaWorkflowId(input.replica);
+    const digest = inputDigest(input);
+    const { migrationId, replica } = input;
+    const earlier = await this.#describe(replica);
+    if (earlier !== null && this.#isSame(earlier, input, digest)) {
+      return { replica, migrationId, workflowId, fresh: false };
+    }
+    try {
+      await this.#client.workflow.start<typeof migrateReplica>('migrateReplica', {
+        workflowId,
+        taskQueue: controlTaskQueue,
+        args: [{ input, inputDigest: digest }],
+        memo: { migrationId, inputDigest: digest },
+        workflowIdConflictPolicy: 'FAIL',
+        workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+      });
+      return { replica, migrationId, workflowId, fresh: true };
+    } catch (error) {
+      if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+      // Lost a race against another start: it is the same migration, or a conflict.
+      const running = await this.#describe(replica);
+      if (running !== null && this.#isSame(running, input, digest)) {
+        return { replica, migrationId, workflowId, fresh: false };
+      }
+      throw error;
+    }
+  }
+
+  /** Whether a run, open or completed, is this very migration. @throws `migration.conflict` */
+  #isSame(run: WorkflowExecutionDescription, input: MigrationInput, digest: string): boolean {
+    const open = run.status.name === 'RUNNING';
+    const sameId = run.memo?.['migrationId'] === input.migrationId;
+    const migration = input.migrationId;
+    if (sameId && run.memo?.['inputDigest'] !== digest) {
+      throw fail('migration.conflict', { migration, actual: 'it was started with another one' });
+    }
+    if (open && !sameId) {
+      const actual = `migration ${String(run.memo?.['migrationId'])} of this replica is running`;
+      throw fail('migration.conflict', { migration, actual });
+    }
+    // A failed, terminated or cancelled run may be started again: it adopts the machine's record.
+    return sameId && (open || run.status.name === 'COMPLETED');
+  }
+
+  /** @throws `migration.not-found` */
+  async status(replica: ReplicaName): Promise<MigrationReport> {
+    const description = await this.#describe(replica);
+    if (description === null) {
+      throw fail('migration.not-found', { replica: replicaText(replica) });
+    }
+    const pending = description.raw.pendingActivities?.[0];
+    const details = pending?.heartbeatDetails?.payloads?.[0];
+    const migrationId = description.memo?.['migrationId'];
+    return {
+      replica,
+      migrationId: typeof migrationId === 'string' ? migrationId : null,
+      run: runState(description.status.name),
+      startedAt: description.startTime.toISOString(),
+      closedAt: description.closeTime?.toISOString() ?? null,
+      status: await this.#queryStatus(replica),
+      progress: details ? defaultPayloadConverter.fromPayload<StepProgress>(details) : null,
+      attempt: pending
+        ? { number: pending.attempt ?? 1, lastFailure: pending.lastFailure?.message ?? null }
+        : null,
+      failure: description.status.name === 'FAILED' ? await this.#failureOf(replica) : null,
+    };
+  }
+
+  /** Reports until the migration has ended, one after each `intervalMs`. */
+  async *watch(
+    replica: ReplicaName,
+    options: { readonly intervalMs: number; readonly signal?: AbortSignal },
+  ): AsyncGenerator<MigrationReport> {
+    for (;;) {
+      const report = await this.status(replica);
+      yield report;
+      if (report.run !== 'running' || options.signal?.aborted) return;
+      await new Promise((resolve) => setTimeout(resolve, options.intervalMs));
+    }
+  }
+
+  /** Resolves when the migration has ended; rejects when its run failed. */
+  async result(replica: ReplicaName): Promise<MigrateReplicaResult> {
+    return this.#handle(replica).result();
+  }
+
+  pause(replica: ReplicaName, options?: OperationOptions): Promise<Accepted> {
+    return this.#update(replica, 'pause', options, {});
+  }
+
+  /** Ends a pause, and retries a step that waits for an operator. */
+  resume(replica: ReplicaName, options?: OperationOptions): Promise<Accepted> {
+    return this.#update(replica, 'resume', options, {});
+  }
+
+  /** Approves the cutover on this very proof. @throws `proof.stale` */
+  approve(replica: ReplicaName, proof: ProofName, options?: OperationOptions): Promise<Accepted> {
+    return this.#update(replica, 'approveCutover', options, { ...proof });
+  }
+
+  /** Limits bulk work; null removes the limit. */
+  throttle(
+    replica: ReplicaName,
+    bytesPerSecond: number | null,
+    options?: OperationOptions,
+  ): Promise<Accepted> {
+    return this.#update(replica, 'throttle', options, { bytesPerSecond });
+  }
+
+  /** @throws `migration.illegal-action` when it is final or rolling back already */
+  rollback(replica: ReplicaName, reason: string, options?: OperationOptions): Promise<Accepted> {
+    return this.#update(replica, 'rollback', options, { reason });
+  }
+
+  /** Finalizes: retires the source; rollback is refused from then on. @throws `migration.illegal-action` */
+  complete(replica: ReplicaName, options?: OperationOptions): Promise<Accepted> {
+    return this.#update(replica, 'complete', options, {});
+  }
+
+  /** Ends the workflow and leaves the machine as it is; its record can be adopted later. */
+  abandon(replica: ReplicaName, reason: string, options?: OperationOptions): Promise<Accepted> {
+    return this.#update(replica, 'abandon', options, { reason });
+  }
+
+  /** Migrations that Temporal knows, newest first; visibility lags by a moment. */
+  async list(options: { readonly limit: number }): Promise<MigrationListing[]> {
+    const listings: MigrationListing[] = [];
+    const query = `WorkflowType = 'migrateReplica'`;
+    for await (const run of this.#client.workflow.list({ query })) {
+      const [cluster = '', member = ''] = run.workflowId.slice(workflowIdPrefix.length).split('/');
+      const migrationId = run.memo?.['migrationId'];
+      listings.push({
+        replica: { cluster, member },
+        migrationId: typeof migrationId === 'string' ? migrationId : null,
+        run: runState(run.status.name),
+        startedAt: run.startTime.toISOString(),
+        closedAt: run.closeTime?.toISOString() ?? null,
+      });
+      if (listings.length >= options.limit) break;
+    }
+    return listings;
+  }
+
+  #handle(replica: ReplicaName): WorkflowHandle<typeof migrateReplica> {
+    return this.#client.workflow.getHandle<typeof migrateReplica>(replicaWorkflowId(replica));
+  }
+
+  async #describe(replica: ReplicaName): Promise<WorkflowExecutionDescription | null> {
+    try {
+      return await this.#handle(replica).describe();
+    } catch (error) {
+      if (error instanceof WorkflowNotFoundError) return null;
+      throw error;
+    }
+  }
+
+  async #queryStatus(replica: ReplicaName): Promise<MigrationStatus | null> {
+    const handle = this.#handle(replica);
+    try {
+      return await this.#client.withDeadline(Date.now() + queryTimeoutMs, () =>
+        handle.query<MigrationStatus>('status'),
+      );
+    } catch (error) {
+      // No worker, or the workflow failed before it could answer: the rest of the report stands.
+      if (isGrpcServiceError(error) || error instanceof Error) return null;
+      throw error;
+    }
+  }
+
+  async #failureOf(replica: ReplicaName): Promise<string | null> {
+    try {
+      await this.#handle(replica).result();
+      return null;
+    } catch (error) {
+      const cause = error instanceof Error ? (error.cause ?? error) : error;
+      return cause instanceof Error ? cause.message : String(cause);
+    }
+  }
+
+  async #update(
+    replica: ReplicaName,
+    name: string,
+    options: OperationOptions | undefined,
+    extra: Readonly<Record<string, unknown>>,
+  ): Promise<Accepted> {
+    const operationId = options?.operationId ?? randomUUID();
+    const argument = { operationId, by: this.#identity, ...extra };
+    try {
+      return await this.#handle(replica).executeUpdate<Accepted, [typeof argument]>(name, {
+        args: [argument],
+        updateId: operationId,
+      });
+    } catch (error) {
+      throw updateError(replica, error);
+    }
+  }
+}
+
+export interface MigrationListing {
+  readonly replica: ReplicaName;
+  readonly migrationId: string | null;
+  readonly run: RunState;
+  readonly startedAt: string;
+  readonly closedAt: string | null;
+}
+
+export type { MigrationOutcome };
+
+function updateError(replica: ReplicaName, error: unknown): unknown {
+  if (error instanceof WorkflowNotFoundError) {
+    return fail('migration.not-found', { replica: replicaText(replica) }, { cause: error });
+  }
+  const cause = error instanceof WorkflowUpdateFailedError ? error.cause : undefined;
+  if (!(cause instanceof ApplicationFailure) || !isCode(cause.type)) return error;
+  const details: unknown = cause.details?.[0];
+  return new QuorumshiftError(cause.type, textsOf(details), { cause: error });
+}
+
+function isCode(text: string | null | undefined): text is ErrorCode {
+  return typeof text === 'string' && Object.hasOwn(errorRegistry, text);
+}
+
+function textsOf(details: unknown): Record<string, string> {
+  if (typeof details !== 'object' || details === null) return {};
+  return Object.fromEntries(Object.entries(details).map(([key, value]) => [key, String(value)]));
+}
+
+function runState(name: string): RunState {
+  const states: Record<string, RunState> = {
+    RUNNING: 'running',
+    CONTINUED_AS_NEW: 'running',
+    COMPLETED: 'completed',
+    FAILED: 'failed',
+    TIMED_OUT: 'failed',
+    CANCELLED: 'cancelled',
+    TERMINATED: 'terminated',
+  };
+  return states[name] ?? 'other';
+}

@@ -1,0 +1,180 @@
+/**
+ * The phases of a stopped replica's migration and the legal transitions between them.
+ *
+ * A phase names the step that is to be done next; the binding record holds it. Every step has its
+ * compensation beside it in {@link phases}: it is known, and durable with the phase, before the step
+ * has any effect. Rollback runs them in the order that `contract.md` CUT-6 and the design demand.
+ *
+ *     stop → fence → stop-again ⇄ look → copy → publish → validate → digest-again
+ *          → SWAP → repoint → admit → start → probe → soak → finalize → ended
+ *
+ *     rollback before the swap:   discard → repoint-back → unfence → start-back → probe-back → ended
+ *     rollback after the swap:    rollback-stop → rollback-fence → rollback-stop-again ⇄ rollback-look
+ *                                 → rollback-digest ─ equal ──► rollback-swap → discard → …
+ *                                                   └ differs ► copy … probe → ended (into a fresh A′)
+ */
+import { assert } from './errors.ts';
+
+/** Forward: towards the target. Back: a reversal that moves the target's state to a fresh source. */
+export type Direction = 'forward' | 'back';
+
+interface PhaseDefinition {
+  /** What an operator reads. */
+  readonly says: string;
+  /** Whether the step runs a hook, moves bulk data, or changes names and records only. */
+  readonly kind: 'hook' | 'bulk' | 'change' | 'wait';
+  /** The step that undoes this one; absent where nothing is to be undone. */
+  readonly compensation?: string;
+  /** Where a rollback wished for now begins; absent where it is refused or already under way. */
+  readonly rollback?: 'discard' | 'rollback-stop';
+}
+
+const beforeSwap = { rollback: 'discard' } as const;
+const afterSwap = { rollback: 'rollback-stop' } as const;
+
+export const phases = {
+  stop: { says: 'stop the replica', kind: 'hook', compensation: 'start-back', ...beforeSwap },
+  fence: {
+    says: 'fence the source and reserve the target',
+    kind: 'change',
+    compensation: 'unfence',
+    ...beforeSwap,
+  },
+  'stop-again': { says: 'stop the replica once more', kind: 'hook', ...beforeSwap },
+  look: { says: 'look for processes that hold the source', kind: 'change', ...beforeSwap },
+  copy: {
+    says: 'export the source into the staging place of the target',
+    kind: 'bulk',
+    compensation: 'discard',
+    ...beforeSwap,
+  },
+  publish: { says: 'publish the target under its parked name', kind: 'change', ...beforeSwap },
+  validate: { says: 'validate: read back and compare both', kind: 'bulk', ...beforeSwap },
+  'digest-again': { says: 'digest the source once more', kind: 'bulk', ...beforeSwap },
+  swap: {
+    says: 'cut over: swap the primary in the record',
+    kind: 'change',
+    compensation: 'rollback-swap',
+    ...beforeSwap,
+  },
+  repoint: {
+    says: 'repoint the replica to the target',
+    kind: 'hook',
+    compensation: 'repoint-back',
+    ...afterSwap,
+  },
+  admit: {
+    says: 'admit the target to its path',
+    kind: 'change',
+    compensation: 'rollback-fence',
+    ...afterSwap,
+  },
+  start: {
+    says: 'start the replica on the target',
+    kind: 'hook',
+    compensation: 'rollback-stop',
+    ...afterSwap,
+  },
+  probe: { says: 'probe the replica on the target', kind: 'hook', ...afterSwap },
+  soak: { says: 'soak: the replica runs on the target', kind: 'wait', ...afterSwap },
+  finalize: { says: 'finalize: retire the source', kind: 'change' },
+  'rollback-stop': { says: 'roll back: stop the replica', kind: 'hook' },
+  'rollback-fence': { says: 'roll back: fence the target', kind: 'change' },
+  'rollback-stop-again': { says: 'roll back: stop the replica once more', kind: 'hook' },
+  'rollback-look': { says: 'roll back: look for processes that hold the target', kind: 'change' },
+  'rollback-digest': { says: 'roll back: digest the target', kind: 'bulk' },
+  'rollback-swap': { says: 'roll back: swap the primary back in the record', kind: 'change' },
+  discard: { says: 'roll back: discard the target', kind: 'change' },
+  'repoint-back': { says: 'roll back: repoint the replica to the source', kind: 'hook' },
+  unfence: { says: 'roll back: unfence the source', kind: 'change' },
+  'start-back': { says: 'roll back: start the replica on the source', kind: 'hook' },
+  'probe-back': { says: 'roll back: probe the replica on the source', kind: 'hook' },
+  ended: { says: 'ended', kind: 'wait' },
+} as const satisfies Record<string, PhaseDefinition>;
+
+export type Phase = keyof typeof phases;
+
+/** Phases that are steps of the machine: each is one activity. */
+export type StepPhase = Exclude<Phase, 'soak' | 'ended'>;
+
+const forward: Partial<Record<Phase, Phase>> = {
+  stop: 'fence',
+  fence: 'stop-again',
+  'stop-again': 'look',
+  look: 'copy',
+  copy: 'publish',
+  publish: 'validate',
+  validate: 'digest-again',
+  'digest-again': 'swap',
+  swap: 'repoint',
+  repoint: 'admit',
+  admit: 'start',
+  start: 'probe',
+  probe: 'soak',
+  soak: 'finalize',
+  finalize: 'ended',
+  'rollback-stop': 'rollback-fence',
+  'rollback-fence': 'rollback-stop-again',
+  'rollback-stop-again': 'rollback-look',
+  'rollback-look': 'rollback-digest',
+  'rollback-digest': 'rollback-swap',
+  'rollback-swap': 'discard',
+  discard: 'repoint-back',
+  'repoint-back': 'unfence',
+  unfence: 'start-back',
+  'start-back': 'probe-back',
+  'probe-back': 'ended',
+};
+
+/** How a step ended, where it makes a difference to what comes next. */
+export type StepOutcome =
+  | 'done'
+  /** look: a process still holds files. */
+  | 'held'
+  /** validate, digest-again, rollback-digest: the states differ. */
+  | 'different';
+
+/**
+ * The phase after `phase`. A reversal that ended its probe has nothing to soak: it is a rollback.
+ * A copy that turns out different is thrown away: forward that is the rollback, in a reversal the
+ * copy is made again.
+ */
+export function nextPhase(phase: Phase, direction: Direction, outcome: StepOutcome): Phase {
+  if (outcome === 'held') return phase === 'look' ? 'stop-again' : 'rollback-stop-again';
+  if (outcome === 'different') {
+    return phase === 'rollback-digest' || direction === 'back' ? 'copy' : 'discard';
+  }
+  if (phase === 'probe' && direction === 'back') return 'ended';
+  const next = forward[phase];
+  assert(next !== undefined, `a phase follows ${phase}`);
+  return next;
+}
+
+/** Where a rollback wished for in `phase` begins; null when it is refused or already under way. */
+export function rollbackStart(phase: Phase, direction: Direction): Phase | null {
+  if (direction === 'back') return null;
+  const definition: PhaseDefinition = phases[phase];
+  return definition.rollback ?? null;
+}
+
+/** The steps that a rollback wished for in `phase` runs, in order; empty when it is refused. */
+export function rollbackPlan(phase: Phase, direction: Direction): readonly Phase[] {
+  const plan: Phase[] = [];
+  let next = rollbackStart(phase, direction);
+  while (next !== null && next !== 'ended') {
+    plan.push(next);
+    next = forward[next] ?? null;
+  }
+  return plan;
+}
+
+/** Whether the record already names the target as primary. */
+export function isAfterSwap(phase: Phase, direction: Direction): boolean {
+  return rollbackStart(phase, direction) === 'rollback-stop' || phase === 'finalize';
+}
+
+export function isStepPhase(phase: Phase): phase is StepPhase {
+  return phase !== 'soak' && phase !== 'ended';
+}
+
+export const phaseNames = Object.keys(phases) as readonly Phase[];

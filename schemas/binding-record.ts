@@ -1,0 +1,97 @@
+/**
+ * The binding record: the one durable truth, on the machine, about which instance is a replica's
+ * primary, which migration owns the replica, and which step it has reached (`binding.json`).
+ *
+ * Every write raises `revision`. `generation` rises with each change of primary or mirror. `lease`
+ * rises when a workflow takes or adopts the replica; `token` is the highest (step, attempt) that has
+ * begun under it.
+ */
+import { z } from 'zod';
+
+import { phaseNames, type Phase } from '../core/phases.ts';
+import { instanceUrisSchema, migrationInputSchema, replicaNameSchema } from './migration.ts';
+
+const counter = z.number().int().min(0);
+
+const phaseSchema = z.custom<Phase>((value) => phaseNames.some((phase) => phase === value), {
+  message: 'is no phase',
+});
+
+/**
+ * An instance by its URIs. While `parkedTag` is set, its directories lie under parked names made
+ * from it, and files that say so at the places the URIs name.
+ */
+export const instanceRefSchema = z.strictObject({
+  uris: instanceUrisSchema,
+  parkedTag: z.string().nullable(),
+});
+
+export const stepTokenSchema = z.strictObject({ lease: counter, step: counter, attempt: counter });
+
+const stepResultSchema = z.strictObject({
+  step: counter,
+  did: phaseSchema,
+  next: phaseSchema,
+  outcome: z.enum(['done', 'held', 'different']),
+  /** Small facts for status and audit: digests, counts, names. */
+  info: z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.null()])),
+});
+
+const proofRefSchema = z.strictObject({
+  /** File name within `proofs/`. */
+  file: z.string(),
+  digest: z.string(),
+  generation: counter,
+});
+
+const migrationStateSchema = z.strictObject({
+  id: z.string(),
+  input: migrationInputSchema,
+  inputDigest: z.string(),
+  agentId: z.string(),
+  /** Names one taking of ownership, so that a retried one finds its own lease. */
+  claim: z.string(),
+  phase: phaseSchema,
+  direction: z.enum(['forward', 'back']),
+  source: instanceRefSchema,
+  target: instanceRefSchema,
+  /** Tag of the target's parked name; changes when a staging place is abandoned to a late attempt. */
+  targetTag: z.string(),
+  sourceTag: z.string(),
+  /** Instances and staging places that nothing will put back: kept until someone deletes them. */
+  leftAside: z.array(
+    z.strictObject({ uris: instanceUrisSchema, tag: z.string(), why: z.string() }),
+  ),
+  results: z.array(stepResultSchema),
+  proof: proofRefSchema.nullable(),
+  rollback: z.strictObject({ by: z.string(), reason: z.string(), at: z.string() }).nullable(),
+});
+
+export const bindingRecordSchema = z.strictObject({
+  format: z.literal('quorumshift-binding/1'),
+  replica: replicaNameSchema,
+  revision: counter,
+  generation: counter,
+  lease: counter,
+  token: stepTokenSchema,
+  primary: instanceRefSchema,
+  migration: migrationStateSchema.nullable(),
+  /** The migration that ended last; older ones are in the journal. */
+  lastEnded: z
+    .strictObject({
+      id: z.string(),
+      inputDigest: z.string(),
+      result: z.enum(['finalized', 'rolled-back', 'abandoned']),
+      /** The result of its last step, for a repeated attempt of that step. */
+      last: stepResultSchema,
+      at: z.string(),
+    })
+    .nullable(),
+});
+
+export type InstanceRef = z.infer<typeof instanceRefSchema>;
+export type StepToken = z.infer<typeof stepTokenSchema>;
+export type StepResult = z.infer<typeof stepResultSchema>;
+export type StepInfo = StepResult['info'];
+export type MigrationState = z.infer<typeof migrationStateSchema>;
+export type BindingRecord = z.infer<typeof bindingRecordSchema>;

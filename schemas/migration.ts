@@ -1,0 +1,57 @@
+/** What a user asks for: the input of a replica's migration. Parsed once, at the border. */
+import { z } from 'zod';
+
+const name = z
+  .string()
+  .regex(
+    /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,64}$/,
+    'must be 1 to 64 letters, digits, ".", "_" or "-", and not "." or ".."',
+  );
+
+export const replicaNameSchema = z.strictObject({ cluster: name, member: name });
+
+export const instanceUrisSchema = z.strictObject({
+  log: z.string().min(1),
+  meta: z.string().min(1),
+  /** Empty: the replica keeps no snapshots. */
+  snapshot: z.string(),
+  groupId: z.string().min(1).exactOptional(),
+});
+
+export const migrationPolicySchema = z.strictObject({
+  /** `manual`: the swap waits until an operator approves the proof by its digest. */
+  approval: z.enum(['none', 'manual']).default('none'),
+  /** How long the replica runs on the target before it may be finalized. */
+  soakSeconds: z.number().int().min(0).max(31_536_000).default(0),
+  /** `manual`: finalize waits for an operator; until then rollback is possible. */
+  finalize: z.enum(['manual', 'auto']).default('manual'),
+  /** Delete the source at finalize, instead of moving it aside. */
+  deleteSource: z.boolean().default(false),
+  /** Limit of bulk work; null is none. */
+  bytesPerSecond: z.number().int().min(1).nullable().default(null),
+});
+
+export const migrationInputSchema = z.strictObject({
+  contractVersion: z.number().int(),
+  /** Part of file names beside the instances. */
+  migrationId: z
+    .string()
+    .regex(/^[A-Za-z0-9_-]{1,32}$/, 'must be 1 to 32 letters, digits, "_" or "-"'),
+  replica: replicaNameSchema,
+  /** Name of the machine: its agent polls the queues `host-<host>` and `host-<host>-control`. */
+  host: name,
+  /** The agent's persisted uuid; null: whichever answers first is pinned. */
+  agentId: z.uuid().nullable().default(null),
+  source: instanceUrisSchema,
+  target: instanceUrisSchema,
+  policy: migrationPolicySchema,
+  /** Who answers that no other voter of the group is at risk, and why. */
+  standalone: z
+    .strictObject({ by: z.string().min(1), note: z.string() })
+    .nullable()
+    .default(null),
+  requestedBy: z.string().min(1),
+});
+
+export type MigrationPolicy = z.infer<typeof migrationPolicySchema>;
+export type MigrationInput = z.infer<typeof migrationInputSchema>;

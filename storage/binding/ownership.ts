@@ -1,0 +1,411 @@
+/**
+ * Who may change a replica: leases, tokens, and the one way to begin, guard and finish a step.
+ *
+ * A token is (lease, step, attempt). Taking or adopting a replica raises the lease; each step and
+ * each attempt of it raises the token, durably, before the attempt has any effect (OPS-5). Every
+ * change of names or of the record compares its token with the record's under `record.lock`: a late
+ * attempt is `superseded` and changes nothing (I13).
+ */
+import { assert, fail, type QuorumshiftError } from '../../core/errors.ts';
+import { replicaText } from '../../core/ids.ts';
+import { nextPhase, rollbackStart, type Phase, type StepOutcome } from '../../core/phases.ts';
+import type {
+  BindingRecord,
+  MigrationState,
+  StepInfo,
+  StepResult,
+  StepToken,
+} from '../../schemas/binding-record.ts';
+import type { MigrationInput } from '../../schemas/migration.ts';
+import { readJournal } from './journal.ts';
+import type { AuditNote, RecordStore } from './record-store.ts';
+
+/** An attempt of a step, as its activity was called. */
+export interface StepClaim {
+  readonly migrationId: string;
+  readonly phase: Phase;
+  readonly token: StepToken;
+}
+
+/** A claim whose phase the record decides. */
+type AnyClaim = Omit<StepClaim, 'phase'> & { readonly phase?: Phase };
+
+export interface OwnRequest {
+  readonly input: MigrationInput;
+  readonly inputDigest: string;
+  readonly agentId: string;
+  /** Names this taking: a repeated request finds its own lease. */
+  readonly claim: string;
+  /** The lease seen before; another one means that someone else took the replica meanwhile. */
+  readonly expectedLease: number;
+}
+
+/** How a migration that has ended, ended. */
+export type EndResult = 'finalized' | 'rolled-back' | 'abandoned';
+
+export type Owned =
+  | { readonly kind: 'owned'; readonly record: BindingRecord }
+  | { readonly kind: 'ended'; readonly result: EndResult };
+
+/** A step's way to change things; made by {@link beginStep}. */
+export interface StepGuard {
+  /** As of the beginning of the step. */
+  readonly record: BindingRecord;
+  readonly migration: MigrationState;
+  /** Runs `effect` under the lock if this attempt is still the newest. @throws `record.superseded` */
+  effect<T>(effect: () => Promise<T>): Promise<T>;
+  /** Changes the migration's state in the record without ending the step. */
+  note(change: Partial<MigrationState>, audit: AuditNote): Promise<void>;
+  /** Ends the step: result and next phase become durable in one write. */
+  finish(ending: StepEnding): Promise<StepResult>;
+}
+
+export interface StepEnding {
+  readonly outcome: StepOutcome;
+  readonly info: StepInfo;
+  /** What else changes in the same write. */
+  readonly change?: (record: BindingRecord, migration: MigrationState) => BindingRecord;
+}
+
+/**
+ * Takes the replica for a new migration, or adopts the one that owns it.
+ * @throws `migration.conflict` (same id, other input), `record.conflict` (another owner or another
+ *   primary), `record.superseded` (the lease moved on)
+ */
+export async function ownReplica(store: RecordStore, request: OwnRequest): Promise<Owned> {
+  return store.locked(async ({ record, write }) => {
+    const ended = await endedResult(store, request);
+    if (ended !== null) return { kind: 'ended', result: ended };
+    const migration = record?.migration ?? null;
+    if (migration?.claim === request.claim) return { kind: 'owned', record: owned(record) };
+    if ((record?.lease ?? 0) !== request.expectedLease) {
+      throw superseded(request, `the lease is ${record?.lease}, not ${request.expectedLease}`);
+    }
+    checkOwner(store, record, request);
+    const lease = request.expectedLease + 1;
+    const step = record?.token.step ?? 0;
+    const next = {
+      ...(record ?? newRecord(request)),
+      lease,
+      token: { lease, step, attempt: 0 },
+      migration: migration
+        ? { ...migration, claim: request.claim, agentId: request.agentId }
+        : newMigration(request),
+    };
+    // A new mirror-to-be is named: proofs and stamps from before no longer fit.
+    if (migration === null) next.generation += 1;
+    const event = migration === null ? 'own' : 'adopt';
+    const audit = {
+      event,
+      by: request.input.requestedBy,
+      details: { input: request.input, inputDigest: request.inputDigest, agent: request.agentId },
+    };
+    return { kind: 'owned', record: await write({ next, audit }) };
+  });
+}
+
+function owned(record: BindingRecord | null): BindingRecord {
+  assert(record !== null, 'a claim is found in a record');
+  return record;
+}
+
+/** The recorded result of this id, for ever (the journal keeps it); null when it has not ended. */
+async function endedResult(store: RecordStore, request: OwnRequest): Promise<EndResult | null> {
+  for (const line of await readJournal(store.files, store.directory.journal)) {
+    if (line['event'] !== 'ended' || line['endedMigration'] !== request.input.migrationId) continue;
+    if (line['inputDigest'] !== request.inputDigest) throw conflict(request, 'it ended already');
+    const result = line['result'];
+    assert(
+      result === 'finalized' || result === 'rolled-back' || result === 'abandoned',
+      'an ended migration has a result',
+    );
+    return result;
+  }
+  return null;
+}
+
+function checkOwner(store: RecordStore, record: BindingRecord | null, request: OwnRequest): void {
+  if (record === null) return;
+  const { migration } = record;
+  if (migration?.id === request.input.migrationId) {
+    if (migration.inputDigest !== request.inputDigest) throw conflict(request, 'it is running');
+    return;
+  }
+  const replica = replicaText(store.replica);
+  if (migration !== null) {
+    throw fail('record.conflict', {
+      action: 'migrate',
+      replica,
+      required: 'no other migration may own it',
+      actual: `${migration.id} does, in phase ${migration.phase}`,
+    });
+  }
+  if (JSON.stringify(record.primary.uris) !== JSON.stringify(request.input.source)) {
+    throw fail('record.conflict', {
+      action: 'migrate',
+      replica,
+      required: 'the source must be its primary',
+      actual: `the primary is ${record.primary.uris.log}`,
+    });
+  }
+}
+
+function conflict(request: OwnRequest, how: string): QuorumshiftError {
+  const { migrationId } = request.input;
+  return fail('migration.conflict', {
+    migration: migrationId,
+    actual: `${how} with an input of another digest than ${request.inputDigest.slice(0, 12)}`,
+  });
+}
+
+function superseded(request: OwnRequest, actual: string): QuorumshiftError {
+  return fail('record.superseded', { step: 'own', migration: request.input.migrationId, actual });
+}
+
+function newRecord(request: OwnRequest): BindingRecord {
+  return {
+    format: 'quorumshift-binding/1',
+    replica: request.input.replica,
+    revision: 0,
+    generation: 0,
+    lease: 0,
+    token: { lease: 0, step: 0, attempt: 0 },
+    primary: { uris: request.input.source, parkedTag: null },
+    migration: null,
+    lastEnded: null,
+  };
+}
+
+function newMigration(request: OwnRequest): MigrationState {
+  const { input } = request;
+  return {
+    id: input.migrationId,
+    input,
+    inputDigest: request.inputDigest,
+    agentId: request.agentId,
+    claim: request.claim,
+    phase: 'stop',
+    direction: 'forward',
+    source: { uris: input.source, parkedTag: null },
+    target: { uris: input.target, parkedTag: `${input.migrationId}-target` },
+    targetTag: `${input.migrationId}-target`,
+    sourceTag: `${input.migrationId}-source`,
+    leftAside: [],
+    results: [],
+    proof: null,
+    rollback: null,
+  };
+}
+
+/**
+ * Begins an attempt of a step, durably, or answers the result that the step already has.
+ * @throws `record.superseded` when a newer attempt, step or lease exists
+ */
+export async function beginStep(
+  store: RecordStore,
+  claim: StepClaim,
+): Promise<{ readonly done: StepResult } | { readonly guard: StepGuard }> {
+  return store.locked(async ({ record, write }) => {
+    const done = recordedResult(record, claim);
+    if (done !== undefined && done.did === claim.phase) return { done };
+    const current = checkNewer(record, claim);
+    // Entering finalize is itself a durable decision: from here rollback is refused.
+    const { phase } = current.migration;
+    if (phase !== claim.phase && !(phase === 'soak' && claim.phase === 'finalize')) {
+      throw late(claim, `the record waits for ${phase}, not ${claim.phase}`);
+    }
+    const migration = { ...current.migration, phase: claim.phase };
+    const begun = await write({
+      next: { ...current.record, token: claim.token, migration },
+      audit: { event: 'begin', by: migration.claim, details: { step: claim.phase } },
+    });
+    return { guard: makeGuard(store, claim, begun, migration) };
+  });
+}
+
+/** What this step of this lease has already come to, the last step of an ended migration included. */
+function recordedResult(record: BindingRecord | null, claim: AnyClaim): StepResult | undefined {
+  if (record === null || record.lease !== claim.token.lease) return undefined;
+  const { migration, lastEnded } = record;
+  if (migration?.id === claim.migrationId) {
+    return migration.results.find((result) => result.step === claim.token.step);
+  }
+  const isLast = lastEnded?.id === claim.migrationId && lastEnded.last.step === claim.token.step;
+  return isLast ? lastEnded.last : undefined;
+}
+
+function checkNewer(record: BindingRecord | null, claim: AnyClaim): OwnedRecord {
+  const current = ownMigration(record, claim);
+  const { token } = claim;
+  if (token.lease > current.record.lease) {
+    throw fail('record.conflict', {
+      action: 'change',
+      replica: replicaText(current.record.replica),
+      required: 'the record must know the lease of its owner',
+      actual: `its lease is ${current.record.lease}, the owner's ${token.lease}: an older record was put back`,
+    });
+  }
+  if (!isNewer(token, current.record.token)) {
+    throw late(claim, `attempt ${JSON.stringify(current.record.token)} has begun`);
+  }
+  return current;
+}
+
+function makeGuard(
+  store: RecordStore,
+  claim: StepClaim,
+  record: BindingRecord,
+  migration: MigrationState,
+): StepGuard {
+  return {
+    record,
+    migration,
+    effect: (effect) =>
+      store.locked(async (locked) => {
+        checkCurrent(locked.record, claim);
+        return effect();
+      }),
+    note: async (change, audit) => {
+      await store.locked(async (locked) => {
+        const current = checkCurrent(locked.record, claim);
+        const next = { ...current.record, migration: { ...current.migration, ...change } };
+        await locked.write({ next, audit });
+      });
+    },
+    finish: (ending) =>
+      store.locked(async (locked) => {
+        const current = checkCurrent(locked.record, claim);
+        const next = nextPhase(claim.phase, current.migration.direction, ending.outcome);
+        const { outcome, info } = ending;
+        const result = { step: claim.token.step, did: claim.phase, next, outcome, info };
+        const changed = ending.change?.(current.record, current.migration) ?? current.record;
+        assert(changed.migration !== null, 'a step ends within its migration');
+        const { results } = changed.migration;
+        const after = { ...changed.migration, phase: next, results: [...results, result] };
+        await locked.write({
+          next:
+            next === 'ended'
+              ? endedRecord(changed, { migration: after, last: result, at: store.now() })
+              : { ...changed, migration: after },
+          audit: {
+            event: next === 'ended' ? 'ended' : 'finish',
+            by: current.migration.claim,
+            details: {
+              step: claim.phase,
+              outcome,
+              info,
+              ...(next === 'ended' && {
+                endedMigration: after.id,
+                inputDigest: after.inputDigest,
+                result: endResult(after),
+                leftAside: after.leftAside,
+              }),
+            },
+          },
+        });
+        return result;
+      }),
+  };
+}
+
+function endResult(migration: MigrationState): EndResult {
+  return migration.rollback === null ? 'finalized' : 'rolled-back';
+}
+
+/** The record when its migration has ended. */
+function endedRecord(
+  record: BindingRecord,
+  ended: { migration: MigrationState; last: StepResult; at: string },
+): BindingRecord {
+  const { migration, last, at } = ended;
+  const { id, inputDigest } = migration;
+  const lastEnded = { id, inputDigest, result: endResult(migration), last, at };
+  return { ...record, migration: null, lastEnded };
+}
+
+interface OwnedRecord {
+  readonly record: BindingRecord;
+  readonly migration: MigrationState;
+}
+
+function ownMigration(record: BindingRecord | null, claim: AnyClaim): OwnedRecord {
+  const migration = record?.migration ?? null;
+  if (record === null || migration?.id !== claim.migrationId) {
+    throw late(claim, migration === null ? 'the migration has ended' : `${migration.id} owns it`);
+  }
+  return { record, migration };
+}
+
+function checkCurrent(given: BindingRecord | null, claim: StepClaim): OwnedRecord {
+  const { record, migration } = ownMigration(given, claim);
+  const { lease, step, attempt } = record.token;
+  const { token } = claim;
+  if (lease !== token.lease || step !== token.step || attempt !== token.attempt) {
+    throw late(claim, `attempt ${JSON.stringify(record.token)} has begun`);
+  }
+  if (migration.results.some((result) => result.step === step && result.did === claim.phase)) {
+    throw late(claim, 'the step has ended');
+  }
+  return { record, migration };
+}
+
+function isNewer(token: StepToken, than: StepToken): boolean {
+  if (token.lease !== than.lease) return token.lease > than.lease;
+  if (token.step !== than.step) return token.step > than.step;
+  return token.attempt > than.attempt;
+}
+
+function late(claim: AnyClaim, actual: string): QuorumshiftError {
+  const { migrationId, phase = 'decide-rollback', token } = claim;
+  return fail('record.superseded', {
+    step: `${phase} (${token.lease}.${token.step}.${token.attempt})`,
+    migration: migrationId,
+    actual,
+  });
+}
+
+/**
+ * Writes the decision to roll back (or finds it written): from then on nothing goes forward.
+ * @throws `migration.illegal-action` when the phase no longer allows it, `record.superseded`
+ */
+export async function decideRollback(
+  store: RecordStore,
+  claim: AnyClaim,
+  wish: { readonly by: string; readonly reason: string },
+): Promise<StepResult> {
+  return store.locked(async ({ record, write }) => {
+    const done = recordedResult(record, claim);
+    if (done !== undefined) return done;
+    const { token } = claim;
+    const { migration, record: current } = checkNewer(record, claim);
+    const next = rollbackStart(migration.phase, migration.direction);
+    if (next === null) throw illegalRollback(store, migration);
+    const result: StepResult = {
+      step: token.step,
+      did: migration.phase,
+      next,
+      outcome: 'done',
+      info: { decision: 'rollback', by: wish.by, reason: wish.reason },
+    };
+    const rollback = { ...wish, at: store.now() };
+    const { results } = migration;
+    await write({
+      next: {
+        ...current,
+        token,
+        migration: { ...migration, phase: next, rollback, results: [...results, result] },
+      },
+      audit: { event: 'decide-rollback', by: wish.by, details: { reason: wish.reason } },
+    });
+    return result;
+  });
+}
+
+function illegalRollback(store: RecordStore, migration: MigrationState): QuorumshiftError {
+  return fail('migration.illegal-action', {
+    action: 'roll back',
+    replica: replicaText(store.replica),
+    required: 'it must not be final or rolling back already',
+    actual: `it is in phase ${migration.phase}`,
+  });
+}

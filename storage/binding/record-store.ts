@@ -1,0 +1,163 @@
+/**
+ * Reading and writing `binding.json`. A write happens under `record.lock`, after its journal line is
+ * durable (I18), by temporary file, fsync, rename, fsync of the directory: a crash leaves the old
+ * record or the new one (I8). A journal line whose revision no record reached describes a change
+ * that a crash prevented.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+
+import { assert, fail } from '../../core/errors.ts';
+import { replicaText, type ReplicaName } from '../../core/ids.ts';
+import { bindingRecordSchema, type BindingRecord } from '../../schemas/binding-record.ts';
+import type { FileLayer } from '../file-layer.ts';
+import { isErrno, makeDirectories, readWhole, writeDurably } from '../files.ts';
+import { appendJournal } from './journal.ts';
+import { replicaDirectory, type ReplicaDirectory } from './replica-directory.ts';
+
+/** A record is some kilobytes; beyond this it is not ours. */
+const maxRecordBytes = 4 * 1024 * 1024;
+
+/** Between two tries for `record.lock`; critical sections take milliseconds. */
+const lockRetryMs = 10;
+
+/** After this the holder is named instead of waited for. */
+const lockWaitMs = 10_000;
+
+/** What an audit line says besides the record's new counters. */
+export interface AuditNote {
+  readonly event: string;
+  readonly by: string;
+  readonly details?: Readonly<Record<string, unknown>>;
+}
+
+export interface RecordChange {
+  readonly next: Omit<BindingRecord, 'revision'>;
+  readonly audit: AuditNote;
+}
+
+/** What is read under the lock, and how it may be changed there; see {@link RecordStore.locked}. */
+export interface LockedRecord {
+  readonly record: BindingRecord | null;
+  write(change: RecordChange): Promise<BindingRecord>;
+}
+
+export interface RecordStoreOptions {
+  readonly files: FileLayer;
+  readonly stateDir: string;
+  readonly replica: ReplicaName;
+  /** Wall clock for audit lines only; no decision rests on it. */
+  readonly now: () => Date;
+}
+
+export class RecordStore {
+  readonly files: FileLayer;
+  readonly replica: ReplicaName;
+  readonly directory: ReplicaDirectory;
+  readonly #now: () => Date;
+
+  constructor(options: RecordStoreOptions) {
+    this.files = options.files;
+    this.replica = options.replica;
+    this.directory = replicaDirectory(options.stateDir, options.replica);
+    this.#now = options.now;
+  }
+
+  now(): string {
+    return this.#now().toISOString();
+  }
+
+  /**
+   * The record as it is on disk, or null when the replica has none.
+   * @throws `record.corrupt`
+   */
+  async read(): Promise<BindingRecord | null> {
+    const path = this.directory.record;
+    const bytes = await readWhole(this.files, path, maxRecordBytes);
+    if (bytes === null) return null;
+    const parsed = bindingRecordSchema.safeParse(parseJson(path, bytes));
+    if (parsed.success) return parsed.data;
+    const [issue] = parsed.error.issues;
+    throw fail('record.corrupt', {
+      path,
+      reason: `${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'it does not fit'}`,
+    });
+  }
+
+  /**
+   * Runs `section` with the record read under `record.lock`; at most one section runs at a time, on
+   * the whole machine.
+   * @throws `record.conflict` when the lock stays held, naming its holder
+   */
+  async locked<T>(section: (locked: LockedRecord) => Promise<T>): Promise<T> {
+    const lock = await this.#lock();
+    try {
+      const record = await this.read();
+      return await section({ record, write: (change) => this.#write(record, change) });
+    } finally {
+      await lock.release();
+    }
+  }
+
+  async #lock() {
+    const path = this.directory.recordLock;
+    await this.#makeLockFile(path);
+    const giveUp = Date.now() + lockWaitMs;
+    for (;;) {
+      const lock = await this.files.lock(path, 'exclusive');
+      if (!('holder' in lock)) return lock;
+      if (Date.now() > giveUp) {
+        throw fail('instance.locked', {
+          action: 'change the binding record of',
+          instance: replicaText(this.replica),
+          holder: lock.holder,
+        });
+      }
+      await delay(lockRetryMs);
+    }
+  }
+
+  async #makeLockFile(path: string): Promise<void> {
+    if ((await this.files.stat(path)) !== null) return;
+    await makeDirectories(this.files, this.directory.root);
+    await makeDirectories(this.files, this.directory.proofs);
+    try {
+      await (await this.files.open(path, 'create-exclusive')).close();
+    } catch (error) {
+      if (!isErrno(error, 'EEXIST')) throw error;
+    }
+  }
+
+  async #write(before: BindingRecord | null, change: RecordChange): Promise<BindingRecord> {
+    const revision = (before?.revision ?? 0) + 1;
+    const record: BindingRecord = { ...change.next, revision };
+    assert(record.generation >= (before?.generation ?? 0), 'a generation never falls');
+    assert(record.lease >= (before?.lease ?? 0), 'a lease never falls');
+    const { files, directory } = this;
+    await appendJournal(files, directory.journal, {
+      at: this.now(),
+      event: change.audit.event,
+      by: change.audit.by,
+      revision,
+      generation: record.generation,
+      token: record.token,
+      migration: record.migration?.id ?? record.lastEnded?.id ?? null,
+      phase: record.migration?.phase ?? null,
+      primary: record.primary,
+      ...change.audit.details,
+    });
+    await writeDurably(
+      files,
+      directory.record,
+      Buffer.from(`${JSON.stringify(record, null, 2)}\n`),
+    );
+    return record;
+  }
+}
+
+function parseJson(path: string, bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString('utf8'));
+  } catch (cause) {
+    throw fail('record.corrupt', { path, reason: 'it is no JSON' }, { cause });
+  }
+}

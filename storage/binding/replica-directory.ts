@@ -1,0 +1,30 @@
+/** Where the state directory keeps what it knows of a replica (design.md, "Dual write"). */
+import { join } from 'node:path';
+
+import type { ReplicaName } from '../../core/ids.ts';
+
+export interface ReplicaDirectory {
+  readonly root: string;
+  readonly record: string;
+  readonly journal: string;
+  /** Held briefly for each change of the record and each exchange of paths. */
+  readonly recordLock: string;
+  /** Pause and rate limit for bulk work; advisory, read again and again by what is running. */
+  readonly control: string;
+  /** Process groups of hooks. */
+  readonly hooks: string;
+  readonly proofs: string;
+}
+
+export function replicaDirectory(stateDir: string, replica: ReplicaName): ReplicaDirectory {
+  const root = join(stateDir, 'replicas', replica.cluster, replica.member);
+  return {
+    root,
+    record: join(root, 'binding.json'),
+    journal: join(root, 'journal.jsonl'),
+    recordLock: join(root, 'record.lock'),
+    control: join(root, 'control.json'),
+    hooks: join(root, 'hooks.json'),
+    proofs: join(root, 'proofs'),
+  };
+}

@@ -1,0 +1,78 @@
+/** Everything in one process tree: a Temporal server, the control worker and this machine's agent. */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import type { AgentConfig } from '../schemas/agent-config.ts';
+import { agentContext, createAgentWorkers } from './agent-worker.ts';
+import { createControlWorker } from './control-worker.ts';
+import { connectWorker, type TemporalTarget } from './temporal-connection.ts';
+import { resolveTemporalServer } from './temporal-server-source.ts';
+import { startTemporalServer } from './temporal-server.ts';
+
+export interface DevEnvironment extends TemporalTarget {
+  /** Where the web UI is; null for a server that somebody else runs. */
+  readonly uiUrl: string | null;
+  /** Resolves when everything has ended; rejects when a worker failed. */
+  readonly ended: Promise<void>;
+  stop(): Promise<void>;
+}
+
+export interface DevOptions {
+  readonly config: AgentConfig;
+  readonly log: (line: string) => void;
+  /** Absent: free ones. */
+  readonly port?: number;
+  readonly uiPort?: number;
+}
+
+/** @throws `temporal.no-server`, `temporal.start-failed`, `temporal.unavailable` */
+export async function startDev(options: DevOptions): Promise<DevEnvironment> {
+  const { config, log } = options;
+  const server = await startServer(options);
+  const connection = await connectWorker(server);
+  const { namespace } = server;
+  const control = await createControlWorker({ connection, namespace });
+  const context = await agentContext(config);
+  const agent = await createAgentWorkers({ connection, namespace, context });
+  log(`agent ${context.agentId} of machine ${config.host} is ready`);
+  const ended = Promise.all([control.run(), agent.run()]).then(() => {});
+  return {
+    address: server.address,
+    namespace,
+    uiUrl: server.uiUrl,
+    ended,
+    stop: async () => {
+      control.shutdown();
+      agent.shutdown();
+      await ended.catch(() => {});
+      await connection.close();
+      await server.stop();
+    },
+  };
+}
+
+interface RunningServer extends TemporalTarget {
+  readonly uiUrl: string | null;
+  stop(): Promise<void>;
+}
+
+async function startServer(options: DevOptions): Promise<RunningServer> {
+  const { config, log, port, uiPort } = options;
+  const found = await resolveTemporalServer({
+    env: process.env,
+    external: true,
+    install: true,
+    log,
+  });
+  if (found.kind === 'external') {
+    log(`using the Temporal server at ${found.address} (${found.foundBy})`);
+    return { address: found.address, namespace: 'default', uiUrl: null, stop: async () => {} };
+  }
+  await mkdir(config.stateDir, { recursive: true });
+  return startTemporalServer({
+    bin: found.binary,
+    dbFile: join(config.stateDir, `temporal-${found.serverVersion}.db`),
+    ...(port !== undefined && { port }),
+    ...(uiPort !== undefined && { uiPort }),
+  });
+}

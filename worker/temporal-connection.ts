@@ -1,0 +1,60 @@
+/** How clients and workers find Temporal: its own environment and profiles (TEMPORAL_ADDRESS, …). */
+import { Client, Connection } from '@temporalio/client';
+import { loadClientConnectConfig } from '@temporalio/envconfig';
+import { NativeConnection } from '@temporalio/worker';
+
+import { fail } from '../core/errors.ts';
+
+/** Where a development server listens when nothing is configured. */
+const defaultAddress = '127.0.0.1:7233';
+
+/** A server that does not answer within this is reported, not waited for. */
+const connectTimeoutMs = 5_000;
+
+export interface TemporalTarget {
+  readonly address: string;
+  readonly namespace: string;
+}
+
+/** The configured server; `overrides` come from the command line. */
+export function temporalTarget(overrides: Partial<TemporalTarget> = {}): TemporalTarget {
+  const { connectionOptions, namespace } = loadClientConnectConfig();
+  return {
+    address: overrides.address ?? connectionOptions.address ?? defaultAddress,
+    namespace: overrides.namespace ?? namespace ?? 'default',
+  };
+}
+
+/** @throws `temporal.unavailable` */
+export async function connectClient(target: TemporalTarget): Promise<Client> {
+  const { connectionOptions } = loadClientConnectConfig();
+  const { address, namespace } = target;
+  try {
+    const options = { ...connectionOptions, address, connectTimeout: connectTimeoutMs };
+    const connection = await Connection.connect(options);
+    return new Client({ connection, namespace });
+  } catch (cause) {
+    throw unavailable(address, cause);
+  }
+}
+
+/** @throws `temporal.unavailable` */
+export async function connectWorker(target: TemporalTarget): Promise<NativeConnection> {
+  const { connectionOptions } = loadClientConnectConfig();
+  const { tls, apiKey, metadata } = connectionOptions;
+  try {
+    return await NativeConnection.connect({
+      address: target.address,
+      ...(tls !== undefined && tls !== null && { tls }),
+      ...(typeof apiKey === 'string' && { apiKey }),
+      ...(metadata !== undefined && { metadata }),
+    });
+  } catch (cause) {
+    throw unavailable(target.address, cause);
+  }
+}
+
+function unavailable(address: string, cause: unknown): Error {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return fail('temporal.unavailable', { address, reason }, { cause });
+}

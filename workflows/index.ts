@@ -1,0 +1,2 @@
+/** The workflows of this product, by the names under which they are started. */
+export { migrateReplica } from './migrate-replica.ts';

@@ -1,0 +1,99 @@
+/**
+ * How a migration is steered and watched. Updates record a wish and return at once; what they led to
+ * is seen in the status. Each carries an operation id: the same id counts once, in every run.
+ */
+import { defineQuery, defineUpdate } from '@temporalio/workflow';
+
+import type { BindingView, Finding, ProofName } from '../activities/contract.ts';
+import type { Phase } from '../core/phases.ts';
+import type { StepResult } from '../schemas/binding-record.ts';
+import type { MigrationInput } from '../schemas/migration.ts';
+
+export interface Operation {
+  readonly operationId: string;
+  readonly by: string;
+}
+
+/** Answer of every update. */
+export interface Accepted {
+  /** False when this operation id had been seen before. */
+  readonly fresh: boolean;
+}
+
+export const pauseUpdate = defineUpdate<Accepted, [Operation]>('pause');
+/** Ends a pause; retries what waits for an operator. */
+export const resumeUpdate = defineUpdate<Accepted, [Operation]>('resume');
+export const approveUpdate = defineUpdate<Accepted, [Operation & ProofName]>('approveCutover');
+export const throttleUpdate = defineUpdate<
+  Accepted,
+  [Operation & { readonly bytesPerSecond: number | null }]
+>('throttle');
+export const rollbackUpdate = defineUpdate<Accepted, [Operation & { readonly reason: string }]>(
+  'rollback',
+);
+/** Finalizes: ends the soak and retires the source. */
+export const completeUpdate = defineUpdate<Accepted, [Operation]>('complete');
+/** Ends the workflow and leaves the machine as it is: its record can be adopted later. */
+export const abandonUpdate = defineUpdate<Accepted, [Operation & { readonly reason: string }]>(
+  'abandon',
+);
+
+/** Why nothing moves, and since when. */
+export interface Waiting {
+  readonly kind:
+    | 'paused'
+    | 'approval'
+    | 'soak'
+    | 'finalize'
+    | 'host-unreachable'
+    | 'failed'
+    | 'held'
+    | 'cancelled';
+  readonly reason: string;
+  readonly remedy: string;
+  readonly sinceMs: number;
+}
+
+export type MigrationOutcome = 'finalized' | 'rolled-back' | 'abandoned' | 'superseded';
+
+export interface MigrationStatus {
+  readonly input: MigrationInput;
+  readonly agentId: string | null;
+  readonly stage: 'preflight' | 'running' | 'ended';
+  /** The step under way or waiting to be done; null before the replica is owned. */
+  readonly phase: Phase | null;
+  readonly view: BindingView | null;
+  readonly waiting: Waiting | null;
+  readonly paused: boolean;
+  readonly bytesPerSecond: number | null;
+  readonly approved: ProofName | null;
+  readonly findings: readonly Finding[];
+  /** The steps done in this run, newest last. */
+  readonly results: readonly StepResult[];
+  /** The compensations that a rollback wished for now would run, in order. */
+  readonly compensations: readonly Phase[];
+  readonly actions: readonly string[];
+  readonly outcome: MigrationOutcome | null;
+}
+
+export const statusQuery = defineQuery<MigrationStatus>('status');
+
+export interface MigrateReplicaRequest {
+  readonly input: MigrationInput;
+  readonly inputDigest: string;
+  /** What a run hands to the next by continue-as-new. */
+  readonly carried?: Carried;
+}
+
+export interface Carried {
+  readonly paused: boolean;
+  readonly bytesPerSecond: number | null;
+  readonly approved: ProofName | null;
+  readonly operationIds: readonly string[];
+  readonly soakStartedMs: number | null;
+}
+
+export interface MigrateReplicaResult {
+  readonly outcome: MigrationOutcome;
+  readonly reason: string | null;
+}

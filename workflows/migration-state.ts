@@ -1,0 +1,219 @@
+/**
+ * What a running migration remembers between its steps: wishes of operators and the last known
+ * record. Handlers are registered before the first await; they check, record and return.
+ */
+import { ApplicationFailure, setHandler } from '@temporalio/workflow';
+
+import type { BindingView, Finding, ProofName } from '../activities/contract.ts';
+import { replicaText } from '../core/ids.ts';
+import { rollbackPlan, rollbackStart, type Phase } from '../core/phases.ts';
+import { fail, type ErrorCode, type ErrorDetails } from '../core/errors.ts';
+import type { StepResult } from '../schemas/binding-record.ts';
+import {
+  abandonUpdate,
+  approveUpdate,
+  completeUpdate,
+  pauseUpdate,
+  resumeUpdate,
+  rollbackUpdate,
+  statusQuery,
+  throttleUpdate,
+  type Accepted,
+  type Carried,
+  type MigrateReplicaRequest,
+  type MigrationOutcome,
+  type MigrationStatus,
+  type Operation,
+  type Waiting,
+} from './messages.ts';
+
+interface Wish {
+  readonly by: string;
+  readonly reason: string;
+}
+
+/** Operation ids kept for deduplication: far more than an operator issues in one migration. */
+const rememberedOperations = 500;
+
+export class MigrationState {
+  readonly request: MigrateReplicaRequest;
+  stage: MigrationStatus['stage'] = 'preflight';
+  agentId: string | null;
+  view: BindingView | null = null;
+  findings: readonly Finding[] = [];
+  waiting: Waiting | null = null;
+  outcome: MigrationOutcome | null = null;
+  readonly results: StepResult[] = [];
+  paused: boolean;
+  bytesPerSecond: number | null;
+  approved: ProofName | null;
+  soakStartedMs: number | null;
+  /** Raised whenever pause or throttle change: the control loop sends them to the machine. */
+  controlVersion = 0;
+  /** Raised by resume: ends a wait for an operator. */
+  retryVersion = 0;
+  rollbackWish: Wish | null = null;
+  completeWish: Wish | null = null;
+  abandonWish: Wish | null = null;
+  cancelled = false;
+  #operationIds: string[];
+
+  constructor(request: MigrateReplicaRequest) {
+    const { carried, input } = request;
+    this.request = request;
+    this.agentId = input.agentId;
+    this.paused = carried?.paused ?? false;
+    this.bytesPerSecond = carried ? carried.bytesPerSecond : input.policy.bytesPerSecond;
+    this.approved = carried?.approved ?? null;
+    this.soakStartedMs = carried?.soakStartedMs ?? null;
+    this.#operationIds = [...(carried?.operationIds ?? [])];
+  }
+
+  get phase(): Phase | null {
+    return this.view?.phase ?? null;
+  }
+
+  carried(): Carried {
+    const { paused, bytesPerSecond, approved, soakStartedMs } = this;
+    return { paused, bytesPerSecond, approved, soakStartedMs, operationIds: this.#operationIds };
+  }
+
+  registerHandlers(): void {
+    setHandler(statusQuery, () => this.status());
+    setHandler(pauseUpdate, (operation) =>
+      this.#once(operation, () => {
+        this.paused = true;
+        this.controlVersion += 1;
+      }),
+    );
+    setHandler(resumeUpdate, (operation) =>
+      this.#once(operation, () => {
+        this.paused = false;
+        this.controlVersion += 1;
+        this.retryVersion += 1;
+      }),
+    );
+    setHandler(throttleUpdate, (operation) =>
+      this.#once(operation, () => {
+        this.bytesPerSecond = operation.bytesPerSecond;
+        this.controlVersion += 1;
+      }),
+    );
+    setHandler(
+      approveUpdate,
+      (operation) =>
+        this.#once(operation, () => {
+          this.approved = { digest: operation.digest, generation: operation.generation };
+        }),
+      { validator: (operation) => this.#checkApproval(operation) },
+    );
+    setHandler(
+      rollbackUpdate,
+      (operation) =>
+        this.#once(operation, () => {
+          this.rollbackWish = { by: operation.by, reason: operation.reason };
+        }),
+      { validator: (_operation) => this.#checkRollback() },
+    );
+    setHandler(
+      completeUpdate,
+      (operation) =>
+        this.#once(operation, () => {
+          this.completeWish = { by: operation.by, reason: '' };
+        }),
+      { validator: (_operation) => this.#checkComplete() },
+    );
+    setHandler(abandonUpdate, (operation) =>
+      this.#once(operation, () => {
+        this.abandonWish = { by: operation.by, reason: operation.reason };
+      }),
+    );
+  }
+
+  status(): MigrationStatus {
+    const { view, phase } = this;
+    const { input } = this.request;
+    return {
+      input,
+      agentId: this.agentId,
+      stage: this.stage,
+      phase,
+      view,
+      waiting: this.waiting,
+      paused: this.paused,
+      bytesPerSecond: this.bytesPerSecond,
+      approved: this.approved,
+      findings: this.findings,
+      results: this.results,
+      compensations: view && phase ? rollbackPlan(phase, view.direction) : [],
+      actions: this.#actions(),
+      outcome: this.outcome,
+    };
+  }
+
+  #actions(): string[] {
+    if (this.stage === 'ended') return [];
+    const { waiting } = this;
+    const resumable = this.paused || ['failed', 'held', 'cancelled'].includes(waiting?.kind ?? '');
+    return [
+      ...(this.paused ? [] : ['pause']),
+      ...(resumable ? ['resume'] : []),
+      ...(waiting?.kind === 'approval' ? ['approve'] : []),
+      ...(this.#canRollBack() ? ['rollback'] : []),
+      ...(this.phase === 'soak' ? ['complete'] : []),
+      'throttle',
+      'abandon',
+    ];
+  }
+
+  #once(operation: Operation, act: () => void): Accepted {
+    if (this.#operationIds.includes(operation.operationId)) return { fresh: false };
+    this.#operationIds = [...this.#operationIds, operation.operationId].slice(
+      -rememberedOperations,
+    );
+    act();
+    return { fresh: true };
+  }
+
+  #canRollBack(): boolean {
+    if (this.stage === 'preflight') return false;
+    return this.view !== null && this.phase !== null && this.rollbackWish === null
+      ? rollbackStart(this.phase, this.view.direction) !== null
+      : false;
+  }
+
+  #checkApproval(given: ProofName): void {
+    const present = this.view?.proof ?? null;
+    if (present?.digest === given.digest && present.generation === given.generation) return;
+    refuse('proof.stale', {
+      present: present ? `${present.digest} (generation ${present.generation})` : 'none yet',
+      given: `${given.digest} (generation ${given.generation})`,
+    });
+  }
+
+  #checkRollback(): void {
+    if (this.#canRollBack()) return;
+    refuse('migration.illegal-action', {
+      action: 'roll back',
+      replica: replicaText(this.request.input.replica),
+      required: 'it must have begun and not be final, nor be rolling back already',
+      actual: `it is in phase ${this.phase ?? this.stage}`,
+    });
+  }
+
+  #checkComplete(): void {
+    if (this.phase === 'soak') return;
+    refuse('migration.illegal-action', {
+      action: 'finalize',
+      replica: replicaText(this.request.input.replica),
+      required: 'it must be soaking',
+      actual: `it is in phase ${this.phase ?? this.stage}`,
+    });
+  }
+}
+
+/** Refuses an update: the caller sees code, message and remedy. */
+function refuse<Code extends ErrorCode>(code: Code, details: ErrorDetails<Code>): never {
+  const error = fail(code, details);
+  throw ApplicationFailure.nonRetryable(error.message, code, error.details);
+}
