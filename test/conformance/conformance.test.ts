@@ -7,10 +7,11 @@ import { afterAll, beforeAll, describe, test } from 'vitest';
 import type { Family } from '../../storage/contracts.ts';
 import { memoryFamily } from '../../storage/families/memory/family.ts';
 import { rocksdbFamily } from '../../storage/families/rocksdb/family.ts';
+import { sqliteFamily } from '../../storage/families/sqlite/family.ts';
 import { nodeFileLayer } from '../../storage/node-file-layer.ts';
 import { conformanceCases } from '../../storage/testing/conformance.ts';
 
-const families: readonly Family[] = [memoryFamily, rocksdbFamily];
+const families: readonly Family[] = [memoryFamily, rocksdbFamily, sqliteFamily];
 
 let root = '';
 let places = 0;

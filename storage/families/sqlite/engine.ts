@@ -1,0 +1,172 @@
+/** Chunks and records in SQLite, which lives in a thread of its own (engine-worker.ts has the tables). */
+import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
+
+import { assert, fail } from '../../../core/errors.ts';
+import { canonicalBytes, type EntryBatch } from '../../entry-batch.ts';
+import type {
+  ChunkStore,
+  StoredChunk,
+  StoreOpenOptions,
+  StoreWrite,
+} from '../../engines/chunk-store.ts';
+import type {
+  CallName,
+  Calls,
+  PackedChunks,
+  Reply,
+  Request,
+  WorkerOptions,
+} from './engine-messages.ts';
+
+/** A buffer that comes back from a write is kept for the next one, up to this size in bytes. */
+const maxSpareBytes = 8 * 1024 * 1024;
+
+/** @throws `io.failed`, `data.corrupt` */
+export async function openSqliteStore(options: StoreOpenOptions): Promise<ChunkStore> {
+  const { path, mode, bulk } = options;
+  const thread = new DatabaseThread({ file: join(path, 'state.sqlite'), mode, bulk });
+  await thread.opened;
+  return new SqliteStore(thread);
+}
+
+interface Waiting {
+  readonly resolve: (result: never) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** Calls into the worker, answered in order. */
+class DatabaseThread {
+  /** Resolves when the database is open. */
+  readonly opened: Promise<unknown>;
+  readonly #worker: Worker;
+  readonly #file: string;
+  readonly #waiting = new Map<number, Waiting>();
+  #lastId = 0;
+  #ended: Error | null = null;
+
+  constructor(options: WorkerOptions) {
+    this.#file = options.file;
+    this.#worker = new Worker(new URL('./engine-worker.js', import.meta.url), {
+      workerData: options,
+    });
+    this.opened = new Promise((resolve, reject) => this.#waiting.set(0, { resolve, reject }));
+    this.#worker.on('message', (reply: Reply) => this.#settle(reply));
+    this.#worker.on('error', (error) => this.#end(error));
+    this.#worker.on('exit', () => this.#end(new Error('its thread has ended')));
+  }
+
+  call<Name extends CallName>(
+    name: Name,
+    argument: Calls[Name]['argument'],
+    transfer: ArrayBuffer[] = [],
+  ): Promise<Calls[Name]['result']> {
+    if (this.#ended !== null) return Promise.reject(this.#failure(this.#ended.message));
+    this.#lastId += 1;
+    const id = this.#lastId;
+    this.#worker.postMessage({ id, name, argument } as Request, transfer);
+    return new Promise((resolve, reject) => this.#waiting.set(id, { resolve, reject }));
+  }
+
+  #settle(reply: Reply): void {
+    const waiting = this.#waiting.get(reply.id);
+    assert(waiting !== undefined, 'the database answers each call once');
+    this.#waiting.delete(reply.id);
+    if ('result' in reply) waiting.resolve(reply.result as never);
+    else waiting.reject(this.#failure(reply.failure.message, reply.failure));
+  }
+
+  #end(error: Error): void {
+    this.#ended ??= error;
+    for (const waiting of this.#waiting.values()) waiting.reject(this.#failure(error.message));
+    this.#waiting.clear();
+  }
+
+  #failure(reason: string, { corrupt }: { corrupt: boolean } = { corrupt: false }): Error {
+    const file = this.#file;
+    if (corrupt) return fail('data.corrupt', { file, offset: 0, reason });
+    return fail('io.failed', { action: 'use database', path: file, reason });
+  }
+}
+
+class SqliteStore implements ChunkStore {
+  readonly #thread: DatabaseThread;
+  #spare: ArrayBuffer | null = null;
+  #closed: Promise<unknown> | null = null;
+
+  constructor(thread: DatabaseThread) {
+    this.#thread = thread;
+  }
+
+  async records(): Promise<ReadonlyMap<string, Buffer>> {
+    const records = await this.#thread.call('records', null);
+    return new Map(records.map(([name, value]) => [name, Buffer.from(value)]));
+  }
+
+  async write({ remove, chunks, records, durable }: StoreWrite): Promise<void> {
+    const packed = this.#pack(chunks);
+    const argument = { remove: remove ?? null, chunks: packed, records: [...records], durable };
+    const buffer = await this.#thread.call('write', argument, [packed.buffer]);
+    if (buffer.byteLength <= maxSpareBytes) this.#spare = buffer;
+  }
+
+  chunkAt(index: bigint): Promise<bigint | null> {
+    return this.#thread.call('chunkAt', index);
+  }
+
+  /** The next group is read while the one before is used. */
+  async *chunks(range: {
+    first: bigint;
+    to: bigint;
+    maxBytes: number;
+  }): AsyncGenerator<StoredChunk[]> {
+    const { to, maxBytes } = range;
+    const ask = (first: bigint) => {
+      const asked = this.#thread.call('chunks', { first, to, maxBytes });
+      asked.catch(() => {});
+      return asked;
+    };
+    for (let asked = ask(range.first); ;) {
+      const group = unpack(await asked);
+      const last = group.at(-1)?.firstIndex;
+      if (last === undefined) return;
+      if (last < to) asked = ask(last + 1n);
+      yield group;
+      if (last >= to) return;
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed ??= this.#thread.call('close', null);
+    await this.#closed;
+  }
+
+  #pack(chunks: readonly EntryBatch[]): PackedChunks {
+    const runs = chunks.map(canonicalBytes);
+    const total = runs.reduce((sum, run) => sum + run.length, 0);
+    const buffer = this.#takeBuffer(total);
+    const target = Buffer.from(buffer);
+    let at = 0;
+    for (const run of runs) at += run.copy(target, at);
+    return {
+      firsts: BigInt64Array.from(chunks, (chunk) => chunk.firstIndex),
+      sizes: Uint32Array.from(runs, (run) => run.length),
+      buffer,
+    };
+  }
+
+  #takeBuffer(bytes: number): ArrayBuffer {
+    const spare = this.#spare;
+    this.#spare = null;
+    return spare !== null && spare.byteLength >= bytes ? spare : new ArrayBuffer(bytes);
+  }
+}
+
+function unpack({ firsts, sizes, buffer }: PackedChunks): StoredChunk[] {
+  let at = 0;
+  return Array.from(firsts, (firstIndex, i) => {
+    const bytes = Buffer.from(buffer, at, sizes[i]);
+    at += bytes.length;
+    return { firstIndex, bytes };
+  });
+}
