@@ -1,10 +1,8 @@
 /** What keeps a path from being fenced; checked in preflight, and again before each exchange. */
-import { randomUUID } from 'node:crypto';
 import { dirname, join, sep } from 'node:path';
 
 import { fail } from '../../core/errors.ts';
 import type { FileLayer } from '../file-layer.ts';
-import { isErrno, removeTree } from '../files.ts';
 
 /**
  * A path that is fenced is absent or a directory: no symbolic link, and no mount point, which no
@@ -38,33 +36,6 @@ export async function requireSeparate(files: FileLayer, paths: readonly string[]
       throw fail('fence.unexpected', { path, actual });
     }
     places.push({ path, real });
-  }
-}
-
-/**
- * Tries an exchange of a file and a directory in `directory`, or where it is absent in its nearest
- * ancestor, on whose file system it will be made. Leaves nothing behind.
- * @throws `io.exchange-unsupported`; Node's errors where nothing can be made
- */
-export async function probeExchange(files: FileLayer, directory: string): Promise<void> {
-  if ((await files.stat(directory)) === null && dirname(directory) !== directory) {
-    return probeExchange(files, dirname(directory));
-  }
-  const probe = join(directory, `.quorumshift-probe-${randomUUID()}`);
-  const [file, folder] = [`${probe}-file`, `${probe}-directory`];
-  try {
-    await (await files.open(file, 'create-exclusive')).close();
-    await files.makeDirectory(folder);
-    await files.exchange(file, folder);
-    if ((await files.stat(file))?.kind !== 'directory') {
-      throw fail('io.exchange-unsupported', { path: directory, reason: 'it had no effect' });
-    }
-  } catch (error) {
-    if (!isErrno(error, 'EPERM')) throw error;
-    throw fail('io.exchange-unsupported', { path: directory, reason: 'EPERM' }, { cause: error });
-  } finally {
-    await removeTree(files, file);
-    await removeTree(files, folder);
   }
 }
 

@@ -5,11 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { readFence, removeFence } from '../../storage/binding/fence-file.ts';
-import {
-  probeExchange,
-  requireFenceable,
-  requireSeparate,
-} from '../../storage/binding/fence-obstacles.ts';
+import { requireFenceable, requireSeparate } from '../../storage/binding/fence-obstacles.ts';
 import {
   fencePath,
   moveToTrash,
@@ -19,6 +15,7 @@ import {
   trashName,
   unfencePath,
 } from '../../storage/binding/path-fence.ts';
+import { probeExchange } from '../../storage/binding/probe-exchange.ts';
 import type { FileLayer } from '../../storage/file-layer.ts';
 import { makeDirectories, readWhole, removeTree, writeDurably } from '../../storage/files.ts';
 import { nodeFileLayer } from '../../storage/node-file-layer.ts';
