@@ -8,6 +8,7 @@ import { randomUUID } from 'node:crypto';
 import {
   isGrpcServiceError,
   WorkflowExecutionAlreadyStartedError,
+  WorkflowFailedError,
   WorkflowNotFoundError,
   WorkflowUpdateFailedError,
   type Client,
@@ -28,9 +29,13 @@ import type {
   MigrationStatus,
 } from '../workflows/messages.ts';
 import type { migrateReplica } from '../workflows/migrate-replica.ts';
+import type { PlanAnswer, planReplica } from '../workflows/plan-replica.ts';
 
 /** A workflow that does not answer within this is reported as such, with what else is known. */
 const queryTimeoutMs = 2_000;
+
+/** A preflight reads the whole log once. */
+const planTimeoutMs = 60 * 60_000;
 
 const workflowIdPrefix = 'replica/';
 
@@ -132,6 +137,25 @@ export class MigrationClient {
     }
     // A failed, terminated or cancelled run may be started again: it adopts the machine's record.
     return sameId && (open || run.status.name === 'COMPLETED');
+  }
+
+  /**
+   * What a start with this input would find; changes nothing.
+   * @throws `agent.unreachable`
+   */
+  async plan(input: MigrationInput): Promise<PlanAnswer> {
+    try {
+      return await this.#client.workflow.execute<typeof planReplica>('planReplica', {
+        workflowId: `plan/${replicaText(input.replica)}/${randomUUID()}`,
+        taskQueue: controlTaskQueue,
+        args: [input],
+        workflowExecutionTimeout: planTimeoutMs,
+      });
+    } catch (error) {
+      const cause = error instanceof WorkflowFailedError ? error.cause : error;
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      throw fail('agent.unreachable', { host: input.host, reason }, { cause: error });
+    }
   }
 
   /** @throws `migration.not-found` */

@@ -1,2 +1,3 @@
 /** The workflows of this product, by the names under which they are started. */
 export { migrateReplica } from './migrate-replica.ts';
+export { planReplica } from './plan-replica.ts';

@@ -1,0 +1,211 @@
+/** Watching and steering: `status`, `list`, `pause`, `resume`, `approve`, `throttle`, `rollback`, … */
+import { createInterface } from 'node:readline/promises';
+
+import { Option, type Command } from 'commander';
+
+import { fail } from '../../core/errors.ts';
+import { parseReplica, replicaText, type ReplicaName } from '../../core/ids.ts';
+import type { MigrationClient, MigrationReport } from '../../client/migration-client.ts';
+import { RecordStore } from '../../storage/binding/record-store.ts';
+import { nodeFileLayer } from '../../storage/node-file-layer.ts';
+import type { Accepted } from '../../workflows/messages.ts';
+import { outputOption, parseBytes, print, toJson, type OutputFormat } from '../output.ts';
+import { recordText, reportText } from '../status-text.ts';
+import { addTemporalOptions, withClient, type TemporalOptions } from '../temporal-options.ts';
+
+interface OperateOptions extends TemporalOptions {
+  readonly output: OutputFormat;
+  readonly reason?: string;
+  readonly proof?: string;
+  readonly yes?: boolean;
+  readonly fromRecord?: boolean;
+  readonly stateDir: string;
+  readonly limit: string;
+  readonly watch?: boolean;
+  readonly local?: boolean;
+  readonly machineLost?: string;
+}
+
+/** A status that is watched is asked for again after this. */
+const watchIntervalMs = 1_000;
+
+const stateDir = () =>
+  new Option('--state-dir <dir>', 'where binding records are')
+    .default('/var/lib/quorumshift')
+    .env('QUORUMSHIFT_STATE_DIR');
+
+export function addOperations(program: Command): void {
+  const command = (name: string, description: string) =>
+    addTemporalOptions(program.command(name).description(description)).addOption(outputOption());
+  const onReplica = (name: string, description: string) =>
+    command(name, description).argument('<replica>', '<cluster>/<member>');
+
+  onReplica('status', 'where a migration stands, why it waits, what is safe to do')
+    .option('-w, --watch', 'until it ends')
+    .option('--local', 'from the record on this machine, without Temporal')
+    .addOption(stateDir())
+    .action(status);
+  command('list', 'migrations, newest first')
+    .option('--limit <n>', 'at most so many', '50')
+    .action(list);
+  onReplica('pause', 'stop before the next step; bulk work stands still').action(
+    steer((client, replica) => client.pause(replica)),
+  );
+  onReplica('resume', 'end a pause, or retry what waits for you')
+    .option('--from-record', 'start a new workflow that adopts the record on this machine')
+    .addOption(stateDir())
+    .action(resume);
+  onReplica('approve', 'approve the cutover on the proof that status shows')
+    .requiredOption('--proof <digest>', 'digest of the proof')
+    .action(approve);
+  onReplica('throttle', 'limit bulk work')
+    .argument('<bytes>', 'bytes per second, such as 50MiB; "none" removes the limit')
+    .action(throttle);
+  onReplica('rollback', 'go back to the source; loses nothing')
+    .option('--reason <text>', 'goes into the audit trail', 'operator')
+    .action(steer((client, replica, { reason }) => client.rollback(replica, reason ?? 'operator')));
+  onReplica('complete', 'finalize: retire the source; rollback is refused from then on')
+    .option('--yes', 'do not ask for the name')
+    .action(complete);
+  onReplica('abandon', 'end the workflow; leave the machine as it is, to be adopted later')
+    .option('--machine-lost <name>', 'the machine will not come back')
+    .option('--reason <text>', 'goes into the audit trail')
+    .action(steer((client, replica, options) => client.abandon(replica, abandonReason(options))));
+}
+
+function abandonReason({ machineLost, reason }: OperateOptions): string {
+  return machineLost === undefined ? (reason ?? 'operator') : `machine lost: ${machineLost}`;
+}
+
+type Steering = (
+  client: MigrationClient,
+  replica: ReplicaName,
+  options: OperateOptions,
+) => Promise<Accepted>;
+
+function steer(call: Steering) {
+  return async (text: string, options: OperateOptions): Promise<void> => {
+    const replica = parseReplica(text);
+    const accepted = await withClient(options, (client) => call(client, replica, options));
+    print(options.output, { t: 'accepted', ...accepted }, () => 'accepted');
+  };
+}
+
+async function status(text: string, options: OperateOptions): Promise<void> {
+  const replica = parseReplica(text);
+  if (options.local === true) {
+    const record = await localRecord(replica, options.stateDir);
+    print(options.output, record, () => recordText(record));
+    return;
+  }
+  await withClient(options, async (client) => {
+    if (options.watch !== true) {
+      const report = await client.status(replica);
+      print(options.output, report, () => reportText(report));
+      return;
+    }
+    let shown = '';
+    for await (const report of client.watch(replica, { intervalMs: watchIntervalMs })) {
+      shown = showChange(options.output, report, shown);
+    }
+  });
+}
+
+/** On a terminal the status is redrawn in place; elsewhere it is printed when it changed. */
+function showChange(format: OutputFormat, report: MigrationReport, before: string): string {
+  const text = format === 'text' ? reportText(report) : toJson(report);
+  if (text === before) return before;
+  const redraw = process.stdout.isTTY && format === 'text';
+  process.stdout.write(redraw ? `\u001b[2J\u001b[H${text}\n` : `${text}\n`);
+  return text;
+}
+
+async function localRecord(replica: ReplicaName, dir: string) {
+  const store = new RecordStore({
+    files: nodeFileLayer,
+    stateDir: dir,
+    replica,
+    now: () => new Date(),
+  });
+  const record = await store.read();
+  if (record !== null) return record;
+  throw fail('record.missing', {
+    action: 'show',
+    replica: replicaText(replica),
+    path: store.directory.record,
+  });
+}
+
+async function list(options: OperateOptions): Promise<void> {
+  const found = await withClient(options, (client) =>
+    client.list({ limit: Number(options.limit) }),
+  );
+  if (options.output === 'jsonl') {
+    for (const listing of found) process.stdout.write(`${toJson(listing)}\n`);
+    return;
+  }
+  print(options.output, found, () =>
+    found
+      .map(
+        ({ replica, migrationId, run, startedAt }) =>
+          `${replicaText(replica).padEnd(32)} ${(migrationId ?? '?').padEnd(16)} ${run.padEnd(10)} ${startedAt}`,
+      )
+      .join('\n'),
+  );
+}
+
+async function resume(text: string, options: OperateOptions): Promise<void> {
+  const replica = parseReplica(text);
+  if (options.fromRecord !== true) {
+    return steer((client) => client.resume(replica))(text, options);
+  }
+  const { migration } = await localRecord(replica, options.stateDir);
+  if (migration === null) {
+    throw fail('migration.illegal-action', {
+      action: 'resume',
+      replica: text,
+      required: 'a migration must own it',
+      actual: 'its record names none',
+    });
+  }
+  const started = await withClient(options, (client) => client.start(migration.input));
+  print(options.output, { t: 'adopted', ...started }, () =>
+    started.fresh
+      ? `adopted migration ${migration.id} in phase ${migration.phase}`
+      : `migration ${migration.id} is running already`,
+  );
+}
+
+async function approve(text: string, options: OperateOptions): Promise<void> {
+  const replica = parseReplica(text);
+  const digest = options.proof ?? '';
+  await withClient(options, async (client) => {
+    const { status: known } = await client.status(replica);
+    const generation = known?.view?.proof?.generation ?? 0;
+    await client.approve(replica, { digest, generation });
+  });
+  print(options.output, { t: 'accepted', proof: digest }, () => `approved proof ${digest}`);
+}
+
+async function throttle(text: string, limit: string, options: OperateOptions): Promise<void> {
+  const bytesPerSecond = limit === 'none' ? null : parseBytes(limit);
+  await steer((client, replica) => client.throttle(replica, bytesPerSecond))(text, options);
+}
+
+async function complete(text: string, options: OperateOptions): Promise<void> {
+  if (options.yes !== true) await confirmName(text);
+  await steer((client, replica) => client.complete(replica))(text, options);
+}
+
+/** Finalize ends every way back: the name is typed, not a key pressed. @throws `usage.invalid` */
+async function confirmName(name: string): Promise<void> {
+  if (!process.stdin.isTTY) {
+    throw fail('usage.invalid', { reason: 'complete asks for the name on a terminal; give --yes' });
+  }
+  const prompt = createInterface({ input: process.stdin, output: process.stderr });
+  const typed = await prompt.question(
+    `Finalize ends rollback. Type the replica's name (${name}): `,
+  );
+  prompt.close();
+  if (typed.trim() !== name) throw fail('usage.invalid', { reason: `"${typed}" is not ${name}` });
+}

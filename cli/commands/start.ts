@@ -1,0 +1,128 @@
+/** `quorumshift start`: begins a migration, or finds the one with the same id. */
+import { randomUUID } from 'node:crypto';
+
+import { Option, type Command } from 'commander';
+
+import { fail } from '../../core/errors.ts';
+import { contractVersion, parseReplica, replicaText } from '../../core/ids.ts';
+import { migrationInputSchema, type MigrationInput } from '../../schemas/migration.ts';
+import { defaultFamilies } from '../../storage/families/registry.ts';
+import { instanceUris } from '../instance-options.ts';
+import { outputOption, parseBytes, print, type OutputFormat } from '../output.ts';
+import {
+  addTemporalOptions,
+  identity,
+  withClient,
+  type TemporalOptions,
+} from '../temporal-options.ts';
+
+export interface StartOptions extends TemporalOptions {
+  readonly source: string;
+  readonly target: string;
+  readonly host: string;
+  readonly id?: string;
+  readonly approval: string;
+  readonly soak: string;
+  readonly finalize: string;
+  readonly deleteSource?: boolean;
+  readonly throttle?: number;
+  readonly standalone?: boolean;
+  readonly note?: string;
+  readonly sourceLog?: string;
+  readonly sourceMeta?: string;
+  readonly sourceSnapshot?: string;
+  readonly targetMeta?: string;
+  readonly group?: string;
+  readonly output: OutputFormat;
+}
+
+export function addStartOptions(command: Command): Command {
+  return addTemporalOptions(command)
+    .argument('<replica>', '<cluster>/<member>')
+    .requiredOption('--source <uri>', 'short URI of what it is on, such as local:///data/a')
+    .requiredOption('--target <uri>', 'short URI of where it goes, such as rocksdb:///data/b')
+    .requiredOption('--host <name>', 'its machine, as its agent is configured')
+    .option('--id <id>', 'id of the migration: starting twice with one id is one migration')
+    .addOption(
+      new Option('--approval <kind>', 'whether the cutover waits for approval')
+        .choices(['none', 'manual'])
+        .default('none'),
+    )
+    .option('--soak <seconds>', 'run on the target for so long before finalize', '0')
+    .addOption(
+      new Option('--finalize <kind>', 'whether finalize waits for an operator')
+        .choices(['manual', 'auto'])
+        .default('manual'),
+    )
+    .option('--delete-source', 'delete the source at finalize, instead of moving it aside')
+    .option('--throttle <bytes>', 'limit of bulk work in bytes per second', parseBytes)
+    .option('--standalone', 'you answer that no other voter of the group is at risk now')
+    .option('--note <text>', 'why --standalone is right; goes into the audit trail')
+    .option('--source-log <uri>', 'log URI of the source, where the short form does not name it')
+    .option('--source-meta <uri>', 'metadata URI of the source, likewise')
+    .option('--source-snapshot <uri>', 'snapshot URI of the source, likewise')
+    .option('--target-meta <uri>', 'metadata URI of the target, likewise')
+    .option('--group <id>', 'group id, where a store is shared (braft: <group>_<idx>)')
+    .addOption(outputOption());
+}
+
+export function addStart(program: Command): void {
+  const command = program
+    .command('start')
+    .description('migrate a stopped replica')
+    .addHelpText(
+      'after',
+      '\nExample:\n  quorumshift start kv/n1 --host m1 --source local:///data/a --target rocksdb:///data/b --standalone',
+    );
+  addStartOptions(command).action(start);
+}
+
+async function start(replica: string, options: StartOptions): Promise<void> {
+  const input = migrationInput(replica, options);
+  const started = await withClient(options, (client) => client.start(input));
+  print(options.output, { t: 'started', ...started }, () =>
+    [
+      `${started.fresh ? 'started' : 'already started'}: migration ${started.migrationId} of ${replica}`,
+      `watch it: quorumshift status -w ${replica}`,
+    ].join('\n'),
+  );
+}
+
+/** @throws `usage.invalid`, `uri.*`, `migration.standalone-required` */
+export function migrationInput(replicaArgument: string, options: StartOptions): MigrationInput {
+  const families = defaultFamilies();
+  const replica = parseReplica(replicaArgument);
+  if (options.standalone !== true) {
+    throw fail('migration.standalone-required', { replica: replicaText(replica) });
+  }
+  const group = options.group === undefined ? {} : { group: options.group };
+  const parsed = migrationInputSchema.safeParse({
+    contractVersion,
+    migrationId: options.id ?? `m-${randomUUID().slice(0, 8)}`,
+    replica,
+    host: options.host,
+    source: instanceUris(families, options.source, {
+      ...group,
+      ...(options.sourceLog !== undefined && { log: options.sourceLog }),
+      ...(options.sourceMeta !== undefined && { meta: options.sourceMeta }),
+      ...(options.sourceSnapshot !== undefined && { snapshot: options.sourceSnapshot }),
+    }),
+    target: instanceUris(families, options.target, {
+      ...group,
+      ...(options.targetMeta !== undefined && { meta: options.targetMeta }),
+    }),
+    policy: {
+      approval: options.approval,
+      soakSeconds: Number(options.soak),
+      finalize: options.finalize,
+      deleteSource: options.deleteSource ?? false,
+      bytesPerSecond: options.throttle ?? null,
+    },
+    standalone: { by: identity(), note: options.note ?? '' },
+    requestedBy: identity(),
+  });
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  const reason = `${issue?.path.join('.') ?? ''} ${issue?.message ?? 'is wrong'}`;
+  throw fail('usage.invalid', { reason });
+}

@@ -1,0 +1,186 @@
+/** `quorumshift export`, `import` and `verify`: offline, on this machine, without Temporal. */
+import { Option, type Command } from 'commander';
+
+import { fail } from '../../core/errors.ts';
+import { discardImport, importOffline } from '../../storage/binding/offline-import.ts';
+import { requireUnnamed } from '../../storage/binding/named-instances.ts';
+import type { Instance } from '../../storage/contracts.ts';
+import { compareInstances, compareWithImage } from '../../storage/equivalence/compare.ts';
+import { defaultFamilies } from '../../storage/families/registry.ts';
+import { fileSink, streamSink } from '../../storage/image/image-sink.ts';
+import { fileBytes, type ImageBytes } from '../../storage/image/image-source.ts';
+import type { TransferOptions } from '../../storage/image/state-stream.ts';
+import { exportImage, importImage } from '../../storage/image/transfer-image.ts';
+import { nodeFileLayer } from '../../storage/node-file-layer.ts';
+import { addInstanceOptions, instanceUris, type InstanceOptions } from '../instance-options.ts';
+import { bytesText, outputOption, print, type OutputFormat } from '../output.ts';
+import { ProgressLine } from '../progress.ts';
+
+const files = nodeFileLayer;
+
+interface ImageOptions extends InstanceOptions {
+  readonly image: string;
+  readonly output: OutputFormat;
+  readonly stateDir: string;
+}
+
+function stateDirOption(): Option {
+  return new Option('--state-dir <dir>', 'where binding records are')
+    .default('/var/lib/quorumshift')
+    .env('QUORUMSHIFT_STATE_DIR');
+}
+
+export function addTransfers(program: Command): void {
+  const exporting = program
+    .command('export')
+    .description('write the canonical image of an instance')
+    .argument('[instance]', 'short URI, such as local:///data/a')
+    .requiredOption('--image <file>', 'image file to make, or - for standard output')
+    .addOption(outputOption())
+    .addHelpText('after', '\nExample:\n  quorumshift export local:///data/a --image a.qsi');
+  addInstanceOptions(exporting).action(exportCommand);
+  const importing = program
+    .command('import')
+    .description('make an instance from a canonical image; resumes an interrupted import')
+    .argument('[instance]', 'short URI, such as rocksdb:///data/b')
+    .option('--image <file>', 'image file, or - for standard input')
+    .option('--discard', 'remove what an interrupted import left')
+    .addOption(stateDirOption())
+    .addOption(outputOption())
+    .addHelpText('after', '\nExample:\n  quorumshift import --image a.qsi rocksdb:///data/b');
+  addInstanceOptions(importing).action(importCommand);
+  program
+    .command('verify')
+    .description('compare two instances, or an instance and an image; exit code 4 when they differ')
+    .argument('<instance>', 'short URI')
+    .argument('[other]', 'short URI of the other instance')
+    .option('--image <file>', 'compare with this image instead; - for standard input')
+    .addOption(outputOption())
+    .addHelpText('after', '\nExample:\n  quorumshift verify local:///data/a rocksdb:///data/b')
+    .action(verifyCommand);
+}
+
+async function exportCommand(short: string | undefined, options: ImageOptions): Promise<void> {
+  const families = defaultFamilies();
+  const uris = instanceUris(families, short, options);
+  const instance = await families.open(uris, 'read-only', { files });
+  try {
+    const toStdout = options.image === '-';
+    const sink = toStdout ? streamSink(process.stdout) : await fileSink(files, options.image);
+    const sourceFormatVersion = families.familyOf(uris).formatVersion;
+    const written = await withProgress('export', (progress) =>
+      exportImage(instance, sink, { ...progress, sourceFormatVersion }),
+    );
+    const { digest, counts, imageBytes } = written;
+    const value = { t: 'exported', digest: digest.root, imageBytes, ...counts };
+    // Standard output is the image then.
+    if (toStdout) return;
+    print(options.output, value, () =>
+      [
+        `exported ${counts.entries} entries, ${counts.files} snapshot files`,
+        `into ${options.image} (${bytesText(imageBytes)})`,
+        `digest ${digest.root}`,
+      ].join('\n'),
+    );
+  } finally {
+    await instance.close();
+  }
+}
+
+async function importCommand(
+  short: string | undefined,
+  options: Omit<ImageOptions, 'image'> & { readonly image?: string; readonly discard?: boolean },
+): Promise<void> {
+  const families = defaultFamilies();
+  const uris = instanceUris(families, short, options);
+  const target = { families, files, uris };
+  await requireUnnamed({ ...target, stateDir: options.stateDir });
+  if (options.discard === true) {
+    await discardImport(target);
+    print(options.output, { t: 'discarded', instance: uris.log }, () => `discarded ${uris.log}`);
+    return;
+  }
+  const { image } = options;
+  if (image === undefined) throw fail('usage.invalid', { reason: 'give --image, or --discard' });
+  let imported: Awaited<ReturnType<typeof importImage>> | undefined;
+  await importOffline(target, async (staging) => {
+    imported = await withProgress('import', (progress) =>
+      importImage(imageBytes(image), staging, progress),
+    );
+  });
+  const digest = imported?.digest.root ?? null;
+  print(
+    options.output,
+    { t: 'imported', instance: uris.log, digest, ...imported?.counts },
+    () => `imported into ${uris.log}\ndigest ${digest ?? '(had been imported before)'}`,
+  );
+}
+
+function imageBytes(image: string): ImageBytes {
+  return image === '-' ? process.stdin : fileBytes(files, image);
+}
+
+interface VerifyOptions {
+  readonly image?: string;
+  readonly output: OutputFormat;
+}
+
+async function verifyCommand(
+  first: string,
+  second: string | undefined,
+  options: VerifyOptions,
+): Promise<void> {
+  if ((second === undefined) === (options.image === undefined)) {
+    throw fail('usage.invalid', { reason: 'give a second instance, or --image' });
+  }
+  const a = await openShort(first);
+  try {
+    const comparison = await withProgress('verify', (progress) =>
+      second === undefined
+        ? compareWithImage(a, imageBytes(options.image ?? '-'), progress)
+        : compareWithOther(a, second, progress),
+    );
+    if (comparison.equal) {
+      const { root } = comparison.a;
+      const value = { t: 'verified', equal: true, digest: root };
+      print(options.output, value, () => `equal\ndigest ${root}`);
+      return;
+    }
+    const { report } = comparison;
+    if (options.output !== 'text') print(options.output, { t: 'verified', ...report }, () => '');
+    throw fail('state.different', { summary: report.summary });
+  } finally {
+    await a.close();
+  }
+}
+
+async function compareWithOther(a: Instance, second: string, progress: TransferOptions) {
+  const b = await openShort(second);
+  try {
+    return await compareInstances(a, b, progress);
+  } finally {
+    await b.close();
+  }
+}
+
+function openShort(short: string): Promise<Instance> {
+  const families = defaultFamilies();
+  return families.open(instanceUris(families, short), 'read-only', { files });
+}
+
+async function withProgress<T>(
+  label: string,
+  work: (options: TransferOptions) => Promise<T>,
+): Promise<T> {
+  const line = new ProgressLine();
+  try {
+    return await work({
+      onProgress: ({ bytesDone, entriesDone, entriesTotal }) => {
+        const bytesTotal = entriesDone > 0 ? (bytesDone * entriesTotal) / entriesDone : 0;
+        line.update({ label, bytesDone, bytesTotal });
+      },
+    });
+  } finally {
+    line.end();
+  }
+}

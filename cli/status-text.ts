@@ -1,0 +1,110 @@
+/** What an operator sees in one look: where it stands, why it waits, what is safe to do. */
+import pc from 'picocolors';
+
+import type { MigrationReport } from '../client/migration-client.ts';
+import { replicaText } from '../core/ids.ts';
+import { isAfterSwap, phases, type Direction, type Phase } from '../core/phases.ts';
+import type { BindingRecord } from '../schemas/binding-record.ts';
+import { bytesText, durationText } from './output.ts';
+
+export function reportText(report: MigrationReport): string {
+  const { status } = report;
+  const name = replicaText(report.replica);
+  const lines = [`${pc.bold(name)}  migration ${report.migrationId ?? '?'}  ${runText(report)}`];
+  if (status === null) {
+    lines.push('the workflow does not answer: is a control worker running?');
+    lines.push(`on its machine, see: quorumshift status --local ${name}`);
+    return lines.join('\n');
+  }
+  lines.push(`from     ${status.input.source.log}`, `to       ${status.input.target.log}`);
+  if (status.phase !== null) lines.push(`phase    ${status.phase}: ${phases[status.phase].says}`);
+  if (status.view !== null && status.phase !== null) {
+    lines.push(`primary  ${primaryText(status.phase, status.view.direction)}`);
+    if (status.view.proof !== null) {
+      const { digest, generation } = status.view.proof;
+      lines.push(`proof    ${digest} (generation ${generation})`);
+    }
+  }
+  lines.push(...progressLines(report));
+  if (status.waiting !== null) {
+    const { kind, reason, remedy, sinceMs } = status.waiting;
+    lines.push(`${pc.yellow('waiting')}  ${kind}: ${reason}`);
+    lines.push(`         since ${durationText(Date.now() - sinceMs)}; what to do: ${remedy}`);
+  }
+  for (const finding of status.findings.filter(({ ok }) => !ok)) {
+    lines.push(
+      `${pc.red('refused')}  ${finding.check}: ${finding.measured} (needs ${finding.limit})`,
+    );
+    lines.push(`         what to do: ${finding.remedy}`);
+  }
+  if (report.failure !== null) lines.push(`${pc.red('failed')}   ${report.failure}`);
+  if (status.outcome !== null) lines.push(`outcome  ${status.outcome}`);
+  if (status.actions.length > 0) lines.push(`you may  ${status.actions.join(', ')}`);
+  if (status.compensations.length > 0) {
+    lines.push(pc.dim(`rollback would: ${status.compensations.join(' → ')}`));
+  }
+  return lines.join('\n');
+}
+
+function runText(report: MigrationReport): string {
+  const colour = report.run === 'failed' ? pc.red : pc.green;
+  const since = `started ${report.startedAt}`;
+  return `${colour(report.run)}  ${report.closedAt ? `ended ${report.closedAt}` : since}`;
+}
+
+function primaryText(phase: Phase, direction: Direction): string {
+  if (phase === 'ended') return 'as the outcome says';
+  return isAfterSwap(phase, direction) ? 'the target' : 'the source';
+}
+
+function progressLines(report: MigrationReport): string[] {
+  const { progress, attempt } = report;
+  const lines: string[] = [];
+  if (progress !== null && progress.bytesTotal > 0) {
+    const { bytesDone, bytesTotal, bytesPerSecond, paused } = progress;
+    const percent = Math.min(100, Math.floor((bytesDone * 100) / bytesTotal));
+    const left = Math.max(0, bytesTotal - bytesDone) / Math.max(1, bytesPerSecond);
+    const rate = paused ? 'paused' : `${bytesText(bytesPerSecond)}/s`;
+    const time = bytesPerSecond > 0 ? `, ${durationText(left * 1000)} left` : '';
+    lines.push(`progress ${percent} % of ${bytesText(bytesTotal)}, ${rate}${time}`);
+  }
+  if (attempt !== null && attempt.number > 1) {
+    lines.push(`attempt  ${attempt.number}; the last one failed: ${attempt.lastFailure ?? '?'}`);
+  }
+  return lines;
+}
+
+/** The same from the machine's record, without Temporal. */
+export function recordText(record: BindingRecord): string {
+  const { migration, primary, lastEnded } = record;
+  const where =
+    primary.parkedTag === null ? 'at its place' : `parked under the tag ${primary.parkedTag}`;
+  const lines = [
+    `${pc.bold(replicaText(record.replica))}  generation ${record.generation}, revision ${record.revision}`,
+    `primary  ${primary.uris.log} (${where})`,
+  ];
+  if (migration === null) {
+    lines.push('no migration owns it: it is safe to start a new one');
+    if (lastEnded !== null) {
+      lines.push(`last     migration ${lastEnded.id}: ${lastEnded.result}, ${lastEnded.at}`);
+    }
+    return lines.join('\n');
+  }
+  const { phase, direction, rollback, input, proof } = migration;
+  lines.push(
+    `owner    migration ${migration.id}, lease ${record.lease}, step ${record.token.step}`,
+  );
+  lines.push(`phase    ${phase}: ${phases[phase].says}`);
+  lines.push(`from     ${input.source.log}`, `to       ${input.target.log}`);
+  if (direction === 'back') lines.push('         going back into a fresh instance at the source');
+  if (rollback !== null) lines.push(`rollback decided by ${rollback.by}: ${rollback.reason}`);
+  if (proof !== null) lines.push(`proof    ${proof.digest} (${proof.file})`);
+  for (const aside of migration.leftAside)
+    lines.push(`aside    ${aside.uris.log} ${aside.tag}: ${aside.why}`);
+  lines.push(
+    `${pc.bold('safe:')} leave it as it is: nothing opens at a fenced place, and no write is lost`,
+    `${pc.bold('safe:')} quorumshift resume ${replicaText(record.replica)} --from-record  (if no workflow runs)`,
+    `${pc.bold('never:')} move or remove fence files, or start the replica by hand while it is fenced`,
+  );
+  return lines.join('\n');
+}

@@ -1,0 +1,41 @@
+/** Options of commands that speak to Temporal, and the client they get. */
+import { hostname, userInfo } from 'node:os';
+
+import { Option, type Command } from 'commander';
+
+import { MigrationClient } from '../client/migration-client.ts';
+import { connectClient, temporalTarget } from '../worker/temporal-connection.ts';
+
+export interface TemporalOptions {
+  readonly address?: string;
+  readonly namespace?: string;
+}
+
+export function addTemporalOptions(command: Command): Command {
+  return command
+    .addOption(new Option('--address <host:port>', 'Temporal frontend').env('TEMPORAL_ADDRESS'))
+    .addOption(new Option('--namespace <name>', 'Temporal namespace').env('TEMPORAL_NAMESPACE'));
+}
+
+/** Runs `work` with a connected client. @throws `temporal.unavailable` */
+export async function withClient<T>(
+  options: TemporalOptions,
+  work: (client: MigrationClient) => Promise<T>,
+): Promise<T> {
+  const { address, namespace } = options;
+  const target = temporalTarget({
+    ...(address !== undefined && { address }),
+    ...(namespace !== undefined && { namespace }),
+  });
+  const client = await connectClient(target);
+  try {
+    return await work(new MigrationClient({ client, identity: identity() }));
+  } finally {
+    await client.connection.close();
+  }
+}
+
+/** Recorded with operations; unverified. */
+export function identity(): string {
+  return `${userInfo().username}@${hostname()}`;
+}

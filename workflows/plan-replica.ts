@@ -1,0 +1,28 @@
+/** Asks an agent what a migration would find; changes nothing. */
+import type { Finding } from '../activities/contract.ts';
+import { contractVersion } from '../core/ids.ts';
+import { nextPhase, type Phase } from '../core/phases.ts';
+import type { MigrationInput } from '../schemas/migration.ts';
+import { agentCalls } from './agent-calls.ts';
+
+export interface PlanAnswer {
+  readonly agentId: string;
+  readonly findings: readonly Finding[];
+  readonly entries: string;
+  readonly bytes: number;
+  /** The steps of a start, in order. */
+  readonly steps: readonly Phase[];
+}
+
+export async function planReplica(input: MigrationInput): Promise<PlanAnswer> {
+  const calls = agentCalls(input.host);
+  const { agentId } = await calls.ask.ping();
+  const request = { contractVersion, agentId, replica: input.replica, input };
+  const { findings, entries, bytes } = await calls.change.preflight(request);
+  const steps: Phase[] = [];
+  for (let phase: Phase = 'stop'; phase !== 'ended';) {
+    steps.push(phase);
+    phase = nextPhase(phase, 'forward', 'done');
+  }
+  return { agentId, findings, entries, bytes, steps };
+}
