@@ -1,0 +1,189 @@
+/** Reads entries from segments in large pieces, the next piece under way while one is looked at. */
+import { fail } from '../../../core/errors.ts';
+import type { EntryBatch } from '../../entry-batch.ts';
+import type { FileHandle, FileLayer } from '../../file-layer.ts';
+import { isErrno } from '../../files.ts';
+import { recordOffsetsIn, toBatch, type SegmentPiece } from './record-batch.ts';
+import { readUint32, recordHeaderBytes } from './record.ts';
+import { refuseSegment } from './segment-scan.ts';
+import type { Segment } from './segment.ts';
+
+/** The log as a reader needs it; it may change while it is read. */
+export interface ReadableLog {
+  readonly files: FileLayer;
+  readonly directory: string;
+  /** Closed ones in order, then the open one. */
+  readonly segments: readonly Segment[];
+  readonly firstIndex: bigint;
+  readonly lastIndex: bigint;
+  /** Raised before entries are removed from the end. */
+  readonly generation: number;
+  /** Resolves when no removal of entries from the end is under way. */
+  settled(): Promise<void>;
+}
+
+export interface ReadRange {
+  readonly from: bigint;
+  readonly to: bigint;
+  readonly maxBytes: number;
+}
+
+/**
+ * Entries `from..to`, checked. What a mutation removes meanwhile is either read or refused.
+ * @throws `data.corrupt`, `log.out-of-range`
+ */
+export async function* readLog(log: ReadableLog, range: ReadRange): AsyncGenerator<EntryBatch> {
+  let next = range.from;
+  while (next <= range.to) {
+    await log.settled();
+    const { generation } = log;
+    try {
+      for await (const batch of readOneSegment(log, { ...range, from: next })) {
+        if (log.generation !== generation) break;
+        yield batch;
+        next = batch.firstIndex + BigInt(batch.count);
+      }
+    } catch (error) {
+      // Entries may have been replaced under the read: then look again.
+      if (log.generation === generation) throw error;
+    }
+  }
+}
+
+/** As braft looks an index up: in the open segment if it reaches down to it, else in the closed ones. */
+export function findSegment(log: ReadableLog, index: bigint): Segment | null {
+  const { segments } = log;
+  const newest = segments.at(-1);
+  if (newest?.open && index >= newest.first) return index <= newest.last ? newest : null;
+  let low = 0;
+  let high = segments.length - 1;
+  while (low < high) {
+    const middle = Math.ceil((low + high) / 2);
+    if ((segments[middle]?.first ?? index) <= index) low = middle;
+    else high = middle - 1;
+  }
+  const found = segments[low];
+  return found !== undefined && index >= found.first && index <= found.last ? found : null;
+}
+
+async function* readOneSegment(log: ReadableLog, range: ReadRange): AsyncGenerator<EntryBatch> {
+  const { from } = range;
+  const segment = findSegment(log, from);
+  if (segment === null) throw notFound(log, from);
+  const newest = log.segments.at(-1);
+  let to = range.to < segment.last ? range.to : segment.last;
+  if (newest !== undefined && newest !== segment && newest.first <= to) to = newest.first - 1n;
+  const file = await openSegmentFile(log.files, segment);
+  try {
+    yield* readRecords({ file, segment, from, to, maxBytes: range.maxBytes });
+  } finally {
+    await file.close();
+  }
+}
+
+function notFound(log: ReadableLog, index: bigint): Error {
+  const { firstIndex: first, lastIndex: last, directory } = log;
+  if (index < first || index > last) {
+    return fail('log.out-of-range', { instance: directory, index, first, last });
+  }
+  return fail('data.corrupt', {
+    file: directory,
+    offset: 0,
+    reason: `no segment has index ${index}`,
+  });
+}
+
+/** A segment may be renamed (closed, or opened again) between two looks at its name. */
+async function openSegmentFile(files: FileLayer, segment: Segment): Promise<FileHandle> {
+  const { path } = segment;
+  try {
+    return await files.open(path, 'read');
+  } catch (error) {
+    if (!isErrno(error, 'ENOENT') || segment.path === path) throw error;
+    return openSegmentFile(files, segment);
+  }
+}
+
+interface RecordRange extends ReadRange {
+  readonly file: FileHandle;
+  readonly segment: Segment;
+}
+
+async function* readRecords(range: RecordRange): AsyncGenerator<EntryBatch> {
+  const { segment, from, to } = range;
+  const { offsets } = segment;
+  const path = segment.path;
+  const start = offsets.floor(segment.position(from));
+  const limit = offsets.ceiling(segment.position(to));
+  const fetch = (offset: number, wanted: number) =>
+    readPiece(range.file, { path, offset, bytes: Math.min(wanted, limit - offset) });
+  let index = segment.first + BigInt(start.position);
+  let pending = fetch(start.offset, range.maxBytes);
+  try {
+    while (index <= to) {
+      const piece = await pending;
+      const found = recordOffsetsIn(piece, Number(to - index) + 1);
+      const count = found.length - 1;
+      if (count === 0) {
+        pending = fetch(piece.offset, oneRecordBytes(piece));
+        continue;
+      }
+      const next = index + BigInt(count);
+      const end = piece.offset + (found[count] ?? 0);
+      if (next <= to) pending = startEarly(fetch(end, range.maxBytes));
+      const skip = index < from ? Math.min(Number(from - index), count) : 0;
+      if (skip < count) yield toBatch(piece, found.subarray(skip), index + BigInt(skip));
+      index = next;
+    }
+  } finally {
+    // The file is closed next: no read may still use it.
+    await pending.catch(() => {});
+  }
+}
+
+/** A read whose failure is seen when it is awaited, also if that is never. */
+function startEarly(read: Promise<SegmentPiece>): Promise<SegmentPiece> {
+  read.catch(() => {});
+  return read;
+}
+
+/** Bytes of the piece's first record, which is larger than the piece. */
+function oneRecordBytes(piece: SegmentPiece): number {
+  const { bytes } = piece;
+  if (bytes.length < recordHeaderBytes) return recordHeaderBytes;
+  const needed = recordHeaderBytes + readUint32(bytes, 12);
+  if (needed <= bytes.length) refuseSegment(piece.path, piece.offset, 'a record cannot be read');
+  return needed;
+}
+
+async function readPiece(
+  file: FileHandle,
+  options: { path: string; offset: number; bytes: number },
+): Promise<SegmentPiece> {
+  const { path, offset } = options;
+  const bytes = Buffer.allocUnsafeSlow(options.bytes);
+  let filled = 0;
+  while (filled < bytes.length) {
+    const got = await file.read(bytes, filled, bytes.length - filled, offset + filled);
+    if (got === 0) refuseSegment(path, offset + filled, 'the file has become shorter');
+    filled += got;
+  }
+  return { bytes, path, offset };
+}
+
+/** The byte at which record `position` of the segment begins; `count` gives the end. */
+export async function recordOffset(
+  file: FileHandle,
+  segment: Segment,
+  position: number,
+): Promise<number> {
+  if (position >= segment.offsets.count) return segment.offsets.end;
+  const header = Buffer.alloc(recordHeaderBytes);
+  let { position: at, offset } = segment.offsets.floor(position);
+  for (; at < position; at += 1) {
+    const got = await file.read(header, 0, header.length, offset);
+    if (got < header.length) refuseSegment(segment.path, offset, 'the file has become shorter');
+    offset += recordHeaderBytes + readUint32(header, 12);
+  }
+  return offset;
+}

@@ -1,0 +1,67 @@
+/** What lies at the places of an instance, before anything is opened. */
+import { fail } from '../../../core/errors.ts';
+import type { FileLayer, FileStat } from '../../file-layer.ts';
+import { readWhole } from '../../files.ts';
+import { stagingMarkerName } from '../../staging-marker.ts';
+import { readMergedMeta } from './merged-meta.ts';
+import type { LocalPlaces } from './places.ts';
+import { logMetaName } from './segment-name.ts';
+
+/** How the file begins that a migration puts where an instance was or will be. */
+const fenceStart = '{"quorumshift":"fence';
+
+/** A fence says in a few hundred bytes where the state went. */
+const maxFenceBytes = 64 * 1024;
+
+/** Left over when making an instance or a staging place was interrupted before it was one. */
+const meaningless = new Set([`${stagingMarkerName}.tmp`, `${logMetaName}.tmp`]);
+
+async function followedStat(files: FileLayer, path: string): Promise<FileStat | null> {
+  const stat = await files.stat(path);
+  return stat?.kind === 'other' ? files.stat(await files.realPath(path)) : stat;
+}
+
+/**
+ * Whether the directory is there.
+ * @throws `data.corrupt` when something else is: braft refuses it
+ */
+export async function isDirectory(files: FileLayer, path: string): Promise<boolean> {
+  const stat = await followedStat(files, path);
+  if (stat === null) return false;
+  if (stat.kind === 'directory') return true;
+  throw fail('data.corrupt', { file: path, offset: 0, reason: 'it must be a directory' });
+}
+
+async function occupiedPath(files: FileLayer, path: string): Promise<string | null> {
+  const stat = await followedStat(files, path);
+  if (stat === null) return null;
+  if (stat.kind === 'file') {
+    const isFence = stat.bytes <= maxFenceBytes && (await beginsAsFence(files, path));
+    return isFence ? null : `${path} is a file`;
+  }
+  if (stat.kind !== 'directory') return `${path} is neither file nor directory`;
+  const names = (await files.list(path)).filter((name) => !meaningless.has(name));
+  if (names.includes(stagingMarkerName)) return `${path} holds an unfinished import`;
+  return names.length === 0 ? null : `${path} holds ${names.toSorted().slice(0, 3).join(', ')}`;
+}
+
+async function beginsAsFence(files: FileLayer, path: string): Promise<boolean> {
+  const bytes = await readWhole(files, path, maxFenceBytes);
+  return bytes?.toString('utf8').startsWith(fenceStart) ?? false;
+}
+
+/** In words; null when every place is absent, an empty directory, or reserved by a fence. */
+export async function occupiedPlaces(
+  files: FileLayer,
+  places: LocalPlaces,
+  groupId: string | undefined,
+): Promise<string | null> {
+  for (const path of [places.log, places.meta.directory, places.snapshot]) {
+    const found = path === null ? null : await occupiedPath(files, path);
+    if (found !== null) return found;
+  }
+  const { database } = places.meta;
+  if (database === null || groupId === undefined) return null;
+  const value = await readMergedMeta(files, database, groupId);
+  return value === null ? null : `${database} holds metadata of group ${groupId}`;
+}

@@ -1,0 +1,136 @@
+/**
+ * What a snapshot directory holds. braft takes every name that begins `snapshot_<number>` for a
+ * snapshot, and the largest number for the current one; a snapshot is written in `temp`. A tree that a
+ * reader still has open after it was replaced waits under a name of ours that braft ignores.
+ */
+import { join } from 'node:path';
+
+import { fail, hasCode } from '../../../core/errors.ts';
+import type { Auxiliary, SnapshotFile, SnapshotMeta } from '../../contracts.ts';
+import type { FileLayer } from '../../file-layer.ts';
+import { byPathBytes, snapshotPathFault } from '../../snapshot-path.ts';
+import { isDirectory } from './place-state.ts';
+import { decodeSnapshotTable, type SnapshotTable } from './messages.ts';
+import { readProtobufFile } from './protobuf-file.ts';
+import { auxiliaryFromJson, readSealed, type AuxiliaryJson } from './sealed-json.ts';
+
+export const snapshotTableName = '__raft_snapshot_meta';
+export const temporaryName = 'temp';
+export const retiredPrefix = 'quorumshift-retired-';
+/** Auxiliary of a snapshot, not listed in its table. */
+export const snapshotAuxiliaryName = '__quorumshift_aux';
+export const snapshotAuxiliaryFormat = 'quorumshift-snapshot-aux/1';
+
+/** A table lists each file with its metadata; a million files have some hundred MB. */
+const maxTableBytes = 1024 * 1024 * 1024;
+
+export function snapshotName(index: bigint): string {
+  return `snapshot_${index.toString().padStart(20, '0')}`;
+}
+
+/** The index that braft reads from the name; null when it is no snapshot's. */
+export function snapshotIndex(name: string): bigint | null {
+  const match = /^snapshot_\s*([+-]?\d{1,20})/.exec(name);
+  return match?.[1] === undefined ? null : BigInt(match[1].replace(/^\+/, ''));
+}
+
+/** Names of the family's own at the top of a snapshot's tree. */
+const ownNames = [snapshotTableName, snapshotAuxiliaryName].flatMap((n) => [n, `${n}.tmp`]);
+
+/** FAM-10: what is wrong with the path of a snapshot's file, in words; null when it fits. */
+export function localPathProblem(path: string): string | null {
+  const own = ownNames.includes(path.split('/')[0] ?? '');
+  return own ? 'the name is used by the storage itself' : snapshotPathFault(path);
+}
+
+/** A snapshot as it lies on disk. */
+export interface StoredSnapshot {
+  readonly path: string;
+  readonly meta: SnapshotMeta;
+  readonly files: readonly { readonly path: string; readonly userMeta: Uint8Array | null }[];
+}
+
+export interface FoundSnapshots {
+  readonly current: StoredSnapshot | null;
+  /** Every name that braft takes for a snapshot. */
+  readonly names: readonly string[];
+  readonly warnings: readonly string[];
+}
+
+/**
+ * The snapshot that braft would open; changes nothing.
+ * @throws `data.corrupt` where a braft node would refuse to start
+ */
+export async function findSnapshots(files: FileLayer, directory: string): Promise<FoundSnapshots> {
+  const present = await isDirectory(files, directory);
+  if (!present) return { current: null, names: [], warnings: [] };
+  const names = (await files.list(directory)).filter((name) => snapshotIndex(name) !== null);
+  const newest = names.map((name) => snapshotIndex(name) ?? 0n).reduce(larger, 0n);
+  if (newest <= 0n) return { current: null, names, warnings: [] };
+  const path = join(directory, snapshotName(newest));
+  const table = await readTable(files, path);
+  if (table === null) {
+    const warning = `${path} has no readable ${snapshotTableName}: braft sees no snapshot`;
+    return { current: null, names, warnings: [warning] };
+  }
+  const auxiliary = await readAuxiliary(files, path);
+  const current = { path, meta: { ...table.meta, auxiliary }, files: tableFiles(table) };
+  return { current, names, warnings: indexWarning(path, newest, current.meta) };
+}
+
+function larger(a: bigint, b: bigint): bigint {
+  return a > b ? a : b;
+}
+
+function indexWarning(path: string, named: bigint, meta: SnapshotMeta): string[] {
+  if (meta.lastIncludedIndex === named) return [];
+  return [`${path} says last included index ${meta.lastIncludedIndex}`];
+}
+
+/** Null where braft reports "no snapshot": the file is absent or short. */
+async function readTable(files: FileLayer, directory: string): Promise<SnapshotTable | null> {
+  const path = join(directory, snapshotTableName);
+  const message = await readProtobufFile(files, path, maxTableBytes).catch((error: unknown) => {
+    if (hasCode(error, 'data.corrupt')) return null;
+    throw error;
+  });
+  if (message === null) return null;
+  const table = decodeSnapshotTable(message);
+  if (table !== null) return table;
+  const reason = 'it holds no complete snapshot metadata';
+  throw fail('data.corrupt', { file: path, offset: 0, reason });
+}
+
+async function readAuxiliary(files: FileLayer, directory: string): Promise<Auxiliary> {
+  const path = join(directory, snapshotAuxiliaryName);
+  // Of the shape that the writer gave it: its checksum is right.
+  const json = (await readSealed(files, path, snapshotAuxiliaryFormat)) as AuxiliaryJson | null;
+  return auxiliaryFromJson(json ?? {});
+}
+
+/** Of two files with one name the last counts. */
+function tableFiles(table: SnapshotTable): StoredSnapshot['files'] {
+  const byName = new Map(table.files.map((file) => [file.name.toString('utf8'), file]));
+  return [...byName].map(([path, file]) => ({ path, userMeta: file.fileMeta }));
+}
+
+/**
+ * The listed files with their sizes.
+ * @throws `snapshot.file-missing`, `snapshot.invalid-path`
+ */
+export async function measureFiles(
+  files: FileLayer,
+  snapshot: StoredSnapshot,
+): Promise<SnapshotFile[]> {
+  const measured: SnapshotFile[] = [];
+  for (const { path, userMeta } of snapshot.files) {
+    const reason = localPathProblem(path);
+    if (reason !== null) throw fail('snapshot.invalid-path', { path, reason });
+    const stat = await files.stat(join(snapshot.path, path));
+    if (stat?.kind !== 'file') {
+      throw fail('snapshot.file-missing', { instance: snapshot.path, path });
+    }
+    measured.push({ path, userMeta, bytes: stat.bytes });
+  }
+  return measured.toSorted(byPathBytes);
+}
