@@ -6,7 +6,10 @@ import { join } from 'node:path';
 
 import type { Instance, InstanceUris } from '../../storage/contracts.ts';
 import { entryAt } from '../../storage/entry-batch.ts';
-import { configurationPeers, describeFileMeta } from '../../storage/families/local/configuration.ts';
+import {
+  configurationPeers,
+  describeFileMeta,
+} from '../../storage/families/local/configuration.ts';
 
 const fixtureDirectory = join(import.meta.dirname, '../../../test/fixtures/braft');
 
