@@ -4,6 +4,7 @@
  *     <directory>/db/                         the database's own files
  *     <directory>/snapshots/<id>/tree/        snapshots (snapshot-tree.ts)
  *     <directory>/quorumshift-staging.json    while an import has not ended (staging-marker.ts)
+ *     <directory>/quorumshift-checkpoint.json its last checkpoint (engine-staging.ts)
  *
  * An instance is created as an import of nothing: under the marker, which is removed last. So a crash
  * at any point leaves nothing, a staging place, or a whole instance.
@@ -21,7 +22,7 @@ import type {
   StagingInstance,
 } from '../contracts.ts';
 import type { FileLayer } from '../file-layer.ts';
-import { isErrno, makeDirectories, removeTree } from '../files.ts';
+import { isErrno, makeDirectories, readWhole, removeTree } from '../files.ts';
 import { lockInstance } from '../instance-lock.ts';
 import { uriPath } from '../instance-uris.ts';
 import { manageInstance } from '../managed-instance.ts';
@@ -43,7 +44,7 @@ import {
   type EngineState,
   type StagingCheckpoint,
 } from './engine-records.ts';
-import { EngineStaging } from './engine-staging.ts';
+import { checkpointName, EngineStaging } from './engine-staging.ts';
 
 export interface EngineDefinition {
   /** Name and URI scheme. */
@@ -55,6 +56,9 @@ export interface EngineDefinition {
 
 /** What every path that a fence file lies at begins with; such a place counts as empty. */
 const fenceBeginning = '{"quorumshift":"fence';
+
+/** A snapshot of a million files has a record of some 200 MB. */
+const maxCheckpointBytes = 512 * 1024 * 1024;
 
 const emptyState: EngineState = {
   range: { first: 1n, last: 0n },
@@ -191,11 +195,9 @@ class EnginePlace {
       throw fail('instance.missing', { instance, actual: 'the directory holds no database' });
     }
     const store = await this.#openStore({ mode, bulk: false });
-    const records = await this.#records(store);
-    const state = decodeState(this.#database, records);
+    const state = decodeState(this.#database, await this.#records(store));
     if (mode === 'read-write') {
-      // Published from staging: the last checkpoint names trees that may go now.
-      if (records.has('staging')) await this.#dropCheckpoint(store);
+      await removeTree(this.#files, join(this.#directory, checkpointName));
       await this.#trees.recover(state.snapshot);
     }
     return this.#manage(store, { state, readOnly: mode === 'read-only' });
@@ -256,19 +258,18 @@ class EnginePlace {
 
   /** The database at its last checkpoint; entries written after it are removed. */
   async #resume(): Promise<{ store: ChunkStore; state: StagingCheckpoint }> {
-    const store = await this.#openStore({ mode: 'read-write', bulk: true });
-    const state = decodeCheckpoint(this.#database, await this.#records(store));
-    if (state === null) {
+    const path = join(this.#directory, checkpointName);
+    const bytes = await readWhole(this.#files, path, maxCheckpointBytes);
+    if (bytes === null) {
       const reason = 'the checkpoint that its marker names is missing';
-      throw fail('data.corrupt', { file: this.#database, offset: 0, reason });
+      throw fail('data.corrupt', { file: path, offset: 0, reason });
     }
+    const state = decodeCheckpoint(path, bytes);
+    const store = await this.#openStore({ mode: 'read-write', bulk: true });
+    await this.#records(store);
     const remove = { from: state.range.last + 1n, to: endOfIndexes };
     await store.write({ remove, chunks: [], records: new Map(), durable: true });
     return { store, state };
-  }
-
-  async #dropCheckpoint(store: ChunkStore): Promise<void> {
-    await store.write({ chunks: [], records: new Map([['staging', null]]), durable: true });
   }
 
   async #openStore(options: Pick<StoreOpenOptions, 'mode' | 'bulk'>): Promise<ChunkStore> {

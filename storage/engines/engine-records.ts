@@ -6,9 +6,11 @@
  *     range     { first, last }                     with each append, truncation and reset
  *     meta      { term, votedFor, auxiliary }       with each save
  *     snapshot  { id, meta, files }                 the published tree is `snapshots/<id>/tree`
- *     staging   the three and the progress          the last checkpoint; absent once published
  *
- * The range is the truth: entries outside it do not count.
+ * The range is the truth: entries outside it do not count. While an import has not ended the state of
+ * its last checkpoint lies instead in the file `quorumshift-checkpoint.json` beside the database: the
+ * three and the progress. (A record that is written again and again among millions of new chunks
+ * would make RocksDB sort all of them anew.)
  */
 import { z } from 'zod';
 
@@ -148,14 +150,9 @@ export function decodeState(file: string, records: ReadonlyMap<string, Buffer>):
   };
 }
 
-/** The last checkpoint; null before the first. @throws `data.corrupt` */
-export function decodeCheckpoint(
-  file: string,
-  records: ReadonlyMap<string, Buffer>,
-): StagingCheckpoint | null {
-  const stored = records.get('staging');
-  if (stored === undefined) return null;
-  return decode(file, { name: 'staging', stored, schema: checkpointSchema });
+/** @throws `data.corrupt` */
+export function decodeCheckpoint(file: string, bytes: Buffer): StagingCheckpoint {
+  return decode(file, { name: 'checkpoint', stored: bytes, schema: checkpointSchema });
 }
 
 function decode<Output>(

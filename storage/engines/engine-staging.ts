@@ -1,9 +1,11 @@
 /**
  * The staging life of engine families. Entries go to the database as they come; the draft of range,
- * metadata and snapshot stays in memory. A checkpoint writes them, with the progress, as one record
- * that is durable together with every entry before it: it is what a resumed import starts from. The
- * marker file beside the database only says that this is a staging place, and how far it is.
+ * metadata and snapshot stays in memory. A checkpoint makes the entries durable, then writes the draft
+ * with the progress to a file of its own: it is what a resumed import starts from. The marker file only
+ * says that this is a staging place, and how far it is.
  */
+import { join } from 'node:path';
+
 import { assert, fail } from '../../core/errors.ts';
 import type {
   FamilyLimits,
@@ -16,12 +18,16 @@ import type {
 } from '../contracts.ts';
 import { lastIndexOf, type EntryBatch } from '../entry-batch.ts';
 import type { FileLayer } from '../file-layer.ts';
+import { isErrno, writeDurably } from '../files.ts';
 import { checkLimits } from '../mutation-plan.ts';
 import { preparedRecord, type SnapshotTrees } from '../snapshot-tree.ts';
 import { removeStagingMarker, writeStagingMarker } from '../staging-marker.ts';
 import { cutChunks } from './chunk-cutting.ts';
 import type { ChunkStore } from './chunk-store.ts';
 import { encodeCheckpoint, encodeState, type EngineState } from './engine-records.ts';
+
+/** The last checkpoint, in the instance's directory; without meaning where no marker is. */
+export const checkpointName = 'quorumshift-checkpoint.json';
 
 export interface EngineStagingOptions {
   readonly uris: InstanceUris;
@@ -108,9 +114,10 @@ export class EngineStaging implements StagingInstance {
       progress.firstIndex === range.first && progress.lastIndex === range.last,
       'a checkpoint names exactly the entries given so far',
     );
-    const staging = encodeCheckpoint({ ...this.#draft, progress });
-    await this.#writeDurably(new Map([['staging', staging]]));
+    await this.#writeDurably(new Map());
     const { files, directory, family, trees } = this.#options;
+    const checkpoint = encodeCheckpoint({ ...this.#draft, progress });
+    await writeDurably(files, join(directory, checkpointName), checkpoint);
     await writeStagingMarker(files, directory, { family, progress });
     for (const id of this.#superseded.splice(0)) await trees.retire(id);
   }
@@ -122,6 +129,7 @@ export class EngineStaging implements StagingInstance {
     this.#closed = true;
     await store.close();
     await removeStagingMarker(files, directory);
+    await files.removeFile(join(directory, checkpointName)).catch(ignoreAbsent);
     for (const id of this.#superseded.splice(0)) await trees.retire(id);
     await release();
   }
@@ -145,4 +153,8 @@ export class EngineStaging implements StagingInstance {
   #requireOpen(action: string): void {
     if (this.#closed) throw fail('instance.closed', { action, instance: this.uris.log });
   }
+}
+
+function ignoreAbsent(error: unknown): void {
+  if (!isErrno(error, 'ENOENT')) throw error;
 }

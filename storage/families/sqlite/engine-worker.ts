@@ -16,8 +16,8 @@ import Database from 'libsql';
 import { assert } from '../../../core/errors.ts';
 import type { Calls, PackedChunks, Reply, Request, WorkerOptions } from './engine-messages.ts';
 
-/** An append of one small entry writes two or three pages, a chunk of an import sixteen. */
-const pageBytes = 8192;
+/** Importing is bound by pages, each a write of its own: 8 KiB took a third longer, 64 KiB more memory. */
+const pageBytes = 16384;
 /** The page cache; negative in SQLite's pragma: KiB. */
 const cacheKib = 8192;
 /** How many rows are looked at for their size before they are read. */
