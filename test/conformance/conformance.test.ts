@@ -5,13 +5,12 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, test } from 'vitest';
 
 import type { Family } from '../../storage/contracts.ts';
-import { memoryFamily } from '../../storage/families/memory/family.ts';
-import { rocksdbFamily } from '../../storage/families/rocksdb/family.ts';
-import { sqliteFamily } from '../../storage/families/sqlite/family.ts';
+import { localFamily } from '../../storage/families/local/family.ts';
+import { defaultFamilies } from '../../storage/families/registry.ts';
 import { nodeFileLayer } from '../../storage/node-file-layer.ts';
 import { conformanceCases } from '../../storage/testing/conformance.ts';
 
-const families: readonly Family[] = [memoryFamily, rocksdbFamily, sqliteFamily];
+const families: readonly Family[] = defaultFamilies().families;
 
 let root = '';
 let places = 0;

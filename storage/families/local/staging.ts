@@ -21,11 +21,12 @@ import { checkLimits } from '../../mutation-plan.ts';
 import { removeStagingMarker, writeStagingMarker } from '../../staging-marker.ts';
 import { metaAddress, type OpenLocalOptions } from './engine.ts';
 import { encodeLogMeta } from './messages.ts';
-import { MetaStore } from './meta-store.ts';
+import { auxiliaryMetaName, MetaStore } from './meta-store.ts';
+import { raftMetaPath } from './places.ts';
 import { writeProtobufFile } from './protobuf-file.ts';
 import { auxiliaryFromJson, auxiliaryToJson, readSealed, writeSealed } from './sealed-json.ts';
 import { logMetaName } from './segment-name.ts';
-import { temporaryName } from './snapshot-place.ts';
+import { snapshotIndex, temporaryName } from './snapshot-place.ts';
 import { noSnapshots, SnapshotStore } from './snapshot-store.ts';
 import { StagedLog } from './staged-log.ts';
 
@@ -61,6 +62,7 @@ export class LocalStaging implements StagingInstance {
     const { files, places, maxSegmentBytes } = options;
     // Left by a publish that did not end: with it braft would take what follows for a whole log.
     await removeTree(files, join(places.log, logMetaName));
+    if (progress === null) await forgetAll(options);
     const log = new StagedLog({ files, directory: places.log, maxSegmentBytes });
     await log.resume(progress);
     return new LocalStaging(options, log, progress);
@@ -172,6 +174,20 @@ export class LocalStaging implements StagingInstance {
   #requireOpen(action: string): void {
     if (this.#closed) throw fail('instance.closed', { action, instance: this.uris.log });
   }
+}
+
+/** Metadata and snapshots of an attempt that reached no checkpoint. */
+async function forgetAll({ files, places }: OpenLocalOptions): Promise<void> {
+  await removeTree(files, join(places.log, stagedMetaName));
+  const meta = places.meta.directory ?? places.log;
+  await removeTree(files, join(meta, auxiliaryMetaName));
+  if (places.meta.directory !== null) await removeTree(files, raftMetaPath(places.meta.directory));
+  await files.syncDirectory(meta);
+  if (places.snapshot === null) return;
+  for (const name of await files.list(places.snapshot)) {
+    if (snapshotIndex(name) !== null) await removeTree(files, join(places.snapshot, name));
+  }
+  await files.syncDirectory(places.snapshot);
 }
 
 async function publishAlone(
