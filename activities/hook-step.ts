@@ -2,7 +2,7 @@
 import { replicaText } from '../core/ids.ts';
 import type { HookName } from '../schemas/agent-config.ts';
 import type { AgentContext } from './agent-context.ts';
-import { runHook } from './hook-runner.ts';
+import { runHook, waitForPreviousHook } from './hook-runner.ts';
 import type { Step, StepBody } from './step-runner.ts';
 
 /** What a hook printed last, in a result: enough to see, far below the history's limits. */
@@ -14,16 +14,22 @@ export function hookStep(hook: HookName, side: 'source' | 'target'): StepBody {
     const configured = hooksOf(step.context, step)[hook];
     if (configured === 'none') return { outcome: 'done', info: { hook: 'none' } };
     const [command = '', ...args] = configured.exec;
+    const ledgerPath = step.store.directory.hooks;
+    const { files } = step.context;
+    const timeoutMs = configured.timeoutSeconds * 1000;
+    // One that a killed agent left behind may still act: it is waited for, then named (OPS-7).
+    await waitForPreviousHook({ files, ledgerPath, timeoutMs });
     const result = await runHook({
       hook,
       replica: replicaText(step.request.replica),
       command,
       args,
       env: hookEnvironment(step, side),
-      timeoutMs: configured.timeoutSeconds * 1000,
-      ledgerPath: step.store.directory.hooks,
-      files: step.context.files,
+      timeoutMs,
+      ledgerPath,
+      files,
       signal: step.attempt.signal,
+      guard: (launch) => step.guard.effect(launch),
     });
     const output = result.stdoutTail.trim().slice(-shownOutputCharacters);
     return { outcome: 'done', info: { hook, ms: Math.round(result.durationMs), output } };

@@ -1,0 +1,188 @@
+/**
+ * A machine and a control plane made of real processes: an agent and a control worker, each started
+ * by the command line that users have, against a real Temporal server.
+ */
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { promisify } from 'node:util';
+
+import type { Client } from '@temporalio/client';
+
+import { MigrationClient } from '../../client/migration-client.ts';
+import { contractVersion, type ReplicaName } from '../../core/ids.ts';
+import { migrationInputSchema, type MigrationInput } from '../../schemas/migration.ts';
+import { RecordStore } from '../../storage/binding/record-store.ts';
+import type { StateDigest } from '../../storage/image/state-digester.ts';
+import { digestInstance } from '../../storage/equivalence/state-digest.ts';
+import { defaultFamilies } from '../../storage/families/registry.ts';
+import { nodeFileLayer } from '../../storage/node-file-layer.ts';
+import { connectClient } from '../../worker/temporal-connection.ts';
+
+const program = resolve('bin/quorumshift.mjs');
+export const fixtures = resolve('test/fixtures/braft');
+
+let environments = 0;
+
+export interface EnvironmentOptions {
+  readonly address: string;
+  readonly namespace: string;
+  readonly hooks?: Readonly<Record<string, unknown>>;
+}
+
+export class MigrationEnvironment {
+  readonly root: string;
+  readonly data: string;
+  readonly stateDir: string;
+  readonly host: string;
+  readonly replica: ReplicaName;
+  readonly temporal: Client;
+  readonly client: MigrationClient;
+  readonly #options: EnvironmentOptions;
+  readonly #processes = new Map<string, ChildProcess>();
+  readonly output: string[] = [];
+
+  static async create(options: EnvironmentOptions): Promise<MigrationEnvironment> {
+    const root = await mkdtemp(join(tmpdir(), 'quorumshift-e2e-'));
+    const temporal = await connectClient(options);
+    const environment = new MigrationEnvironment(root, temporal, options);
+    await mkdir(environment.data, { recursive: true });
+    await writeFile(
+      environment.configFile,
+      JSON.stringify({
+        host: environment.host,
+        stateDir: environment.stateDir,
+        roots: [environment.data],
+        reserveBytes: 0,
+        ...(options.hooks && { hooks: options.hooks }),
+      }),
+    );
+    return environment;
+  }
+
+  private constructor(root: string, temporal: Client, options: EnvironmentOptions) {
+    environments += 1;
+    const unique = `${process.pid}-${environments}`;
+    this.root = root;
+    this.data = join(root, 'data');
+    this.stateDir = join(root, 'state');
+    this.host = `h${unique}`;
+    this.replica = { cluster: `kv${unique}`, member: 'n1' };
+    this.temporal = temporal;
+    this.client = new MigrationClient({ client: temporal, identity: 'test' });
+    this.#options = options;
+  }
+
+  get configFile(): string {
+    return join(this.root, 'agent.json');
+  }
+
+  get store(): RecordStore {
+    const { stateDir, replica } = this;
+    return new RecordStore({ files: nodeFileLayer, stateDir, replica, now: () => new Date() });
+  }
+
+  uri(scheme: string, name: string): string {
+    return `${scheme}://${join(this.data, name)}`;
+  }
+
+  /** Unpacks a directory that real braft wrote; returns its URI. */
+  async unpack(fixture: string, name: string): Promise<string> {
+    const directory = join(this.data, name);
+    await mkdir(directory, { recursive: true });
+    await promisify(execFile)('tar', ['xzf', join(fixtures, `${fixture}.tar.gz`), '-C', directory]);
+    return `local://${directory}`;
+  }
+
+  /** Starts `agent` or `control` and waits until it says that it is ready. */
+  async start(name: 'agent' | 'control'): Promise<ChildProcess> {
+    const config = name === 'agent' ? ['--config', this.configFile] : [];
+    const child = spawn(process.execPath, [program, name, ...config], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: {
+        ...process.env,
+        TEMPORAL_ADDRESS: this.#options.address,
+        TEMPORAL_NAMESPACE: this.#options.namespace,
+      },
+    });
+    this.#processes.set(name, child);
+    await new Promise<void>((ready, reject) => {
+      const hear = (text: string) => {
+        this.output.push(text);
+        if (text.includes('ready')) ready();
+      };
+      child.stdout.setEncoding('utf8').on('data', hear);
+      child.stderr.setEncoding('utf8').on('data', hear);
+      child.once('exit', (code) => reject(new Error(`${name} ended (${code}): ${this.log()}`)));
+    });
+    return child;
+  }
+
+  /** kill -9, then waits for the end. */
+  async kill(name: 'agent' | 'control'): Promise<void> {
+    const child = this.#processes.get(name);
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const exited = new Promise((done) => child.once('exit', done));
+    child.kill('SIGKILL');
+    await exited;
+  }
+
+  log(): string {
+    return this.output.join('').slice(-4000);
+  }
+
+  input(given: {
+    readonly source: string;
+    readonly target: string;
+    readonly id?: string;
+    readonly policy?: Partial<MigrationInput['policy']>;
+  }): MigrationInput {
+    const families = defaultFamilies();
+    return migrationInputSchema.parse({
+      contractVersion,
+      migrationId: given.id ?? 'm1',
+      replica: this.replica,
+      host: this.host,
+      source: families.expand(given.source),
+      target: families.expand(given.target),
+      policy: { finalize: 'auto', ...given.policy },
+      standalone: { by: 'test', note: 'the only replica' },
+      requestedBy: 'test',
+    });
+  }
+
+  async digest(uri: string): Promise<StateDigest> {
+    const families = defaultFamilies();
+    const instance = await families.open(families.expand(uri), 'read-only', {
+      files: nodeFileLayer,
+    });
+    try {
+      return await digestInstance(instance);
+    } finally {
+      await instance.close();
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.kill('agent');
+    await this.kill('control');
+    await this.temporal.connection.close();
+    await rm(this.root, { recursive: true, force: true });
+  }
+}
+
+/** Waits for a condition of the outside world; fails after a minute, saying which. */
+export async function eventually<T>(
+  what: string,
+  look: () => Promise<T | null | undefined | false>,
+  timeoutMs = 60_000,
+): Promise<T> {
+  const deadline = Date.now() + timeoutMs;
+  for (;;) {
+    const seen = await look();
+    if (seen !== null && seen !== undefined && seen !== false) return seen;
+    if (Date.now() > deadline) throw new Error(`not seen within ${timeoutMs} ms: ${what}`);
+    await new Promise((done) => setTimeout(done, 50));
+  }
+}
