@@ -67,6 +67,7 @@ export async function planMutation(
   }
   for (const batch of append) range = { ...range, last: lastIndexOf(batch) };
   const meta = mutation.meta && nextMeta(instance, state.meta, mutation.meta);
+  if (meta !== undefined) checkVote(context, meta);
   const early = meta && append.length > 0 ? earlyMeta(state.meta, meta) : undefined;
   const { first, last, ...change } = range;
   return {
@@ -178,6 +179,17 @@ function beyondLimit(
 ): Error {
   const actual = `entry ${batch.firstIndex + BigInt(i)} has ${offsetAt(batch, i + 1) - offsetAt(batch, i) - entryHeaderBytes} bytes`;
   return fail('limit.exceeded', { family: context.family, what, limit, actual });
+}
+
+/** FAM-10 for votes. @throws `limit.exceeded` */
+export function checkVote(
+  { family, limits }: Pick<PlanContext, 'family' | 'limits'>,
+  { votedFor }: Pick<RaftMeta, 'votedFor'>,
+): void {
+  const actual = votedFor && limits.votedFor(votedFor);
+  if (actual === null) return;
+  const [what, limit] = ['the vote', 'in the form that the family keeps'];
+  throw fail('limit.exceeded', { family, what, limit, actual });
 }
 
 function checkIndex(context: Pick<PlanContext, 'family' | 'limits'>, index: bigint): void {

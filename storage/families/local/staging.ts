@@ -17,7 +17,7 @@ import type {
 } from '../../contracts.ts';
 import type { EntryBatch } from '../../entry-batch.ts';
 import { removeTree } from '../../files.ts';
-import { checkLimits } from '../../mutation-plan.ts';
+import { checkLimits, checkVote } from '../../mutation-plan.ts';
 import { removeStagingMarker, writeStagingMarker } from '../../staging-marker.ts';
 import { metaAddress, type OpenLocalOptions } from './engine.ts';
 import { encodeLogMeta } from './messages.ts';
@@ -91,7 +91,7 @@ export class LocalStaging implements StagingInstance {
 
   async setMeta(meta: RaftMeta): Promise<void> {
     this.#requireOpen('import into');
-    requireVote(this.#options, meta);
+    checkVote(this.#options, meta);
     const { files, places } = this.#options;
     if (places.meta.database === null) return this.#saveMeta(meta);
     const value: StagedMetaJson = {
@@ -197,10 +197,4 @@ async function publishAlone(
   const prepared = await writer.prepare();
   await store.publishAlone(prepared);
   return prepared;
-}
-
-function requireVote({ family, limits }: OpenLocalOptions, { votedFor }: RaftMeta): void {
-  const actual = votedFor && limits.votedFor(votedFor);
-  if (actual === null) return;
-  throw fail('limit.exceeded', { family, what: 'the vote', limit: 'a braft peer', actual });
 }
