@@ -133,7 +133,7 @@ describe('the journal', () => {
   it('a kill between the first line and its name being durable is mended by the next append', async () => {
     const files = await newFiles();
     files.failAt({ operation: 'syncDirectory', code: 'EIO', nth: 1 });
-    await expect(appendJournal(files, path, { event: 'a' })).rejects.toThrow();
+    await expect(appendJournal(files, path, { event: 'a' })).rejects.toThrow('EIO');
     await appendJournal(files, path, { event: 'b' });
     for (let seed = 0; seed < 16; seed += 1) {
       expect(await events(files.afterCrash(seed))).toEqual(['a', 'b']);

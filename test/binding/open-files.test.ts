@@ -13,7 +13,7 @@ import {
 } from '../../storage/binding/open-files.ts';
 
 /** Tests run where some process may not be looked at: another user's, or the init of a container. */
-const options: LookOptions = { mayNotLook: 'pass-over' };
+const passOver: LookOptions = { mayNotLook: 'pass-over' };
 
 /** Maps the file, closes its descriptor, and stays. */
 const mapAndStay = `
@@ -50,7 +50,7 @@ afterEach(async () => {
   await rm(root, { recursive: true });
 });
 
-async function child(script: string, argument: string, cwd?: string): Promise<number> {
+async function begin(script: string, argument: string, cwd?: string): Promise<number> {
   const options = cwd === undefined ? {} : { cwd };
   const started = spawn(process.execPath, ['-e', script + stay, argument], {
     ...options,
@@ -62,30 +62,32 @@ async function child(script: string, argument: string, cwd?: string): Promise<nu
 }
 
 async function holders(): Promise<{ pid: number; what: string; path: string }[]> {
-  const found = await findHolders([tree], options);
+  const found = await findHolders([tree], passOver);
   return found.map(({ pid, what, path }) => ({ pid, what, path }));
 }
 
 describe('looking for open files [CUT-7]', () => {
   it('nothing held, or nothing there, has no holders', async () => {
-    await child(openAndStay, join(root, 'logs', 'file'), join(root, 'logs'));
+    await begin(openAndStay, join(root, 'logs', 'file'), join(root, 'logs'));
     expect(await holders()).toEqual([]);
-    expect(await findHolders([join(root, 'absent')], options)).toEqual([]);
+    expect(await findHolders([join(root, 'absent')], passOver)).toEqual([]);
   });
 
   it('finds a descriptor, with the command that holds it', async () => {
     const path = join(tree, 'below', 'file');
-    const pid = await child(openAndStay, path);
-    const [found] = await findHolders([tree], options);
+    const pid = await begin(openAndStay, path);
+    const [found] = await findHolders([tree], passOver);
     expect(found).toMatchObject({ pid, what: 'descriptor', path });
     expect(found?.command).toContain(process.execPath);
     expect(
-      describeHolders([found, found, found, found, found, found].filter((it) => it != null)),
+      describeHolders(
+        [found, found, found, found, found, found].filter((holder) => holder != null),
+      ),
     ).toMatch(/^pid \d+ \(.*\): descriptor .*; and 1 more$/s);
   });
 
   it('finds a descriptor after the directory was parked under another name', async () => {
-    const pid = await child(openAndStay, join(tree, 'below', 'file'));
+    const pid = await begin(openAndStay, join(tree, 'below', 'file'));
     const parked = join(root, 'log.parked');
     await rename(tree, parked);
     tree = parked;
@@ -95,26 +97,26 @@ describe('looking for open files [CUT-7]', () => {
 
   it('finds a descriptor of a file that was unlinked', async () => {
     const path = join(tree, 'below', 'file');
-    const pid = await child(openAndStay, path);
+    const pid = await begin(openAndStay, path);
     await unlink(path);
     expect(await holders()).toEqual([{ pid, what: 'descriptor', path: `${path} (deleted)` }]);
   });
 
   it('finds a mapping whose descriptor is closed', async () => {
     const path = join(tree, 'below', 'file');
-    const pid = await child(mapAndStay, path);
+    const pid = await begin(mapAndStay, path);
     expect(await holders()).toEqual([{ pid, what: 'mapping', path }]);
   });
 
   it('finds a working directory, of the tree itself or below', async () => {
-    const pids = [await child('', '', tree), await child('', '', join(tree, 'below'))];
+    const pids = [await begin('', '', tree), await begin('', '', join(tree, 'below'))];
     const found = await holders();
     expect(found.map(({ pid }) => pid).toSorted()).toEqual(pids.toSorted());
     expect(found.map(({ what }) => what)).toEqual(['cwd', 'cwd']);
   });
 
   it('finds nothing once the holder is gone', async () => {
-    await child(openAndStay, join(tree, 'below', 'file'));
+    await begin(openAndStay, join(tree, 'below', 'file'));
     const [holder] = children;
     holder?.kill('SIGKILL');
     if (holder !== undefined) await once(holder, 'exit');

@@ -56,9 +56,9 @@ describe.each([
 
   afterEach(() => ground.remove());
 
-  async function put(name: string, text: string): Promise<void> {
+  async function put(name: string, content: string): Promise<void> {
     const file = await files.open(at(name), 'create');
-    await file.write(Buffer.from(text), 0);
+    await file.write(Buffer.from(content), 0);
     await file.close();
   }
 
