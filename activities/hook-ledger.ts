@@ -38,7 +38,7 @@ export async function readLedger(files: FileLayer, path: string): Promise<HookLe
   if (bytes === null) return null;
   try {
     // Written whole by writeLedger alone: its shape is its own.
-    const ledger: HookLedger = JSON.parse(bytes.toString('utf8'));
+    const ledger = JSON.parse(bytes.toString('utf8')) as HookLedger;
     if (ledger.format === 'quorumshift-hooks/1') return ledger;
   } catch (cause) {
     throw fail('data.corrupt', { file: path, offset: 0, reason: 'it is no JSON' }, { cause });

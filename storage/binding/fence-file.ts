@@ -76,7 +76,7 @@ function parseFence(text: string): Fence | null {
   if (!text.startsWith(opening)) return null;
   try {
     // Written whole by writeFence alone: its shape is its own.
-    const { replica, migration, parked, holds }: Fence = JSON.parse(text);
+    const { replica, migration, parked, holds } = JSON.parse(text) as Fence;
     return { replica, migration, parked, holds };
   } catch {
     return null;

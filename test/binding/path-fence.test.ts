@@ -34,7 +34,7 @@ async function lies(files: FileLayer, name: string): Promise<string> {
   if (stat.kind !== 'directory') return (await readFence(files, name)) ? 'fence' : 'a foreign file';
   const names = await files.list(name);
   if (names.length === 0) return 'empty';
-  return `instance ${await readWhole(files, join(name, 'state'), 100)}`;
+  return `instance ${String(await readWhole(files, join(name, 'state'), 100))}`;
 }
 
 async function both(files: FileLayer): Promise<[string, string]> {
