@@ -1,0 +1,286 @@
+import { describe, expect, test } from 'vitest';
+
+import { hasCode } from '../../core/errors.ts';
+import type { Instance } from '../../storage/contracts.ts';
+import { batchOf, entryAt } from '../../storage/entry-batch.ts';
+import { createLocalFamily } from '../../storage/families/local/family.ts';
+import { loadLog } from '../../storage/families/local/load-log.ts';
+import { readLog } from '../../storage/families/local/log-reader.ts';
+import {
+  appendOf,
+  entriesOf,
+  snapshotOf,
+  voteA,
+  voteB,
+} from '../../storage/testing/conformance-env.ts';
+import { CrashFileLayer } from '../../storage/testing/crash-file-layer.ts';
+import { everyCrash } from '../../storage/testing/every-crash.ts';
+import { dumpEntry, dumpState, type StateDump } from '../../storage/testing/state-dump.ts';
+import {
+  applyToInstance,
+  applyToModel,
+  dumpModel,
+  emptyModel,
+  type ModelMutation,
+  type StateModel,
+} from '../../storage/testing/state-model.ts';
+
+/** About five entries in each segment. */
+const family = createLocalFamily({ maxSegmentBytes: 200 });
+const uris = family.expand('local:///data/a');
+const seed = Number(process.env['SEED'] ?? 20261);
+
+/** What every case begins with: several closed segments, the log's start inside one of them. */
+const history: readonly ModelMutation[] = [
+  { ...appendOf(0n, 23, 2n), meta: { term: 2n, votedFor: voteA } },
+  { snapshot: snapshotOf(9n, 'nine'), truncate: { firstKept: 8n } },
+];
+
+function modelAfter(mutations: readonly ModelMutation[]): StateModel {
+  return mutations.reduce(applyToModel, emptyModel);
+}
+
+/** Every state that LOG-1 allows after a crash: the prefixes of its order, the last being the whole. */
+function allowedStates(model: StateModel, mutation: ModelMutation): StateModel[] {
+  const states = [model];
+  const step = (part: ModelMutation) => {
+    states.push(applyToModel(states.at(-1) ?? model, part));
+  };
+  const { snapshot, reset, truncate, entries, meta } = mutation;
+  if (snapshot) step({ snapshot });
+  if (reset !== undefined) step({ reset });
+  if (truncate) step({ truncate });
+  if (meta && entries) step({ meta: { ...meta, auxiliary: new Map() } });
+  for (const [i] of (entries?.list ?? []).entries()) {
+    step({ entries: { after: entries?.after ?? 0n, list: entries?.list.slice(0, i + 1) ?? [] } });
+  }
+  if (meta) step({ meta });
+  return states;
+}
+
+const mutations: Readonly<Record<string, ModelMutation>> = {
+  'an append over several segments, with term, vote and auxiliary': {
+    ...appendOf(23n, 17, 3n),
+    meta: { term: 3n, votedFor: voteB, auxiliary: new Map([['commit', Buffer.from([7])]]) },
+  },
+  'an append to the open segment': appendOf(23n, 1, 2n),
+  'a suffix truncation over several segments, with an append': {
+    truncate: { lastKept: 11n },
+    ...appendOf(11n, 9, 3n),
+    meta: { term: 3n },
+  },
+  'a suffix truncation within the open segment, with an append': {
+    truncate: { lastKept: 21n },
+    ...appendOf(21n, 2, 3n),
+  },
+  'a suffix truncation within the last closed segment': { truncate: { lastKept: 18n } },
+  'a suffix truncation at the end of a segment': { truncate: { lastKept: 15n } },
+  'a suffix truncation of everything': { truncate: { lastKept: 7n } },
+  'a prefix truncation': { truncate: { firstKept: 17n } },
+  'a prefix truncation of everything': { truncate: { firstKept: 24n } },
+  'a prefix truncation beyond the end': { truncate: { firstKept: 40n } },
+  'a reset above the end, with an append': { reset: 50n, ...appendOf(49n, 8, 3n) },
+  'a reset within the log, with an append': { reset: 15n, ...appendOf(14n, 8, 3n) },
+  'a reset below the log': { reset: 3n },
+  'an install of a snapshot beyond the end': {
+    snapshot: snapshotOf(30n, 'thirty'),
+    reset: 31n,
+    meta: { term: 4n },
+  },
+  'a newer snapshot with a prefix truncation': {
+    snapshot: snapshotOf(16n, 'sixteen'),
+    truncate: { firstKept: 17n },
+  },
+  'a snapshot of the same index': { snapshot: snapshotOf(9n, 'nine again') },
+  'a vote alone': { meta: { term: 5n, votedFor: voteB } },
+  'auxiliary alone': { meta: { auxiliary: new Map([['key', Buffer.from('value')]]) } },
+};
+
+async function openAfter(files: CrashFileLayer, history: readonly ModelMutation[]) {
+  const instance = await family.open(uris, 'create', { files });
+  for (const mutation of history) await applyToInstance(instance, mutation);
+  return instance;
+}
+
+async function dumpAndClose(instance: Instance): Promise<StateDump> {
+  try {
+    return await dumpState(instance);
+  } finally {
+    await instance.close();
+  }
+}
+
+/** Opens for writing; the opening itself is stopped once in the middle. */
+async function recovered(survivor: CrashFileLayer, crashAt: number): Promise<StateDump> {
+  let files = survivor;
+  files.crashAt(crashAt);
+  await family.open(uris, 'read-write', { files }).catch(() => {});
+  files = files.afterCrash(seed + crashAt);
+  return dumpAndClose(await family.open(uris, 'read-write', { files }));
+}
+
+/** What a reader sees; null where it refuses as braft would: zeros that were never written. */
+async function seenByReader(files: CrashFileLayer): Promise<StateDump | null> {
+  try {
+    return await dumpAndClose(await family.open(uris, 'read-only', { files }));
+  } catch (error) {
+    if (hasCode(error, 'data.corrupt')) return null;
+    throw error;
+  }
+}
+
+/** The log as braft would load it (with `-raft_recover_log_from_corrupt` for zeros never written). */
+async function seenByBraft(files: CrashFileLayer) {
+  const directory = '/data/a/log';
+  const log = await loadLog(files, directory, { forWriting: true });
+  const settled = () => Promise.resolve();
+  const readable = { ...log, files, directory, generation: 0, settled };
+  const range = { from: log.firstIndex, to: log.lastIndex, maxBytes: 1000 };
+  const entries: string[] = [];
+  for await (const batch of readLog(readable, range)) {
+    for (let i = 0; i < batch.count; i += 1) entries.push(dumpEntry(entryAt(batch, i)));
+  }
+  return { log, entries };
+}
+
+function isPrefix(part: readonly string[], whole: readonly string[]): boolean {
+  return part.every((entry, i) => entry === whole[i]);
+}
+
+describe(`a crash at every operation (SEED=${seed}) of`, () => {
+  test.each(Object.entries(mutations))(
+    '%s: old state, a prefix of the order, or all; all once acknowledged [LOG-1] [LOG-3]',
+    async (_, mutation) => {
+      const model = modelAfter(history);
+      const allowed = allowedStates(model, mutation).map(dumpModel);
+      const operations = await everyCrash({
+        seed,
+        prepare: (files) => openAfter(files, history),
+        run: (_files, instance) => applyToInstance(instance, mutation),
+        check: async (survivor, { k, ended }) => {
+          const seen = await seenByReader(survivor);
+          const found = await recovered(survivor, (k % 5) + 1);
+          if (ended) expect(found).toEqual(allowed.at(-1));
+          else expect(allowed).toContainEqual(found);
+          if (seen !== null) expect(seen).toEqual(found);
+        },
+      });
+      expect(operations).toBeGreaterThan(1);
+    },
+  );
+
+  test.each(Object.entries(mutations).filter(([, { reset, truncate }]) => reset ?? truncate))(
+    '%s: braft, which knows no intent, sees a prefix of the old log or the new one [LOG-3]',
+    async (_, mutation) => {
+      const model = modelAfter(history);
+      const wholly = applyToModel(model, mutation);
+      await everyCrash({
+        seed,
+        prepare: (files) => openAfter(files, history),
+        run: (_files, instance) => applyToInstance(instance, mutation),
+        check: async (survivor) => {
+          const { log, entries } = await seenByBraft(survivor);
+          const same = [model, wholly].some((whole) => {
+            const visible = whole.entries.filter((entry) => entry.index >= log.firstIndex);
+            return isPrefix(entries, visible.map(dumpEntry));
+          });
+          expect(log.hole).toBeNull();
+          expect([model.firstIndex, wholly.firstIndex]).toContain(log.firstIndex);
+          expect(same).toBe(true);
+        },
+      });
+    },
+  );
+
+  test('a vote that hashicorp clears and gives anew: never a mixture [LOG-6]', async () => {
+    const number = Buffer.alloc(8);
+    number.writeBigUInt64BE(7n);
+    const keys = new Map([['LastVoteTerm', number]]);
+    const before: ModelMutation[] = [{ meta: { term: 7n, votedFor: voteA } }];
+    await everyCrash({
+      seed,
+      prepare: (files) => openAfter(files, before),
+      run: (_files, instance) => instance.apply({ meta: { auxiliary: keys } }),
+      check: async (survivor, { ended }) => {
+        const instance = await family.open(uris, 'read-write', { files: survivor });
+        const { term, votedFor, auxiliary } = instance.state().meta;
+        await instance.close();
+        expect(term).toBe(7n);
+        expect([voteA, null]).toContainEqual(votedFor);
+        expect(auxiliary.size === 0).toBe(votedFor !== null);
+        if (ended) expect(votedFor).toBeNull();
+      },
+    });
+  });
+
+  test('making an instance: it is not there, or it is one [BOOT-4]', async () => {
+    await everyCrash({
+      seed,
+      prepare: async () => {},
+      run: async (files) => (await family.open(uris, 'create', { files })).close(),
+      check: async (survivor, { ended }) => {
+        const files = survivor;
+        const occupied = await family.occupied(uris, { files });
+        if (ended) expect(occupied).not.toBeNull();
+        const mode = occupied === null ? 'create' : 'read-write';
+        const instance = await family.open(uris, mode, { files });
+        expect(await dumpAndClose(instance)).toEqual(dumpModel(emptyModel));
+      },
+    });
+  });
+});
+
+const imported: StateModel = {
+  firstIndex: 7n,
+  entries: entriesOf(7n, 40n, 2n),
+  meta: { term: 5n, votedFor: voteA, auxiliary: new Map([['commit', Buffer.from([9])]]) },
+  snapshot: snapshotOf(8n, 'imported'),
+};
+
+/** An import that goes on from wherever the place stands. */
+async function runImport(files: CrashFileLayer): Promise<void> {
+  const place = await family.stage(uris, { files });
+  const { progress } = place;
+  if (progress === null) await place.begin(imported.firstIndex);
+  let next = (progress?.lastIndex ?? imported.firstIndex - 1n) + 1n;
+  for (const last of [18n, 30n, 40n].filter((index) => index >= next)) {
+    const list = imported.entries.filter((entry) => entry.index >= next && entry.index <= last);
+    for (const entry of list) await place.append(batchOf([entry]));
+    await place.checkpoint({ firstIndex: 7n, lastIndex: last, note: {} });
+    next = last + 1n;
+  }
+  await place.setMeta(imported.meta);
+  const { snapshot } = imported;
+  if (snapshot !== null) {
+    const writer = await place.snapshot(snapshot.meta);
+    for (const { content, ...file } of snapshot.files) await writer.file(file, [content]);
+    await writer.prepare();
+  }
+  await place.publish();
+}
+
+describe(`an import stopped at every operation (SEED=${seed})`, () => {
+  test('never opens before it is whole, and goes on to the same state [BOOT-4] [BOOT-2]', async () => {
+    await everyCrash({
+      seed,
+      prepare: async () => {},
+      run: (files) => runImport(files),
+      check: async (survivor, { ended }) => {
+        const files = survivor;
+        const opened = await family.open(uris, 'read-only', { files }).catch((error: unknown) => {
+          const codes = ['instance.missing', 'instance.staging'] as const;
+          expect(codes.some((code) => hasCode(error, code))).toBe(true);
+          return null;
+        });
+        if (ended) expect(opened).not.toBeNull();
+        if (opened !== null) {
+          expect(await dumpAndClose(opened)).toEqual(dumpModel(imported));
+          return;
+        }
+        await runImport(files);
+        const instance = await family.open(uris, 'read-write', { files });
+        expect(await dumpAndClose(instance)).toEqual(dumpModel(imported));
+      },
+    });
+  });
+});
