@@ -1,26 +1,27 @@
-/** The proof file: digests of both instances, read back at one cut of one generation (contract, Terms). */
+/**
+ * A proof: the digests of two instances, read back at one cut of one generation, found equal (EQ-3).
+ * A file in the replica's `proofs/`; the binding record names it by file name and digest.
+ */
 import { z } from 'zod';
 
 import { instanceUrisSchema } from './migration.ts';
 
-const hex = z.string().regex(/^[0-9a-f]{64}$/);
+const indexText = z.string().regex(/^-?\d{1,19}$/);
+const digestText = z.string().regex(/^[0-9a-f]{64}$/);
 
-const provedInstanceSchema = z.strictObject({
-  uris: instanceUrisSchema,
-  root: hex,
-  log: hex,
-  meta: hex,
-  snapshot: hex,
-});
+const provenSideSchema = z.strictObject({ uris: instanceUrisSchema, digest: digestText });
 
 export const proofSchema = z.strictObject({
   format: z.literal('quorumshift-proof/1'),
-  migrationId: z.string(),
+  migrationId: z.string().min(1),
   generation: z.number().int().min(0),
-  createdAt: z.string(),
-  cut: z.strictObject({ firstIndex: z.string(), lastIndex: z.string() }),
-  source: provedInstanceSchema,
-  target: provedInstanceSchema,
+  cut: z.strictObject({ firstIndex: indexText, lastIndex: indexText, term: indexText }),
+  source: provenSideSchema,
+  target: provenSideSchema,
+  /** Digests of the parts, the same on both sides. */
+  parts: z.strictObject({ log: digestText, meta: digestText, snapshot: digestText }),
+  /** ISO 8601, UTC. */
+  createdAt: z.string().min(1),
 });
 
 export type Proof = z.infer<typeof proofSchema>;

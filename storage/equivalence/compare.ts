@@ -1,259 +1,247 @@
 /**
- * Compares two states by digests of what is read back from both (EQ-3), and where they differ finds
- * the earliest difference (EQ-4): the digest tree names the node of 4,096 entries, the entries in it
- * are then read again.
+ * Full comparison of two states (EQ-1, EQ-3): both are read back, digested, and held against each
+ * other on the way, so that one pass gives both digests and, where they differ, the first entry.
  */
 import { assert } from '../../core/errors.ts';
-import type { EquivalenceReport } from '../../schemas/equivalence-report.ts';
-import type { Instance, RaftMeta, SnapshotMeta } from '../contracts.ts';
-import { entryAt, type LogEntry } from '../entry-batch.ts';
+import type { Difference, EquivalenceReport } from '../../schemas/equivalence-report.ts';
+import type { Instance } from '../contracts.ts';
+import {
+  batchBytes,
+  canonicalBytes,
+  lastIndexOf,
+  sliceBatch,
+  type EntryBatch,
+} from '../entry-batch.ts';
+import { readImage, verifiedState } from '../image/image-reader.ts';
 import type { ImageBytes } from '../image/image-source.ts';
-import type { StateDigest } from '../image/state-digester.ts';
-import type { TransferOptions, TransferProgress } from '../image/state-stream.ts';
-import { verifyImage } from '../image/transfer-image.ts';
-import { sameVote, voteText } from '../meta-rules.ts';
-import { digestInstance } from './state-digest.ts';
-
-/** Entries under one node of the digest tree, aligned (docs/image-format.md). */
-const nodeEntries = 4096n;
+import { prefetch } from '../image/prefetch.ts';
+import { Pacer } from '../image/rate-limit.ts';
+import { StateDigester, type StateDigest } from '../image/state-digester.ts';
+import {
+  readState,
+  requireUnchanged,
+  type StateSection,
+  type TransferOptions,
+  type TransferProgress,
+} from '../image/state-stream.ts';
+import { logDifference, metaDifference, snapshotDifference, type EntryPair } from './difference.ts';
 
 export type Comparison =
   | { readonly equal: true; readonly a: StateDigest; readonly b: StateDigest }
   | { readonly equal: false; readonly report: EquivalenceReport };
 
 /**
- * Reads both wholly, at the same time.
- * @throws what reading throws; the signal's reason
+ * Reads all of both instances, at once. Progress and rate count the bytes of both.
+ * @throws `image.source-changed`, `data.corrupt`, `snapshot.file-missing`; the signal's reason
  */
 export async function compareInstances(
   a: Instance,
   b: Instance,
   options: TransferOptions = {},
 ): Promise<Comparison> {
-  const progress = addedProgress(options);
-  const [first, second] = await Promise.all([
-    digestInstance(a, { ...options, ...progress(0) }),
-    digestInstance(b, { ...options, ...progress(1) }),
-  ]);
-  if (first.root === second.root) return { equal: true, a: first, b: second };
-  const report = await locate(first, second, (from, to) => firstDifferentEntry({ a, b, from, to }));
-  return { equal: false, report };
+  const before = { a: a.state(), b: b.state() };
+  const comparison = await compareSides(
+    new Side(a.uris.log, () => readState(a)),
+    new Side(b.uris.log, () => readState(b)),
+    options,
+  );
+  requireUnchanged(a, before.a);
+  requireUnchanged(b, before.b);
+  return comparison;
 }
 
-/** Likewise, with an image in the place of the second instance. @throws `image.corrupt` and its kin */
+/**
+ * Reads all of the instance and all of the image, the image once.
+ * @throws `image.corrupt`, `image.unsupported-version`, `image.source-changed`, `data.corrupt`,
+ *   `snapshot.file-missing`; the signal's reason
+ */
 export async function compareWithImage(
-  a: Instance,
+  instance: Instance,
   image: ImageBytes,
   options: TransferOptions = {},
 ): Promise<Comparison> {
-  const first = await digestInstance(a, options);
-  const { digest: second } = await verifyImage(image, {
-    ...(options.signal && { signal: options.signal }),
-  });
-  if (first.root === second.root) return { equal: true, a: first, b: second };
-  // An image is read once: the node is named, its entries are not read again.
-  const report = await locate(first, second, async (from, to) => ({
-    index: from,
-    first: `entries ${from}..${to}`,
-    second: 'other entries',
-  }));
-  return { equal: false, report };
-}
-
-/** Both passes' bytes added up, for one line of progress. */
-function addedProgress(options: TransferOptions) {
-  const { onProgress } = options;
-  const parts: [TransferProgress | null, TransferProgress | null] = [null, null];
-  return (side: 0 | 1) =>
-    onProgress && {
-      onProgress: (progress: TransferProgress) => {
-        parts[side] = progress;
-        const other = parts[side === 0 ? 1 : 0];
-        onProgress({
-          ...progress,
-          entriesDone: progress.entriesDone + (other?.entriesDone ?? 0),
-          entriesTotal: progress.entriesTotal + (other?.entriesTotal ?? progress.entriesTotal),
-          bytesDone: progress.bytesDone + (other?.bytesDone ?? 0),
-        });
-      },
-    };
-}
-
-interface EntryDifference {
-  readonly index: bigint;
-  readonly first: string;
-  readonly second: string;
-}
-
-type FindEntry = (from: bigint, to: bigint) => Promise<EntryDifference>;
-
-/** The earliest difference: log first, then metadata, then snapshot. */
-async function locate(
-  a: StateDigest,
-  b: StateDigest,
-  findEntry: FindEntry,
-): Promise<EquivalenceReport> {
-  if (a.parts.log !== b.parts.log) return locateInLog(a, b, findEntry);
-  if (a.parts.meta !== b.parts.meta) return metaReport(a.detail.meta, b.detail.meta);
-  return snapshotReport(a, b);
-}
-
-async function locateInLog(
-  a: StateDigest,
-  b: StateDigest,
-  findEntry: FindEntry,
-): Promise<EquivalenceReport> {
-  const { firstIndex, lastIndex } = a.range;
-  if (firstIndex !== b.range.firstIndex) {
-    return logReport('structural', null, rangeText(a), rangeText(b));
-  }
-  const shared = lastIndex < b.range.lastIndex ? lastIndex : b.range.lastIndex;
-  const base = firstIndex / nodeEntries;
-  for (const [i, node] of a.detail.nodes.entries()) {
-    if (b.detail.nodes[i]?.equals(node) === true) continue;
-    const start = (base + BigInt(i)) * nodeEntries;
-    const from = start > firstIndex ? start : firstIndex;
-    const end = start + nodeEntries - 1n;
-    const to = end < shared ? end : shared;
-    if (from > to) break;
-    const found = await findEntry(from, to);
-    if (found.index <= to && found.first !== found.second) {
-      return logReport('content', found.index, found.first, found.second);
-    }
-    break;
-  }
-  return logReport('freshness', shared + 1n, rangeText(a), rangeText(b));
-}
-
-function rangeText(digest: StateDigest): string {
-  return `${digest.range.firstIndex}..${digest.range.lastIndex}`;
-}
-
-/** The first entry in `from..to` that differs; one beyond `to` when none does. */
-async function firstDifferentEntry(range: {
-  readonly a: Instance;
-  readonly b: Instance;
-  readonly from: bigint;
-  readonly to: bigint;
-}): Promise<EntryDifference> {
-  const { a, b, from, to } = range;
-  const others = entriesOf(b, from, to);
-  for await (const entry of entriesOf(a, from, to)) {
-    const { value: other } = await others.next();
-    assert(other !== undefined, 'both logs hold the compared range');
-    const first = entryText(entry);
-    const second = entryText(other);
-    if (first !== second || !Buffer.from(entry.payload).equals(other.payload)) {
-      return {
-        index: entry.index,
-        first,
-        second: first === second ? `${second}, other bytes` : second,
-      };
-    }
-  }
-  return { index: to + 1n, first: '', second: '' };
-}
-
-async function* entriesOf(
-  instance: Instance,
-  from: bigint,
-  to: bigint,
-): AsyncGenerator<LogEntry, undefined> {
-  for await (const batch of instance.read(from, to)) {
-    for (let i = 0; i < batch.count; i += 1) yield entryAt(batch, i);
-  }
-  return undefined;
-}
-
-function entryText({ term, type, payload }: LogEntry): string {
-  return `term ${term}, type ${type}, ${payload.length} bytes`;
-}
-
-function logReport(
-  kind: EquivalenceReport['kind'],
-  index: bigint | null,
-  first: string,
-  second: string,
-): EquivalenceReport {
-  const where = index === null ? 'the log' : `the log at index ${index}`;
-  return report({
-    part: 'log',
-    kind,
-    index: index?.toString() ?? null,
-    path: null,
-    first,
-    second,
-    where,
-  });
-}
-
-function metaReport(a: RaftMeta, b: RaftMeta): EquivalenceReport {
-  const meta = (path: string, first: string, second: string, kind: EquivalenceReport['kind']) =>
-    report({
-      part: 'metadata',
-      kind,
-      index: null,
-      path,
-      first,
-      second,
-      where: `metadata, ${path}`,
-    });
-  if (a.term !== b.term) return meta('term', `${a.term}`, `${b.term}`, 'freshness');
-  if (!sameVote(a.votedFor, b.votedFor)) {
-    return meta('votedFor', voteText(a.votedFor), voteText(b.votedFor), 'content');
-  }
-  return meta('auxiliary', auxiliaryText(a), auxiliaryText(b), 'content');
-}
-
-function auxiliaryText({ auxiliary }: Pick<RaftMeta, 'auxiliary'>): string {
-  const texts = [...auxiliary].map(
-    ([key, value]) => `${key}=${Buffer.from(value).toString('hex')}`,
+  const before = instance.state();
+  const comparison = await compareSides(
+    new Side(instance.uris.log, () => readState(instance)),
+    new Side('image', (digester) => verifiedState(prefetch(readImage(image)), digester)),
+    options,
   );
-  return texts.toSorted().join(' ') || 'none';
+  requireUnchanged(instance, before);
+  return comparison;
 }
 
-function snapshotReport(a: StateDigest, b: StateDigest): EquivalenceReport {
-  const snapshot = (
-    path: string | null,
-    kind: EquivalenceReport['kind'],
-    [first, second]: readonly [string, string],
-  ) => {
-    const where = path === null ? 'the snapshot' : `the snapshot, "${path}"`;
-    return report({ part: 'snapshot', kind, index: null, path, first, second, where });
-  };
-  const metas = [snapshotText(a.detail.snapshot), snapshotText(b.detail.snapshot)] as const;
-  if (metas[0] !== metas[1]) return snapshot(null, 'structural', metas);
-  const [ours, theirs] = [fileTexts(a), fileTexts(b)];
-  const paths = [...new Set([...ours.keys(), ...theirs.keys()])].toSorted();
-  for (const path of paths) {
-    const texts = [ours.get(path) ?? 'absent', theirs.get(path) ?? 'absent'] as const;
-    const kind = ours.has(path) && theirs.has(path) ? 'content' : 'structural';
-    if (texts[0] !== texts[1]) return snapshot(path, kind, texts);
+/** One state being read and digested. */
+class Side {
+  readonly name: string;
+  readonly #digester = new StateDigester();
+  readonly #sections: AsyncGenerator<StateSection>;
+  /** Read, and not compared yet. */
+  #batch: EntryBatch | null = null;
+  #last: StateSection['kind'] | null = null;
+  bytes = 0;
+  entriesDone = 0;
+  entriesTotal = 0;
+
+  constructor(name: string, open: (digester: StateDigester) => AsyncGenerator<StateSection>) {
+    this.name = name;
+    this.#sections = open(this.#digester);
   }
-  return snapshot(null, 'content', ['auxiliary', 'other auxiliary']);
+
+  /** The entries to compare next; null after the log's end. */
+  async entries(): Promise<EntryBatch | null> {
+    while (this.#batch === null && this.#last !== 'snapshot') {
+      const section = await this.next();
+      if (section === null) return null;
+      if (section.kind === 'entries') this.#batch = section.batch;
+    }
+    return this.#batch;
+  }
+
+  /** Drops the first `count` of the present entries. */
+  pass(count: number): void {
+    assert(this.#batch !== null && count <= this.#batch.count, 'only what was read is passed');
+    const { count: held } = this.#batch;
+    this.#batch = count === held ? null : sliceBatch(this.#batch, count, held);
+    this.entriesDone += count;
+  }
+
+  /** The next section, digested; null at the end. */
+  async next(): Promise<StateSection | null> {
+    const result = await this.#sections.next();
+    if (result.done) return null;
+    const section = result.value;
+    this.#digester.add(section);
+    this.#last = section.kind;
+    if (section.kind === 'range') {
+      this.entriesTotal = Number(section.lastIndex - section.firstIndex + 1n);
+    }
+    if (section.kind === 'entries') this.bytes += batchBytes(section.batch);
+    if (section.kind === 'fileBytes') this.bytes += section.bytes.length;
+    return section;
+  }
+
+  digest(): StateDigest {
+    return this.#digester.finish().digest;
+  }
+
+  async close(): Promise<void> {
+    await this.#sections.return(undefined);
+  }
 }
 
-function snapshotText(meta: SnapshotMeta | null): string {
-  if (meta === null) return 'none';
-  const { lastIncludedIndex, lastIncludedTerm, peers, oldPeers } = meta;
-  return `at ${lastIncludedIndex}, term ${lastIncludedTerm}, peers ${peers.join(',')}, old peers ${oldPeers.join(',')}, auxiliary ${auxiliaryText(meta)}`;
+async function compareSides(a: Side, b: Side, options: TransferOptions): Promise<Comparison> {
+  const meter = new PairMeter(a, b, options);
+  try {
+    const entry = await firstDifferentEntry(a, b, meter);
+    await Promise.all([drain(a, meter), drain(b, meter)]);
+    meter.report('done');
+    const digests = { a: a.digest(), b: b.digest() };
+    if (digests.a.root === digests.b.root) return { equal: true, ...digests };
+    return { equal: false, report: reportOf({ a, b }, digests, entry) };
+  } finally {
+    await Promise.all([a.close(), b.close()]);
+  }
 }
 
-function fileTexts(digest: StateDigest): Map<string, string> {
-  return new Map(digest.detail.files.map(({ path, hash }) => [path, hash.toString('hex')]));
+/** Walks both logs to their ends; the first difference at an index that both hold. */
+async function firstDifferentEntry(a: Side, b: Side, meter: PairMeter): Promise<EntryPair | null> {
+  let found: EntryPair | null = null;
+  for (;;) {
+    const [left, right] = await Promise.all([a.entries(), b.entries()]);
+    if (left === null && right === null) return found;
+    if (left === null || right === null) {
+      const longer = left === null ? b : a;
+      longer.pass((left ?? right)?.count ?? 0);
+    } else if (left.firstIndex !== right.firstIndex) {
+      passBelow(left.firstIndex < right.firstIndex ? [a, left, right] : [b, right, left]);
+    } else {
+      const count = Math.min(left.count, right.count);
+      found ??= differenceIn(sliceBatch(left, 0, count), sliceBatch(right, 0, count));
+      a.pass(count);
+      b.pass(count);
+    }
+    await meter.moved('log');
+  }
 }
 
-function report(
-  given: Omit<EquivalenceReport, 'equal' | 'summary' | 'remedy'> & { readonly where: string },
+/** Passes what lies below the other side's first index. */
+function passBelow([side, lower, higher]: [Side, EntryBatch, EntryBatch]): void {
+  const gap = higher.firstIndex - lower.firstIndex;
+  side.pass(gap > BigInt(lower.count) ? lower.count : Number(gap));
+}
+
+function differenceIn(a: EntryBatch, b: EntryBatch): EntryPair | null {
+  if (canonicalBytes(a).equals(canonicalBytes(b))) return null;
+  for (let i = 0; i < a.count; i += 1) {
+    const pair = { a: sliceBatch(a, i, i + 1), b: sliceBatch(b, i, i + 1) };
+    if (canonicalBytes(pair.a).equals(canonicalBytes(pair.b))) continue;
+    return { index: lastIndexOf(pair.a), ...pair };
+  }
+  return null;
+}
+
+async function drain(side: Side, meter: PairMeter): Promise<void> {
+  while ((await side.next()) !== null) await meter.moved('snapshot');
+}
+
+/** Progress and pace of a comparison: bytes of both sides. */
+class PairMeter {
+  readonly #sides: readonly [Side, Side];
+  readonly #options: TransferOptions;
+  readonly #pacer: Pacer;
+  #bytesDone = 0;
+
+  constructor(a: Side, b: Side, options: TransferOptions) {
+    this.#sides = [a, b];
+    this.#options = options;
+    this.#pacer = new Pacer({ limit: options.rateLimit, signal: options.signal });
+  }
+
+  async moved(phase: TransferProgress['phase']): Promise<void> {
+    const before = this.#bytesDone;
+    this.report(phase);
+    await this.#pacer.moved(this.#bytesDone - before);
+  }
+
+  /** Entries of both sides, as the bytes are. */
+  report(phase: TransferProgress['phase']): void {
+    const [a, b] = this.#sides;
+    this.#bytesDone = a.bytes + b.bytes;
+    this.#options.onProgress?.({
+      phase,
+      entriesDone: a.entriesDone + b.entriesDone,
+      entriesTotal: a.entriesTotal + b.entriesTotal,
+      bytesDone: this.#bytesDone,
+    });
+  }
+}
+
+function reportOf(
+  sides: { readonly a: Side; readonly b: Side },
+  digests: { readonly a: StateDigest; readonly b: StateDigest },
+  entry: EntryPair | null,
 ): EquivalenceReport {
-  const { where, ...rest } = given;
+  const { a, b } = digests;
+  const found = [
+    logDifference({ a: a.range, b: b.range }, entry),
+    metaDifference(a.detail.meta, b.detail.meta),
+    snapshotDifference(a.detail, b.detail),
+  ];
+  const differences = found.filter((difference) => difference !== null);
+  const [first] = differences;
+  assert(first !== undefined, 'different digests have a difference');
   return {
+    format: 'quorumshift-equivalence-report/1',
     equal: false,
-    ...rest,
-    summary: `${where} (${rest.kind}): ${rest.first} against ${rest.second}`.slice(0, 2000),
-    remedy:
-      rest.kind === 'freshness'
-        ? 'One side is ahead: something wrote to it. Find the writer, then migrate again.'
-        : 'Do not cut over. Check disk and memory of the machine, then migrate again.',
+    summary: summarise(first),
+    a: { name: sides.a.name, digest: a.root },
+    b: { name: sides.b.name, digest: b.root },
+    differences,
   };
+}
+
+function summarise(difference: Difference): string {
+  const { part, kind, index, path, a, b } = difference;
+  const place = index === null ? ` ${path}` : ` at index ${index}`;
+  return `${part}${place} (${kind}): ${a} against ${b}`;
 }

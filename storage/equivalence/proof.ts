@@ -1,57 +1,77 @@
-/** Makes, writes and reads proofs. A proof is durable before any record names it. */
+/** Proof files: made only of two equal digests, written durably, checked when read. */
 import { assert, fail } from '../../core/errors.ts';
 import { proofSchema, type Proof } from '../../schemas/proof.ts';
-import type { InstanceUris } from '../contracts.ts';
 import type { FileLayer } from '../file-layer.ts';
 import { readWhole, writeDurably } from '../files.ts';
 import type { StateDigest } from '../image/state-digester.ts';
 
-/** A proof has some hundred bytes and six URIs. */
-const maxProofBytes = 256 * 1024;
+/** Bound on a proof file: a handful of digests and URIs. */
+const maxProofBytes = 64 * 1024;
 
-export interface ProvedInstance {
-  readonly uris: InstanceUris;
-  /** Of what was read back from it. */
+/** One instance and its digest, as read back from it. */
+export interface ProvenSide {
+  readonly uris: Proof['source']['uris'];
   readonly digest: StateDigest;
 }
 
-export function makeProof(given: {
+export interface ProofInput {
   readonly migrationId: string;
   readonly generation: number;
+  readonly source: ProvenSide;
+  readonly target: ProvenSide;
+  /** ISO 8601, UTC. */
   readonly createdAt: string;
-  readonly source: ProvedInstance;
-  readonly target: ProvedInstance;
-}): Proof {
-  const { source, target, ...rest } = given;
-  assert(source.digest.root === target.digest.root, 'a proof is of equal states');
-  const { firstIndex, lastIndex } = source.digest.range;
+}
+
+/** The proof that both sides are equal; calling it with different digests is a bug. */
+export function makeProof(input: ProofInput): Proof {
+  const { migrationId, generation, source, target, createdAt } = input;
+  assert(source.digest.root === target.digest.root, 'a proof is of equal digests');
+  const { range, parts, detail } = source.digest;
   return {
     format: 'quorumshift-proof/1',
-    ...rest,
-    cut: { firstIndex: firstIndex.toString(), lastIndex: lastIndex.toString() },
-    source: proved(source),
-    target: proved(target),
+    migrationId,
+    generation,
+    cut: {
+      firstIndex: range.firstIndex.toString(),
+      lastIndex: range.lastIndex.toString(),
+      term: detail.meta.term.toString(),
+    },
+    source: { uris: source.uris, digest: source.digest.root },
+    target: { uris: target.uris, digest: target.digest.root },
+    parts,
+    createdAt,
   };
 }
 
-function proved({ uris, digest }: ProvedInstance): Proof['source'] {
-  return { uris, root: digest.root, ...digest.parts };
-}
-
-/** Durable when resolved. */
+/** Durable when resolved; replaces an earlier file of the name, whole. */
 export async function writeProof(files: FileLayer, path: string, proof: Proof): Promise<void> {
-  await writeDurably(files, path, Buffer.from(`${JSON.stringify(proof, null, 2)}\n`));
+  const bytes = Buffer.from(`${JSON.stringify(proofSchema.parse(proof), null, 2)}\n`);
+  await writeDurably(files, path, bytes);
 }
 
-/** @throws `instance.missing`, `data.corrupt` */
-export async function readProof(files: FileLayer, path: string): Promise<Proof> {
+/**
+ * The proof in the file; null when there is none.
+ * @throws `data.corrupt` when it is no proof, or its two digests differ
+ */
+export async function readProof(files: FileLayer, path: string): Promise<Proof | null> {
   const bytes = await readWhole(files, path, maxProofBytes);
-  if (bytes === null) {
-    throw fail('instance.missing', { instance: path, actual: 'there is no such proof' });
-  }
+  if (bytes === null) return null;
+  const parsed = proofSchema.safeParse(parseJson(bytes));
+  if (!parsed.success) throw noProof(path, 'it is no proof');
+  const proof = parsed.data;
+  if (proof.source.digest !== proof.target.digest) throw noProof(path, 'its two digests differ');
+  return proof;
+}
+
+function parseJson(bytes: Buffer): unknown {
   try {
-    return proofSchema.parse(JSON.parse(bytes.toString('utf8')));
-  } catch (cause) {
-    throw fail('data.corrupt', { file: path, offset: 0, reason: 'it is no proof' }, { cause });
+    return JSON.parse(bytes.toString('utf8'));
+  } catch {
+    return undefined;
   }
+}
+
+function noProof(file: string, reason: string): Error {
+  return fail('data.corrupt', { file, offset: 0, reason });
 }

@@ -1,4 +1,5 @@
 /** Export of an instance to an image, import of an image into a staging place, and its check alone. */
+import { assert } from '../../core/errors.ts';
 import type { Instance, StagingInstance } from '../contracts.ts';
 import type { ImageHeader } from './image-format.ts';
 import { readImage, verifiedState } from './image-reader.ts';
@@ -10,6 +11,7 @@ import { prefetch } from './prefetch.ts';
 import { StateDigester, type StateDigest } from './state-digester.ts';
 import {
   exportState,
+  requireUnchanged,
   TransferMeter,
   type StateCounts,
   type StateSection,
@@ -33,8 +35,10 @@ export async function exportImage(
   options: ExportImageOptions,
 ): Promise<WrittenImage> {
   try {
+    const before = instance.state();
     const header = imageHeaderOf(instance, options.sourceFormatVersion);
     const written = await writeImage(exportState(instance, options), { header, sink });
+    requireUnchanged(instance, before);
     await sink.finish();
     return written;
   } catch (error) {
@@ -98,7 +102,7 @@ export async function verifyImage(
     digester.add(section);
   }
   const found: ImageHeader | null = header;
-  if (found === null) throw new TypeError('unreachable: an image without a header is refused');
+  assert(found !== null, 'an image without a header is refused');
   return { header: found, ...digester.finish() };
 }
 
