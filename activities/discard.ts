@@ -17,10 +17,11 @@ export const discard: StepBody = async (step) => {
 
 async function discardPlace(step: Step, uris: InstanceUris, tag: string): Promise<void> {
   const { files, families } = step.context;
-  const { lease, step: number, attempt } = step.guard.record.token;
   for (const path of ownPaths(families, uris)) {
     const parked = parkedName(path, tag);
-    const trash = trashName(parked, `${lease}_${number}_${attempt}`);
+    const trash = trashName(parked, 'discarded');
+    // What an attempt left that was killed between the two.
+    await removeTrash(files, trash);
     await step.guard.effect(() => moveToTrash(files, { parked, trash }));
     await removeTrash(files, trash);
   }

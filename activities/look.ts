@@ -1,13 +1,13 @@
 /** After the second stop: whoever still holds files of a parked instance stops the migration (CUT-7). */
 import type { StepEnding } from '../storage/binding/ownership.ts';
-import { findHolders } from '../storage/binding/open-files.ts';
+import { describeHolders, findHolders } from '../storage/binding/open-files.ts';
 import { ownPaths } from '../storage/binding/parking.ts';
 import { parkedName } from '../storage/binding/path-fence.ts';
 import type { InstanceUris } from '../storage/contracts.ts';
 import type { Step, StepBody } from './step-runner.ts';
 
-/** A result is a line for people and at most some kilobytes of history. */
-const namedHolders = 5;
+/** In characters: a result is a line for people, and stays in the workflow's history. */
+const longestText = 2000;
 
 export const lookAtSource: StepBody = (step) => {
   const { source, sourceTag } = step.guard.migration;
@@ -21,10 +21,8 @@ export const lookAtTarget: StepBody = (step) => {
 
 async function look(step: Step, uris: InstanceUris, tag: string): Promise<StepEnding> {
   const paths = ownPaths(step.context.families, uris).map((path) => parkedName(path, tag));
-  const holders = await findHolders(paths);
-  if (holders.length === 0) return { outcome: 'done', info: { holders: '' } };
-  const named = holders
-    .slice(0, namedHolders)
-    .map((holder) => `pid ${holder.pid} (${holder.command}): ${holder.what} ${holder.path}`);
-  return { outcome: 'held', info: { holders: named.join('; ').slice(0, 2000) } };
+  const { mayNotLook } = step.context.config;
+  const holders = await findHolders(paths, { mayNotLook });
+  const outcome = holders.length === 0 ? 'done' : 'held';
+  return { outcome, info: { holders: describeHolders(holders).slice(0, longestText), mayNotLook } };
 }

@@ -56,7 +56,8 @@ export async function preflight(
     return 'empty';
   });
   await check('may look for open files', 'permission to see all processes', async () => {
-    const holders = await findHolders(sources);
+    const { mayNotLook } = context.config;
+    const holders = await findHolders(sources, { mayNotLook });
     return `${holders.length} open files now (the stop hook must end them)`;
   });
   return { findings, ...(await checkSource(context, input, check)) };

@@ -46,6 +46,8 @@ async function quickstart(): Promise<void> {
     stateDir: join(root, 'state'),
     roots: [data],
     reserveBytes: 0,
+    // A directory made just now for this user alone: nobody else's process is in it.
+    mayNotLook: 'pass-over',
   });
   const dev = await startDev({ config, log: say });
   try {

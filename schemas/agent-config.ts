@@ -37,6 +37,12 @@ export const agentConfigSchema = z.strictObject({
     .int()
     .min(0)
     .default(1024 * 1024 * 1024),
+  /**
+   * What a process that the agent may not look at means when it looks for open files: `refuse`, or
+   * `pass-over` where the operator answers that such processes hold none (an init outside a
+   * container, other people's processes on a developer's machine).
+   */
+  mayNotLook: z.enum(['refuse', 'pass-over']).default('refuse'),
   hooks: hooksSchema.default({ stop: 'none', repoint: 'none', start: 'none', probe: 'none' }),
   /** By `<cluster>/<member>`; replaces `hooks` for that replica. */
   replicas: z.record(z.string(), z.strictObject({ hooks: hooksSchema })).default({}),

@@ -1,4 +1,6 @@
-/** What a failed comparison reports (EQ-4): every part that differs, the earliest difference first. */
+/**
+ * What a failed comparison reports (EQ-4): every part that differs, the earliest difference first.
+ */
 import { z } from 'zod';
 
 /** An index as a decimal string: int64 does not fit a JSON number. */
@@ -7,8 +9,8 @@ const indexText = z.string().regex(/^-?\d{1,19}$/);
 export const differenceSchema = z.strictObject({
   part: z.enum(['log', 'metadata', 'snapshot']),
   /**
-   * `structural`: a part or a place is there on one side only; `content`: the same place holds other
-   * values; `freshness`: one side is an earlier state of the other.
+   * `structural`: a part or a place is there on one side only; `content`: the same place holds
+   * other values; `freshness`: one side is an earlier state of the other.
    */
   kind: z.enum(['structural', 'content', 'freshness']),
   /** The earliest differing index of the log; null for the other parts. */

@@ -1,6 +1,6 @@
 /**
- * A proof: the digests of two instances, read back at one cut of one generation, found equal (EQ-3).
- * A file in the replica's `proofs/`; the binding record names it by file name and digest.
+ * A proof: the digests of two instances, read back at one cut of one generation, found equal
+ * (EQ-3). A file in the replica's `proofs/`; the binding record names it by file name and digest.
  */
 import { z } from 'zod';
 

@@ -19,7 +19,7 @@ describe('a stopped replica migrates by a workflow', () => {
   afterAll(() => environment.close());
 
   test('local to rocksdb to sqlite to local: the state is the same at each place, each step is on record [CUT-1] [BOOT-3] [I18]', async () => {
-    const { client, replica } = environment;
+    const { client } = environment;
     const places = [
       await environment.unpack('node-killed', 'a'),
       environment.uri('rocksdb', 'b'),
@@ -30,7 +30,7 @@ describe('a stopped replica migrates by a workflow', () => {
     for (const [i, target] of places.slice(1).entries()) {
       const source = places[i] ?? '';
       await client.start(environment.input({ source, target, id: `m${i}` }));
-      expect(await client.result(replica), environment.log()).toMatchObject({
+      expect(await environment.outcome()).toMatchObject({
         outcome: 'finalized',
       });
       expect((await environment.digest(target)).root).toBe(before.root);
@@ -64,7 +64,7 @@ describe('a stopped replica migrates by a workflow', () => {
         target: environment.input({ source: 'memory://x', target: 'memory://y' }).target,
       }),
     ).rejects.toMatchObject({ code: 'migration.conflict' });
-    await client.result(environment.replica);
+    await environment.outcome();
     expect(await client.start(input)).toMatchObject({ fresh: false });
   });
 
@@ -95,7 +95,7 @@ describe('a stopped replica migrates by a workflow', () => {
       return status?.waiting?.kind === 'finalize';
     });
     await client.rollback(replica, 'test');
-    expect(await client.result(replica)).toMatchObject({ outcome: 'rolled-back', reason: 'test' });
+    expect(await environment.outcome()).toMatchObject({ outcome: 'rolled-back', reason: 'test' });
     expect((await environment.digest(source)).root).toBe(before.root);
     expect(await environment.store.read()).toMatchObject({
       primary: { parkedTag: null, uris: { log: source } },

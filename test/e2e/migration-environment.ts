@@ -18,6 +18,7 @@ import type { StateDigest } from '../../storage/image/state-digester.ts';
 import { digestInstance } from '../../storage/equivalence/state-digest.ts';
 import { defaultFamilies } from '../../storage/families/registry.ts';
 import { nodeFileLayer } from '../../storage/node-file-layer.ts';
+import type { MigrateReplicaResult } from '../../workflows/messages.ts';
 import { connectClient } from '../../worker/temporal-connection.ts';
 
 const program = resolve('bin/quorumshift.mjs');
@@ -55,6 +56,8 @@ export class MigrationEnvironment {
         stateDir: environment.stateDir,
         roots: [environment.data],
         reserveBytes: 0,
+        // Tests run as anyone, and in sandboxes whose init shows nothing.
+        mayNotLook: 'pass-over',
         ...(options.hooks && { hooks: options.hooks }),
       }),
     );
@@ -150,6 +153,17 @@ export class MigrationEnvironment {
       standalone: { by: 'test', note: 'the only replica' },
       requestedBy: 'test',
     });
+  }
+
+  /** How the migration ended; fails at once when it waits for an operator because a step failed. */
+  async outcome(): Promise<MigrateReplicaResult> {
+    for await (const report of this.client.watch(this.replica, { intervalMs: 100 })) {
+      const waiting = report.status?.waiting;
+      if (waiting?.kind === 'failed' || waiting?.kind === 'held') {
+        throw new Error(`${report.status?.phase ?? ''}: ${waiting.reason}`);
+      }
+    }
+    return this.client.result(this.replica);
   }
 
   async digest(uri: string): Promise<StateDigest> {
