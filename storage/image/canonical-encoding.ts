@@ -2,10 +2,10 @@
  * The canonical binary form of metadata, snapshot metadata and snapshot file descriptions: what the
  * image stores and the state digest hashes (docs/image-format.md, "Encodings").
  *
- * All integers are big-endian. Bytes and texts (UTF-8) follow a u32 length. A map is a u32 count and
- * its pairs in ascending order of the key's bytes. Optional bytes follow a u8 that is 0 or 1. There
- * is one encoding for each value, and decoding refuses any other, so that equal bytes and equal
- * values are the same thing.
+ * All integers are big-endian. Bytes and texts (UTF-8) follow a u32 length. A map is a u32 count
+ * and its pairs in ascending order of the key's bytes. Optional bytes follow a u8 that is 0 or 1.
+ * There is one encoding for each value, and decoding refuses any other, so that equal bytes and
+ * equal values are the same thing.
  */
 import { fail } from '../../core/errors.ts';
 import type { Auxiliary, RaftMeta, SnapshotFile, SnapshotMeta } from '../contracts.ts';

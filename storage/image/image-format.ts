@@ -53,7 +53,10 @@ export const lz4Flag = 2;
 export const maxChunkBytes = 4 * 1024 * 1024;
 /** A LOG frame also ends where the next index is a multiple of this. */
 export const chunkIndexes = 4096n;
-/** Content of an LZ4 block: fits a CPU's second-level cache, and one block never holds the event loop. */
+/**
+ * Content of an LZ4 block: fits a CPU's second-level cache, and one block never holds the event
+ * loop.
+ */
 export const blockBytes = 128 * 1024;
 /** Content of every other frame: metadata, not bulk. */
 export const maxPlainBytes = 16 * 1024 * 1024;
@@ -144,7 +147,9 @@ function checkBounds(frame: FrameHeader, offset: number): void {
   }
 }
 
-/** Where the image came from and the cut that it describes (IMG-2); not part of the state digest. */
+/**
+ * Where the image came from and the cut that it describes (IMG-2); not part of the state digest.
+ */
 export interface ImageHeader {
   readonly sourceFamily: string;
   readonly sourceFormatVersion: string;

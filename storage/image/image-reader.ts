@@ -289,8 +289,8 @@ function parseRun(content: Buffer, place: { frame: Frame; firstIndex: bigint }):
 }
 
 /**
- * The state of an image for a consumer that feeds `digester` with each section before it asks for the
- * next: ends with `end` only when counts and digests are those of the trailer (IMG-5).
+ * The state of an image for a consumer that feeds `digester` with each section before it asks for
+ * the next: ends with `end` only when counts and digests are those of the trailer (IMG-5).
  * @throws `image.corrupt`
  */
 export async function* verifiedState(

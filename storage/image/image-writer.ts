@@ -1,6 +1,6 @@
 /**
- * From a stream of sections to the bytes of an image. Two frames are compressed while the one before
- * them is written; memory holds those three and nothing else of the state.
+ * From a stream of sections to the bytes of an image. Two frames are compressed while the one
+ * before them is written; memory holds those three and nothing else of the state.
  */
 import { Blake3Hasher } from '@napi-rs/blake-hash';
 import { crc32c } from '@node-rs/crc32';

@@ -2,10 +2,10 @@
  * Fills a staging place from a stream of sections, checkpointing on the way, and continues where an
  * interrupted import stopped.
  *
- * A checkpoint's note says what was being imported: the outline of the source (range, metadata), the
- * hash of the last durable entry and, where the stream is digested, of the whole log up to it. What
- * does not match is refused, nothing is cut back. By Raft's log matching an equal entry at the end
- * means an equal log before it; the comparison after the import shows it (EQ-3).
+ * A checkpoint's note says what was being imported: the outline of the source (range, metadata),
+ * the hash of the last durable entry and, where the stream is digested, of the whole log up to it.
+ * What does not match is refused, nothing is cut back. By Raft's log matching an equal entry at
+ * the end means an equal log before it; the comparison after the import shows it (EQ-3).
  */
 import { Blake3Hasher } from '@napi-rs/blake-hash';
 
@@ -147,9 +147,8 @@ class StateImporter {
     this.#appended = progress?.lastIndex ?? firstIndex - 1n;
     if (progress === null) return this.#staging.begin(firstIndex);
     if (progress.firstIndex !== firstIndex || this.#found?.lastIndex !== lastIndex.toString()) {
-      throw mismatch(
-        `the range was ${progress.firstIndex}..${this.#found?.lastIndex}, now it is ${firstIndex}..${lastIndex}`,
-      );
+      const begun = `${progress.firstIndex}..${this.#found?.lastIndex}`;
+      throw mismatch(`the range was ${begun}, now it is ${firstIndex}..${lastIndex}`);
     }
   }
 

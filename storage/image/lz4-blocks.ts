@@ -8,7 +8,9 @@ import { compress, uncompressSync } from 'lz4-napi';
 import { blockBytes, corrupt, rawBlockFlag } from './image-format.ts';
 import type { Chunk } from './log-chunks.ts';
 
-/** Compressions of one frame that run together: lz4-napi uses libuv's threads, as file access does. */
+/**
+ * Compressions of one frame that run together: lz4-napi uses libuv's threads, as file access does.
+ */
 const lanes = 2;
 
 /** The stored bytes as parts: length words and block bytes in order. */
@@ -59,8 +61,8 @@ function joined(parts: readonly Buffer[]): Buffer {
 }
 
 /**
- * The content of a frame. Sizes are checked before a block is decompressed: lz4-napi trusts its size
- * prefix.
+ * The content of a frame. Sizes are checked before a block is decompressed: lz4-napi trusts its
+ * size prefix.
  * @throws `image.corrupt` at `offset`
  */
 export function decompressBlocks(

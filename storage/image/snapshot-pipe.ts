@@ -2,7 +2,9 @@
 import { assert } from '../../core/errors.ts';
 import type { SnapshotFile, SnapshotWriter } from '../contracts.ts';
 
-/** Hands the files of a stream, one after the other, to a snapshot writer that pulls their bytes. */
+/**
+ * Hands the files of a stream, one after the other, to a snapshot writer that pulls their bytes.
+ */
 export class SnapshotPipe {
   readonly #writer: SnapshotWriter;
   #open: { pipe: BytePipe; written: Promise<void> } | null = null;

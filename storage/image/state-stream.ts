@@ -1,9 +1,9 @@
 /**
- * The canonical state as a stream of sections, the same from every family: what an image stores, what
- * a digest hashes and what an import consumes.
+ * The canonical state as a stream of sections, the same from every family: what an image stores,
+ * what a digest hashes and what an import consumes.
  *
- * Order: range, meta, entries*, snapshot, (file, fileBytes*)*, end. Files come in the order of their
- * paths' bytes. A stream ends with `end` or it is not whole.
+ * Order: range, meta, entries*, snapshot, (file, fileBytes*)*, end. Files come in the order of
+ * their paths' bytes. A stream ends with `end` or it is not whole.
  */
 import { fail } from '../../core/errors.ts';
 import type {

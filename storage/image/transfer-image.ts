@@ -1,4 +1,6 @@
-/** Export of an instance to an image, import of an image into a staging place, and its check alone. */
+/**
+ * Export of an instance to an image, import of an image into a staging place, and its check alone.
+ */
 import { assert } from '../../core/errors.ts';
 import type { Instance, StagingInstance } from '../contracts.ts';
 import type { ImageHeader } from './image-format.ts';

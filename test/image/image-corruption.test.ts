@@ -27,7 +27,7 @@ beforeAll(async () => {
 async function requireHarmless(bytes: Buffer, what: string): Promise<'refused' | 'same'> {
   try {
     const { digest } = await verifyImage(piecesOf(bytes));
-    expect(digest.root, what).toBe(root);
+    if (digest.root !== root) throw new Error('it was read as another state');
     return 'same';
   } catch (error) {
     const known = hasCode(error, 'image.corrupt') || hasCode(error, 'image.unsupported-version');
@@ -36,8 +36,13 @@ async function requireHarmless(bytes: Buffer, what: string): Promise<'refused' |
   }
 }
 
-async function requireRefused(bytes: Buffer, what: string): Promise<void> {
-  expect(await requireHarmless(bytes, what), what).toBe('refused');
+/** Which of the alterations are not refused. */
+async function accepted(alterations: Iterable<readonly [what: string, bytes: Buffer]>) {
+  const found: string[] = [];
+  for (const [what, bytes] of alterations) {
+    if ((await requireHarmless(bytes, what)) !== 'refused') found.push(what);
+  }
+  return found;
 }
 
 function flip(offset: number, mask: number): Buffer {
@@ -46,72 +51,84 @@ function flip(offset: number, mask: number): Buffer {
   return bytes;
 }
 
+function* lazily<Item>(
+  items: readonly Item[],
+  alter: (item: Item) => readonly [string, Buffer],
+): Generator<readonly [string, Buffer]> {
+  for (const item of items) yield alter(item);
+}
+
+function* rearranged(): Generator<readonly [string, Buffer]> {
+  for (let i = 0; i + 1 < frames.length; i += 1) {
+    const [start = 0, end = 0, after = end] = frames.slice(i, i + 3);
+    const before = image.subarray(0, start);
+    const frame = image.subarray(start, end);
+    const next = image.subarray(end, after);
+    const rest = image.subarray(after);
+    yield [`frame ${i} doubled`, Buffer.concat([before, frame, frame, next, rest])];
+    yield [`frame ${i} left out`, Buffer.concat([before, next, rest])];
+    if (next.length === 0) continue;
+    yield [`frame ${i} exchanged`, Buffer.concat([before, next, frame, rest])];
+  }
+}
+
 describe('an altered image is refused [IMG-5] [I16]', () => {
   test('when a byte of the preamble, of any frame header or next to any boundary is flipped', async () => {
     const places = Array.from({ length: preambleBytes }, (_, i) => i);
     for (const frame of frames.slice(0, -1)) {
       for (let i = -4; i < frameHeaderBytes + 4; i += 1) places.push(frame + i);
     }
-    for (const place of places.filter((at) => at < image.length)) {
-      await requireRefused(flip(place, 1 << (place % 8)), `bit flipped at ${place}`);
-    }
+    const inside = places.filter((at) => at < image.length);
+    expect(
+      await accepted(lazily(inside, (at) => [`bit flipped at ${at}`, flip(at, 1 << (at % 8))])),
+    ).toEqual([]);
   });
 
   test('when it is cut at any boundary, or one byte beside it', async () => {
-    for (const frame of [0, ...frames.slice(0, -1)]) {
-      for (const end of [frame - 1, frame, frame + 1]) {
-        if (end >= 0) await requireRefused(image.subarray(0, end), `cut at ${end}`);
-      }
-    }
-    await requireRefused(image.subarray(0, image.length - 1), 'last byte missing');
+    const ends = [0, ...frames].flatMap((frame) => [frame - 1, frame, frame + 1]);
+    const inside = ends.filter((end) => end >= 0 && end < image.length);
+    const cuts = lazily(inside, (end) => [`cut at ${end}`, image.subarray(0, end)]);
+    expect(await accepted(cuts)).toEqual([]);
   });
 
   test('when a frame is doubled, left out, or exchanged with the next', async () => {
-    for (let i = 0; i + 1 < frames.length; i += 1) {
-      const [start = 0, end = 0, after = end] = frames.slice(i, i + 3);
-      const [before, frame, next] = [
-        image.subarray(0, start),
-        image.subarray(start, end),
-        image.subarray(end, after),
-      ];
-      const rest = image.subarray(after);
-      await requireRefused(Buffer.concat([before, frame, frame, next, rest]), `frame ${i} doubled`);
-      await requireRefused(Buffer.concat([before, next, rest]), `frame ${i} left out`);
-      if (next.length === 0) continue;
-      await requireRefused(Buffer.concat([before, next, frame, rest]), `frame ${i} exchanged`);
-    }
+    expect(await accepted(rearranged())).toEqual([]);
   });
 
-  test('when bytes follow its end, even a second whole image', async () => {
-    await requireRefused(Buffer.concat([image, Buffer.alloc(1)]), 'a zero byte appended');
-    await requireRefused(Buffer.concat([image, image]), 'a second image appended');
-  });
-
-  test('when it is empty, or is something else', async () => {
-    await requireRefused(Buffer.alloc(0), 'empty');
-    await requireRefused(Buffer.alloc(10_000), 'zeros');
+  test('when bytes follow its end, even a second whole image; or when it is none at all', async () => {
+    const others: [string, Buffer][] = [
+      ['a zero byte appended', Buffer.concat([image, Buffer.alloc(1)])],
+      ['a second image appended', Buffer.concat([image, image])],
+      ['empty', Buffer.alloc(0)],
+      ['zeros', Buffer.alloc(10_000)],
+    ];
+    expect(await accepted(others)).toEqual([]);
   });
 
   test('or decodes to the same state, whatever is done at random offsets', async () => {
     const seed = Number(process.env['QUORUMSHIFT_SEED'] ?? Date.now() % 1_000_000);
     const random = seededRandom(seed);
+    let refused = 0;
     for (let i = 0; i < 300; i += 1) {
       const what = `seed ${seed}, step ${i}`;
       const at = random.below(image.length);
       const length = 1 + random.below(200);
       const change = random.below(4);
+      let altered: Buffer;
       if (change === 0) {
-        await requireHarmless(flip(at, 1 + random.below(255)), what);
+        altered = flip(at, 1 + random.below(255));
       } else if (change === 1) {
-        await requireHarmless(image.subarray(0, at), what);
+        altered = image.subarray(0, at);
       } else if (change === 2) {
         const twice = [image.subarray(0, at + length), image.subarray(at)];
-        await requireHarmless(Buffer.concat(twice), what);
+        altered = Buffer.concat(twice);
       } else {
         const without = [image.subarray(0, at), image.subarray(at + length)];
-        await requireHarmless(Buffer.concat(without), what);
+        altered = Buffer.concat(without);
       }
+      if ((await requireHarmless(altered, what)) === 'refused') refused += 1;
     }
+    expect(refused, `seed ${seed}`).toBeGreaterThan(250);
   });
 
   test('and the refusal names the byte', async () => {
