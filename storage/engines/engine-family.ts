@@ -212,10 +212,7 @@ class EnginePlace {
       state,
       instance: this.#uris.log,
       file: this.#database,
-      close: async () => {
-        await store.close();
-        await this.#letGo();
-      },
+      close: () => this.#letGo(),
     });
     return manageInstance(engine, {
       uris: this.#uris,
@@ -302,12 +299,21 @@ class EnginePlace {
     try {
       return await open();
     } catch (error) {
-      await this.#letGo();
+      try {
+        await this.#letGo();
+      } catch (cause) {
+        throw new AggregateError([error, cause], String(error), { cause });
+      }
       throw error;
     }
   }
 
+  /** Lets go of everything, the lock last; then throws what failed, if anything did. */
   async #letGo(): Promise<void> {
-    for (const release of this.#held.splice(0).toReversed()) await release();
+    const failures: unknown[] = [];
+    for (const release of this.#held.splice(0).toReversed()) {
+      await release().catch((error: unknown) => failures.push(error));
+    }
+    if (failures.length > 0) throw failures[0];
   }
 }

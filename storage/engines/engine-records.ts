@@ -151,8 +151,8 @@ export function decodeState(file: string, records: ReadonlyMap<string, Buffer>):
 }
 
 /** @throws `data.corrupt` */
-export function decodeCheckpoint(file: string, bytes: Buffer): StagingCheckpoint {
-  return decode(file, { name: 'checkpoint', stored: bytes, schema: checkpointSchema });
+export function decodeCheckpoint(file: string, stored: Buffer): StagingCheckpoint {
+  return decode(file, { name: 'checkpoint', stored, schema: checkpointSchema });
 }
 
 function decode<Output>(

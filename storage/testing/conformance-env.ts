@@ -19,7 +19,7 @@ import {
 export interface ConformanceEnv {
   readonly family: Family;
   /** Addresses where nothing is yet; new ones at each call. */
-  uris(): InstanceUris;
+  readonly uris: () => InstanceUris;
   readonly context: OpenContext;
 }
 

@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, test } from 'vitest';
 
 import type { Family } from '../../storage/contracts.ts';
-import { localFamily } from '../../storage/families/local/family.ts';
 import { defaultFamilies } from '../../storage/families/registry.ts';
 import { nodeFileLayer } from '../../storage/node-file-layer.ts';
 import { conformanceCases } from '../../storage/testing/conformance.ts';

@@ -10,7 +10,14 @@ export interface PackedChunks {
   readonly buffer: ArrayBuffer;
 }
 
+export interface DatabaseOptions {
+  readonly file: string;
+  readonly mode: 'read-only' | 'read-write' | 'create';
+  readonly bulk: boolean;
+}
+
 export interface Calls {
+  open: { argument: DatabaseOptions; result: null };
   records: { argument: null; result: [string, Uint8Array][] };
   write: {
     argument: {
@@ -48,10 +55,3 @@ export type Reply =
       readonly id: number;
       readonly failure: { readonly message: string; readonly corrupt: boolean };
     };
-
-/** The worker's `workerData`. */
-export interface WorkerOptions {
-  readonly file: string;
-  readonly mode: 'read-only' | 'read-write' | 'create';
-  readonly bulk: boolean;
-}

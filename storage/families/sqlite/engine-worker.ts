@@ -8,13 +8,13 @@
  * rollback journal and one transaction from checkpoint to checkpoint: pages that are new to the file
  * need no journal, so that every byte is written once.
  */
-import { parentPort, workerData } from 'node:worker_threads';
+import { parentPort } from 'node:worker_threads';
 import { crc32 } from 'node:zlib';
 
 import Database from 'libsql';
 
-import { assert } from '../../../core/errors.ts';
-import type { Calls, PackedChunks, Reply, Request, WorkerOptions } from './engine-messages.ts';
+import { assert, InvariantError } from '../../../core/errors.ts';
+import type { Calls, DatabaseOptions, PackedChunks, Reply, Request } from './engine-messages.ts';
 
 /** Importing is bound by pages, each a write of its own: 8 KiB took a third longer, 64 KiB more memory. */
 const pageBytes = 16384;
@@ -39,7 +39,7 @@ function fileUri(path: string, mode: string): string {
 
 const uriModes = { 'read-only': 'ro', 'read-write': 'rw', create: 'rwc' } as const;
 
-function openDatabase({ file, mode, bulk }: WorkerOptions): Database.Database {
+function openDatabase({ file, mode, bulk }: DatabaseOptions): Database.Database {
   const db = new Database(fileUri(file, uriModes[mode]));
   db.exec(`PRAGMA cache_size=-${cacheKib}`);
   if (mode === 'read-only') return db;
@@ -59,12 +59,12 @@ function openDatabase({ file, mode, bulk }: WorkerOptions): Database.Database {
   return db;
 }
 
-class EngineThread {
+class OpenDatabase {
   readonly #db: Database.Database;
   readonly #statements = new Map<string, Database.Statement>();
   #groupRows = 8;
 
-  constructor(options: WorkerOptions) {
+  constructor(options: DatabaseOptions) {
     this.#db = openDatabase(options);
   }
 
@@ -135,11 +135,10 @@ class EngineThread {
     return rows.slice(0, Math.max(fitting, 1));
   }
 
-  close(): null {
+  close(): void {
     this.#statements.clear();
     if (this.#db.inTransaction) this.#db.exec('ROLLBACK');
     this.#db.close();
-    return null;
   }
 
   /** Prepared once; rows as arrays, integers as bigint. */
@@ -182,19 +181,38 @@ function isCorruption(error: unknown): boolean {
   return code.startsWith('SQLITE_CORRUPT') || code.startsWith('SQLITE_NOTADB');
 }
 
-function answer(thread: EngineThread, request: Request): Reply {
-  const { id } = request;
-  switch (request.name) {
+/** The one that is open: a thread serves one database after the other. */
+let opened: OpenDatabase | null = null;
+
+function openOne(options: DatabaseOptions): null {
+  assert(opened === null, 'a thread has one database open at a time');
+  opened = new OpenDatabase(options);
+  return null;
+}
+
+function closeOne(): null {
+  const database = opened;
+  opened = null;
+  database?.close();
+  return null;
+}
+
+function answer(request: Request): Reply {
+  const { id, name, argument } = request;
+  if (name === 'open') return { id, result: openOne(argument) };
+  if (name === 'close') return { id, result: closeOne() };
+  assert(opened !== null, 'a database is open');
+  switch (name) {
     case 'records':
-      return { id, result: thread.records() };
+      return { id, result: opened.records() };
     case 'write':
-      return { id, result: thread.write(request.argument) };
+      return { id, result: opened.write(argument) };
     case 'chunkAt':
-      return { id, result: thread.chunkAt(request.argument) };
+      return { id, result: opened.chunkAt(argument) };
     case 'chunks':
-      return { id, result: thread.chunks(request.argument) };
-    case 'close':
-      return { id, result: thread.close() };
+      return { id, result: opened.chunks(argument) };
+    default:
+      throw new InvariantError(`no call has the name "${String(name)}"`);
   }
 }
 
@@ -212,22 +230,13 @@ function failureOf(id: number, error: unknown): Reply {
 function serve(): void {
   const port = parentPort;
   assert(port !== null, 'this module runs in a worker thread');
-  let thread: EngineThread;
-  try {
-    thread = new EngineThread(workerData as WorkerOptions);
-  } catch (error) {
-    port.postMessage(failureOf(0, error));
-    return;
-  }
-  port.postMessage({ id: 0, result: null } satisfies Reply);
   port.on('message', (request: Request) => {
     try {
-      const reply = answer(thread, request);
+      const reply = answer(request);
       port.postMessage(reply, transferred(reply));
     } catch (error) {
       port.postMessage(failureOf(request.id, error));
     }
-    if (request.name === 'close') port.close();
   });
 }
 

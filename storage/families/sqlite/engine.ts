@@ -10,14 +10,7 @@ import type {
   StoreOpenOptions,
   StoreWrite,
 } from '../../engines/chunk-store.ts';
-import type {
-  CallName,
-  Calls,
-  PackedChunks,
-  Reply,
-  Request,
-  WorkerOptions,
-} from './engine-messages.ts';
+import type { CallName, Calls, PackedChunks, Reply } from './engine-messages.ts';
 
 /** A buffer that comes back from a write is kept for the next one, up to this size in bytes. */
 const maxSpareBytes = 8 * 1024 * 1024;
@@ -25,8 +18,14 @@ const maxSpareBytes = 8 * 1024 * 1024;
 /** @throws `io.failed`, `data.corrupt` */
 export async function openSqliteStore(options: StoreOpenOptions): Promise<ChunkStore> {
   const { path, mode, bulk } = options;
-  const thread = new DatabaseThread({ file: join(path, 'state.sqlite'), mode, bulk });
-  await thread.opened;
+  const file = join(path, 'state.sqlite');
+  const thread = new DatabaseThread(file);
+  try {
+    await thread.call('open', { file, mode, bulk });
+  } catch (error) {
+    await thread.end();
+    throw error;
+  }
   return new SqliteStore(thread);
 }
 
@@ -37,23 +36,27 @@ interface Waiting {
 
 /** Calls into the worker, answered in order. */
 class DatabaseThread {
-  /** Resolves when the database is open. */
-  readonly opened: Promise<unknown>;
   readonly #worker: Worker;
   readonly #file: string;
   readonly #waiting = new Map<number, Waiting>();
   #lastId = 0;
   #ended: Error | null = null;
 
-  constructor(options: WorkerOptions) {
-    this.#file = options.file;
-    this.#worker = new Worker(new URL('./engine-worker.js', import.meta.url), {
-      workerData: options,
-    });
-    this.opened = new Promise((resolve, reject) => this.#waiting.set(0, { resolve, reject }));
+  constructor(file: string) {
+    this.#file = file;
+    this.#worker = new Worker(new URL('./engine-worker.js', import.meta.url), { name: 'sqlite' });
     this.#worker.on('message', (reply: Reply) => this.#settle(reply));
     this.#worker.on('error', (error) => this.#end(error));
     this.#worker.on('exit', () => this.#end(new Error('its thread has ended')));
+  }
+
+  /**
+   * Ends the thread. libsql closes the database's files only once its statements are collected: that
+   * is when the thread is gone, and not before.
+   */
+  async end(): Promise<void> {
+    this.#end(new Error('it is closed'));
+    await this.#worker.terminate();
   }
 
   call<Name extends CallName>(
@@ -64,7 +67,7 @@ class DatabaseThread {
     if (this.#ended !== null) return Promise.reject(this.#failure(this.#ended.message));
     this.#lastId += 1;
     const id = this.#lastId;
-    this.#worker.postMessage({ id, name, argument } as Request, transfer);
+    this.#worker.postMessage({ id, name, argument }, transfer);
     return new Promise((resolve, reject) => this.#waiting.set(id, { resolve, reject }));
   }
 
@@ -92,7 +95,7 @@ class DatabaseThread {
 class SqliteStore implements ChunkStore {
   readonly #thread: DatabaseThread;
   #spare: ArrayBuffer | null = null;
-  #closed: Promise<unknown> | null = null;
+  #closed: Promise<void> | null = null;
 
   constructor(thread: DatabaseThread) {
     this.#thread = thread;
@@ -137,8 +140,16 @@ class SqliteStore implements ChunkStore {
   }
 
   async close(): Promise<void> {
-    this.#closed ??= this.#thread.call('close', null);
+    this.#closed ??= this.#closeNow();
     await this.#closed;
+  }
+
+  async #closeNow(): Promise<void> {
+    try {
+      await this.#thread.call('close', null);
+    } finally {
+      await this.#thread.end();
+    }
   }
 
   #pack(chunks: readonly EntryBatch[]): PackedChunks {
