@@ -1,18 +1,18 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { Blake3Hasher } from '@napi-rs/blake-hash';
 import { crc32c } from '@node-rs/crc32';
 import { describe, expect, test } from 'vitest';
 
 import { digestInstance } from '../../storage/equivalence/state-digest.ts';
-import * as format from '../../storage/image/image-format.ts';
+import { ignorableFlag } from '../../storage/image/image-format.ts';
 import { readImage } from '../../storage/image/image-reader.ts';
 import { importImage, verifyImage } from '../../storage/image/transfer-image.ts';
 import { nodeFileLayer } from '../../storage/node-file-layer.ts';
 import { fileBytes } from '../../storage/image/image-source.ts';
 import { dumpState } from '../../storage/testing/state-dump.ts';
 import { goldenStates } from './golden-states.ts';
+import { framesOf, imageOfFrames } from './reframe.ts';
 import { imageOf, piecesOf, publishAndOpen, stageMemory } from './sample-state.ts';
 
 const golden = (name: string) => join('test/golden', `${name}-1.0`);
@@ -52,7 +52,7 @@ describe('an image of another version [IMG-4]', () => {
   });
 
   test('of a newer minor version: an unknown section is passed over when ignorable', async () => {
-    const bytes = withUnknownSection(await versioned(1, 9), format.ignorableFlag);
+    const bytes = withUnknownSection(await versioned(1, 9), ignorableFlag);
     const kinds: string[] = [];
     for await (const section of readImage(piecesOf(bytes))) kinds.push(section.kind);
     expect(kinds.at(-1)).toBe('trailer');
@@ -73,29 +73,11 @@ describe('an image of another version [IMG-4]', () => {
   });
 });
 
-/** Adds a frame of section 9 after RANGE, with numbers, checksums and the integrity hash made right. */
+/** Adds a frame of section 9 after RANGE. */
 function withUnknownSection(image: Buffer, flags: number): Buffer {
-  const frames: { header: ReturnType<typeof format.readFrameHeader>; stored: Buffer }[] = [];
-  for (let at = format.preambleBytes; at < image.length;) {
-    const header = format.readFrameHeader(image.subarray(at, at + format.frameHeaderBytes), at);
-    at += format.frameHeaderBytes + header.storedBytes;
-    frames.push({ header, stored: image.subarray(at - header.storedBytes, at) });
-  }
+  const frames = framesOf(image);
   const stored = Buffer.from('from the future');
-  const size = { contentBytes: stored.length, storedBytes: stored.length };
-  const header = { section: 9, version: 1, flags, sequence: 0n, storedCrc: 0, ...size };
-  frames.splice(2, 0, { header, stored });
-  const parts: Buffer[] = [image.subarray(0, format.preambleBytes)];
-  for (const [i, frame] of frames.entries()) {
-    const bytes = Buffer.from(frame.stored);
-    if (frame.header.section === format.Section.END) {
-      const hash = Blake3Hasher.deriveKey(format.integrityContext, Buffer.concat(parts));
-      hash.copy(bytes, bytes.length - hash.length);
-    }
-    const head = Buffer.alloc(format.frameHeaderBytes);
-    const storedCrc = crc32c(bytes);
-    format.writeFrameHeader(head, { ...frame.header, sequence: BigInt(i), storedCrc });
-    parts.push(head, bytes);
-  }
-  return Buffer.concat(parts);
+  const size = { contentBytes: stored.length, stored };
+  frames.splice(2, 0, { section: 9, version: 1, flags, sequence: null, ...size });
+  return imageOfFrames(image, frames);
 }

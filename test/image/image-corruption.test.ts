@@ -1,9 +1,16 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 
 import { hasCode } from '../../core/errors.ts';
-import { frameHeaderBytes, preambleBytes } from '../../storage/image/image-format.ts';
+import {
+  blockBytes,
+  frameHeaderBytes,
+  preambleBytes,
+  rawBlockFlag,
+} from '../../storage/image/image-format.ts';
+import { decompressBlocks } from '../../storage/image/lz4-blocks.ts';
 import { verifyImage } from '../../storage/image/transfer-image.ts';
 import { seededRandom } from '../../storage/testing/seeded-random.ts';
+import { framesOf, imageOfFrames, type TestFrame } from './reframe.ts';
 import { imageOf, piecesOf, sampleInstance } from './sample-state.ts';
 
 let image: Buffer;
@@ -136,6 +143,93 @@ describe('an altered image is refused [IMG-5] [I16]', () => {
     await expect(verifyImage(piecesOf(flip(frame + frameHeaderBytes, 1)))).rejects.toMatchObject({
       code: 'image.corrupt',
       details: { offset: String(frame + frameHeaderBytes) },
+    });
+  });
+});
+
+describe('an image forged with right checksums is refused [IMG-5]', () => {
+  interface Forgery {
+    readonly forge: () => Buffer;
+    readonly reason: string;
+  }
+  /** The image with the frame at `at` (negative: from the end) changed. */
+  const changed = (at: number, change: Partial<TestFrame>, keepsIntegrity = false): Buffer => {
+    const parts = framesOf(image);
+    const i = at < 0 ? parts.length + at : at;
+    const found = parts[i];
+    if (found !== undefined) parts[i] = { ...found, ...change };
+    return imageOfFrames(image, parts, { keepsIntegrity });
+  };
+  const storedWith = (at: number, change: (stored: Buffer) => void): Buffer => {
+    const stored = Buffer.from(framesOf(image).at(at)?.stored ?? []);
+    change(stored);
+    return stored;
+  };
+  const forgeries: Readonly<Record<string, Forgery>> = {
+    'a frame under the number of another': {
+      forge: () => changed(3, { sequence: 4n }),
+      reason: 'frame 4 is where frame 3 is due',
+    },
+    'content that the integrity hash does not cover': {
+      forge: () =>
+        changed(2, { stored: storedWith(2, (bytes) => bytes.writeUInt8(0x41, 20)) }, true),
+      reason: 'the hash of all bytes before its end is wrong',
+    },
+    'another digest in its end': {
+      forge: () => changed(-1, { stored: storedWith(-1, (bytes) => bytes.writeUInt8(0, 40)) }),
+      reason: 'its counts or digests are not those of what it holds',
+    },
+    'another vote than its digest covers': {
+      forge: () => changed(2, { stored: storedWith(2, (bytes) => bytes.writeUInt8(0x41, 20)) }),
+      reason: 'its counts or digests are not those of what it holds',
+    },
+    'a block that claims a gigabyte': {
+      forge: () =>
+        changed(3, { stored: storedWith(3, (bytes) => bytes.writeUInt32LE(2 ** 30, 4)) }),
+      reason: 'a block has another size than due',
+    },
+    'a chunk of more than 4 MiB': {
+      forge: () => changed(3, { contentBytes: 2 ** 31 }),
+      reason: 'a frame is larger than the format allows',
+    },
+    'a reserved byte in an entry': {
+      forge: () =>
+        changed(
+          3,
+          rawChunk(3, (content) => content.writeUInt8(1, 9)),
+        ),
+      reason: 'reserved bytes are set',
+    },
+    'an entry of another index': {
+      forge: () =>
+        changed(
+          3,
+          rawChunk(3, (content) => content.writeBigInt64BE(2n, 16)),
+        ),
+      reason: 'its index is not 1',
+    },
+  };
+
+  /** A LOG frame's content changed and stored as raw blocks. */
+  function rawChunk(at: number, change: (content: Buffer) => void): Partial<TestFrame> {
+    const frame = framesOf(image)[at];
+    if (frame === undefined) return {};
+    const content = decompressBlocks(frame.stored, { ...frame, offset: 0 });
+    change(content);
+    const blocks: Buffer[] = [];
+    for (let start = 0; start < content.length; start += blockBytes) {
+      const block = content.subarray(start, start + blockBytes);
+      const word = Buffer.alloc(4);
+      word.writeUInt32BE((block.length | rawBlockFlag) >>> 0);
+      blocks.push(word, block);
+    }
+    return { stored: Buffer.concat(blocks) };
+  }
+
+  test.each(Object.entries(forgeries))('%s', async (_, { forge, reason }) => {
+    await expect(verifyImage(piecesOf(forge()))).rejects.toMatchObject({
+      code: 'image.corrupt',
+      details: { reason: expect.stringContaining(reason) },
     });
   });
 });
