@@ -1,4 +1,6 @@
 /** Opens a local instance: for reading, as braft would see it and without a trace; or for writing. */
+import { join } from 'node:path';
+
 import { fail } from '../../../core/errors.ts';
 import type {
   DurableState,
@@ -17,8 +19,10 @@ import { LogWriter } from './log-writer.ts';
 import { loadMeta, MetaStore, type MetaAddress } from './meta-store.ts';
 import { isDirectory, occupiedPlaces } from './place-state.ts';
 import type { LocalPlaces } from './places.ts';
+import { logMetaName } from './segment-name.ts';
 import { findSnapshots } from './snapshot-place.ts';
 import { noSnapshots, SnapshotStore } from './snapshot-store.ts';
+import { syncFile, syncTree } from './sync-tree.ts';
 
 export interface OpenLocalOptions {
   readonly files: FileLayer;
@@ -115,6 +119,7 @@ export async function openForWriting(options: OpenLocalOptions): Promise<Instanc
   for (const path of [places.meta.directory, places.meta.database, places.snapshot]) {
     if (path !== null) await makeDirectories(files, path);
   }
+  if (places.meta.directory !== null) await syncTree(files, places.meta.directory);
   const meta = await MetaStore.open(metaAddress(options));
   try {
     const snapshots =
@@ -136,6 +141,7 @@ async function openLog(
   const loaded = await loadLog(files, directory, { forWriting: true });
   if (!loaded.hasLogMeta) await requireSomething(options);
   requireWritable(loaded, directory);
+  await syncFile(files, join(directory, logMetaName));
   const log = new LogWriter({ files, directory, maxSegmentBytes }, loaded);
   await log.repair(loaded.repairs);
   const intent = await readIntent(files, directory);

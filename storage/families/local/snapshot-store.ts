@@ -26,6 +26,7 @@ import {
   type StoredSnapshot,
 } from './snapshot-place.ts';
 import { LocalSnapshotWriter } from './snapshot-writer.ts';
+import { syncTree } from './sync-tree.ts';
 
 /** Readers give pieces of at most this many bytes, as the contract says. */
 const pieceBytes = 1024 * 1024;
@@ -86,6 +87,7 @@ export class SnapshotStore implements SnapshotStorage {
       }
     }
     await files.syncDirectory(directory);
+    if (current !== null) await syncTree(files, current.path);
     return store;
   }
 
