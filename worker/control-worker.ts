@@ -1,10 +1,10 @@
 /** The control worker: runs workflows, touches no machine. Any number of them may run. */
-import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 import { bundleWorkflowCode, Worker, type NativeConnection } from '@temporalio/worker';
 
 import { controlTaskQueue } from '../core/ids.ts';
+import { sdkLogger } from './temporal-runtime.ts';
 
 /** Sticky tasks wait this long for a worker that was killed; the default of 10 s stalls a migration. */
 const stickyTimeout = '1s';
@@ -14,9 +14,6 @@ const shutdownGrace = '5s';
 
 /** Each cached workflow holds some 100 kB. */
 const maxCachedWorkflows = 500;
-
-/** Made by `npm run build`; without it the bundle is made at start (1.5 to 3 s). */
-const prebuilt = fileURLToPath(new URL('../workflow-bundle.js', import.meta.url));
 
 export async function createControlWorker(options: {
   readonly connection: NativeConnection;
@@ -29,20 +26,15 @@ export async function createControlWorker(options: {
     connection,
     namespace,
     taskQueue: options.taskQueue ?? controlTaskQueue,
-    workflowBundle: await workflowBundle(),
+    workflowBundle: await bundleWorkflows(),
     stickyQueueScheduleToStartTimeout: stickyTimeout,
     shutdownGraceTime: shutdownGrace,
     maxCachedWorkflows,
   });
 }
 
-async function workflowBundle(): Promise<{ code: string } | { codePath: string }> {
-  if (existsSync(prebuilt)) return { codePath: prebuilt };
-  return bundleWorkflows();
-}
-
-/** The workflow code as one script. */
+/** The workflow code as one script; takes 1.5 to 3 s, and is always that of this build. */
 export async function bundleWorkflows(): Promise<{ code: string }> {
   const workflowsPath = fileURLToPath(new URL('../workflows/index.js', import.meta.url));
-  return bundleWorkflowCode({ workflowsPath });
+  return bundleWorkflowCode({ workflowsPath, logger: sdkLogger });
 }

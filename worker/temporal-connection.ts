@@ -4,6 +4,7 @@ import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { NativeConnection } from '@temporalio/worker';
 
 import { fail } from '../core/errors.ts';
+import { installRuntime } from './temporal-runtime.ts';
 
 /** Where a development server listens when nothing is configured. */
 const defaultAddress = '127.0.0.1:7233';
@@ -42,6 +43,7 @@ export async function connectClient(target: TemporalTarget): Promise<Client> {
 export async function connectWorker(target: TemporalTarget): Promise<NativeConnection> {
   const { connectionOptions } = loadClientConnectConfig();
   const { tls, apiKey, metadata } = connectionOptions;
+  installRuntime();
   try {
     return await NativeConnection.connect({
       address: target.address,
