@@ -1,9 +1,9 @@
-/** The digest that tells one migration's input from another's (same id, other input: a conflict). */
+/** The digest that tells one migration's input from another's: same id, other input: a conflict. */
 import { createHash } from 'node:crypto';
 
 import type { MigrationInput } from './migration.ts';
 
-/** Hex SHA-256 of the input as JSON with sorted keys, without who asked and through which release. */
+/** Hex SHA-256 of the input as JSON with sorted keys, without who asked and by which release. */
 export function inputDigest(input: MigrationInput): string {
   const { requestedBy: _who, contractVersion: _release, ...meant } = input;
   return createHash('sha256').update(sortedJson(meant)).digest('hex');
@@ -12,7 +12,7 @@ export function inputDigest(input: MigrationInput): string {
 function sortedJson(value: unknown): string {
   return JSON.stringify(value, (_key, inner: unknown) =>
     typeof inner === 'object' && inner !== null && !Array.isArray(inner)
-      ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
+      ? Object.fromEntries(Object.entries(inner).toSorted(([a], [b]) => (a < b ? -1 : 1)))
       : inner,
   );
 }

@@ -3,7 +3,7 @@
  * before effects (LOG-2 to LOG-7), and a handle that closes itself to mutations after a failure
  * whose outcome is unknown (LOG-8).
  */
-import { assert, fail, QuorumshiftError } from '../core/errors.ts';
+import { assert, fail, type QuorumshiftError } from '../core/errors.ts';
 import type {
   DurableState,
   FamilyLimits,

@@ -48,7 +48,7 @@ export async function readStagingMarker(
 function parseMarker(path: string, bytes: Buffer): StagingMarker {
   try {
     // Written whole by writeDurably, by this code alone: its shape is its own.
-    const marker: StagingMarker = JSON.parse(bytes.toString('utf8'));
+    const marker = JSON.parse(bytes.toString('utf8')) as StagingMarker;
     if (marker.format === 'quorumshift-staging/1') return marker;
   } catch (cause) {
     throw fail('data.corrupt', { file: path, offset: 0, reason: 'it is no JSON' }, { cause });

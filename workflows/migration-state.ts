@@ -105,7 +105,7 @@ export class MigrationState {
         this.#once(operation, () => {
           this.approved = { digest: operation.digest, generation: operation.generation };
         }),
-      { validator: (operation) => this.#checkApproval(operation) },
+      { validator: (operation: ProofName) => this.#checkApproval(operation) },
     );
     setHandler(
       rollbackUpdate,

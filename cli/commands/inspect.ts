@@ -148,7 +148,7 @@ function textLine(line: Line): string {
 }
 
 function field(value: unknown): string {
-  return typeof value === 'object' ? toJson(value) : String(value);
+  return typeof value === 'string' ? value : toJson(value);
 }
 
 function sha256(bytes: Uint8Array): string {

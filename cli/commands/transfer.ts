@@ -71,14 +71,14 @@ async function exportCommand(short: string | undefined, options: ImageOptions): 
     const written = await withProgress('export', (progress) =>
       exportImage(instance, sink, { ...progress, sourceFormatVersion }),
     );
-    const { digest, counts, imageBytes } = written;
-    const value = { t: 'exported', digest: digest.root, imageBytes, ...counts };
+    const { digest, counts } = written;
+    const value = { t: 'exported', digest: digest.root, imageBytes: written.imageBytes, ...counts };
     // Standard output is the image then.
     if (toStdout) return;
     print(options.output, value, () =>
       [
         `exported ${counts.entries} entries, ${counts.files} snapshot files`,
-        `into ${options.image} (${bytesText(imageBytes)})`,
+        `into ${options.image} (${bytesText(written.imageBytes)})`,
         `digest ${digest.root}`,
       ].join('\n'),
     );

@@ -38,7 +38,7 @@ export interface RecordChange {
 /** What is read under the lock, and how it may be changed there; see {@link RecordStore.locked}. */
 export interface LockedRecord {
   readonly record: BindingRecord | null;
-  write(change: RecordChange): Promise<BindingRecord>;
+  readonly write: (change: RecordChange) => Promise<BindingRecord>;
 }
 
 export interface RecordStoreOptions {
