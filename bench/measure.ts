@@ -59,8 +59,7 @@ export async function bash(script: string, env: Record<string, string> = {}): Pr
 
 function readProbe(path: string): ProbeReport | null {
   if (!existsSync(path)) return null;
-  const report: ProbeReport = JSON.parse(readFileSync(path, 'utf8'));
-  return report;
+  return JSON.parse(readFileSync(path, 'utf8')) as ProbeReport;
 }
 
 export function median(values: readonly number[]): number {

@@ -12,6 +12,21 @@ export interface CaseResult {
   readonly pairs: readonly { readonly ours: Measurement; readonly reference: Measurement }[];
 }
 
+const headings = [
+  'work',
+  'reference',
+  'payload',
+  'ratio',
+  'aim',
+  'wall s, ours / reference',
+  'CPU s, ours / reference',
+  'peak MB',
+  'event loop p99 ms',
+];
+
+/** Texts to the left, figures to the right. */
+const rulers = headings.map((_heading, column) => (column < 3 ? '---' : '---:'));
+
 /** The median of the ratios of each pair, so that a slow minute of the machine counts for both. */
 export function medianRatio(result: CaseResult): number {
   return median(
@@ -49,16 +64,18 @@ export function benchmarkDocument(options: {
   const { results, size, entryBytes, seed } = options;
   const pairs = results[0]?.pairs.length ?? 0;
   const [cpu] = cpus();
-  return `# Benchmarks
-
-Written by \`npm run bench\`; do not edit by hand.
-
-${size} of ${entryBytes}-byte entries, seed ${seed}; "text" looks like a service's log and compresses about 3:1 by LZ4, "random" does not compress. ${pairs} pairs for each line, ours and the reference in alternating order, page cache warm for both. Every result is durable before the clock stops. The ratio is the median of the pairs' ratios of wall time, ours to the reference: below 1 we are faster. CPU seconds are user and system time together. Memory and event-loop delay are the largest seen, of our process (of a pipe: its last one).
-
-Machine: ${cpus().length} × ${cpu?.model ?? 'unknown'}, Linux ${release()}, Node ${process.versions.node}.
-
-| work | reference | payload | ratio | aim | wall s, ours / reference | CPU s, ours / reference | peak MB | event loop p99 ms |
-| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |
-${results.map(resultLine).join('\n')}
-`;
+  const how =
+    `${size} of ${entryBytes}-byte entries, seed ${seed}; "text" looks like a service's log and ` +
+    `compresses about 3:1 by LZ4, "random" does not compress. Pairs for each line: ${pairs}, ours ` +
+    'and the reference in alternating order, page cache warm for both. Every result is durable ' +
+    "before the clock stops. The ratio is the median of the pairs' ratios of wall time, ours to " +
+    'the reference: below 1 we are faster. CPU seconds are user and system time together. Memory ' +
+    'and event-loop delay are the largest seen, of our process (of a pipe: the last to end).';
+  const machine =
+    `Machine: ${cpus().length} × ${cpu?.model ?? 'unknown'}, Linux ${release()}, ` +
+    `Node ${process.versions.node}.`;
+  const written = 'Written by `npm run bench`; do not edit by hand.';
+  const table = [headings.join(' | '), rulers.join(' | ')].map((row) => `| ${row} |`);
+  const rows = [...table, ...results.map(resultLine)].join('\n');
+  return `${['# Benchmarks', written, how, machine, rows].join('\n\n')}\n`;
 }

@@ -5,6 +5,9 @@ import { sourceFiles, type SourceFile } from './source-files.ts';
 
 const code = sourceFiles(['.ts', '.mjs']);
 
+/** This file spells out what it forbids. */
+const others = code.filter(({ path }) => path !== 'test/tidy/style.test.ts');
+
 /** A name that says nothing of what is in the file. */
 const emptyNames = new Set([
   'utils',
@@ -49,23 +52,18 @@ describe('source files', () => {
   });
 
   test('hold no work that was put off', () => {
-    // Spelt apart so that this file passes.
-    const marks = new RegExp(
-      `\\b(${['TO' + 'DO', 'FIX' + 'ME', 'X' + 'XX', 'HA' + 'CK'].join('|')})\\b`,
-    );
-    expect(linesWhere(code, (line) => marks.test(line))).toEqual([]);
+    const marks = /\b(TODO|FIXME|XXX|HACK)\b/;
+    expect(linesWhere(others, (line) => marks.test(line))).toEqual([]);
   });
 
   test('skip no test but for a missing toolchain, and mock nothing', () => {
-    const tests = code.filter(({ path }) => path.endsWith('.test.ts'));
-    const forbidden = new RegExp(
-      `\\b(test|it|describe)\\.(skip|only|todo)\\(|\\bvi\\.${'mo'}ck\\(`,
-    );
+    const tests = others.filter(({ path }) => path.endsWith('.test.ts'));
+    const forbidden = /\b(test|it|describe)\.(skip|only|todo)\(|\bvi\.mock\(/;
     expect(linesWhere(tests, (line) => forbidden.test(line))).toEqual([]);
   });
 
   test('silence neither compiler nor linter without a reason', () => {
-    const silenced = new RegExp(`@ts-${'ig'}nore|@ts-${'no'}check|oxlint-disable(?!.* -- )`);
-    expect(linesWhere(code, (line) => silenced.test(line))).toEqual([]);
+    const silenced = /@ts-ignore|@ts-nocheck|oxlint-disable(?!.* -- )/;
+    expect(linesWhere(others, (line) => silenced.test(line))).toEqual([]);
   });
 });
