@@ -102,7 +102,9 @@ export interface StepProgress {
   readonly paused: boolean;
 }
 
-/** Activities on `host-<id>`: one for each step, named as its phase, and the decision to go back. */
+/**
+ * Activities on `host-<id>`: one for each step, named as its phase, and the decision to go back.
+ */
 export type StepActivities = {
   readonly [P in StepPhase]: (request: StepRequest) => Promise<StepAnswer>;
 };

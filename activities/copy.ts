@@ -1,7 +1,7 @@
 /**
- * Exports the parked source into the staging place of the target, directly, without an image between
- * them. A killed attempt's work is continued from its last checkpoint. Staging belongs to one attempt
- * by its lock: while a stalled one holds it, this attempt begins a new place (BOOT-4).
+ * Exports the parked source into the staging place of the target, directly, without an image
+ * between them. A killed attempt's work is continued from its last checkpoint. Staging belongs to
+ * one attempt by its lock: while a stalled one holds it, this attempt begins a new place (BOOT-4).
  */
 import { hasCode } from '../core/errors.ts';
 import type { StagingInstance } from '../storage/contracts.ts';

@@ -1,6 +1,6 @@
 /**
- * The path fence (CUT-7): a parked instance's places hold files that say where it went; the target's
- * places are reserved by such files. One exchange at a time, each under the record's lock.
+ * The path fence (CUT-7): a parked instance's places hold files that say where it went; the
+ * target's places are reserved by such files. One exchange at a time, each under the record's lock.
  */
 import { replicaText } from '../core/ids.ts';
 import type { MigrationState } from '../schemas/binding-record.ts';

@@ -1,6 +1,7 @@
 /**
- * The ledger of a replica's hooks: which session of processes the last one was launched in, recorded
- * before it can do anything (OPS-7), so that an agent that comes back knows whether it is still there.
+ * The ledger of a replica's hooks: which session of processes the last one was launched in,
+ * recorded before it can do anything (OPS-7), so that an agent that comes back knows whether it is
+ * still there.
  *
  * A session is known by its first process: pid, start time and boot. Its id is not given away while
  * any of its processes lives, whatever groups they form.
@@ -62,7 +63,9 @@ export async function identify(
   return found && { pid, startTicks: found.startTicks, bootId: await readBootId() };
 }
 
-/** Processes of the session that are alive; none after a reboot, nor when its id has a new owner. */
+/**
+ * Processes of the session that are alive; none after a reboot, nor when its id has a new owner.
+ */
 export async function livingProcesses(ledger: HookLedger): Promise<number[]> {
   if (ledger.gone || ledger.bootId !== (await readBootId())) return [];
   const first = await processStat(ledger.pid);

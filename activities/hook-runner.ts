@@ -2,11 +2,12 @@
  * Runs an operator's commands, one at a time for each replica (OPS-7).
  *
  * The command's process begins as a gate: a shell, in a session of its own, that waits for a line
- * and only then becomes the command. The ledger is durable before the line is sent. Should the agent
- * die in between, the gate reads the end of its input and ends: nothing ran that is not recorded.
+ * and only then becomes the command. The ledger is durable before the line is sent. Should the
+ * agent die in between, the gate reads the end of its input and ends: nothing ran that is not
+ * recorded.
  *
- * What the command prints goes to files beside the ledger, not to pipes: a command outlives an agent
- * that dies, and a pipe without a reader would kill it at its next line.
+ * What the command prints goes to files beside the ledger, not to pipes: a command outlives an
+ * agent that dies, and a pipe without a reader would kill it at its next line.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';

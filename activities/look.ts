@@ -1,4 +1,7 @@
-/** After the second stop: whoever still holds files of a parked instance stops the migration (CUT-7). */
+/**
+ * After the second stop: whoever still holds files of a parked instance stops the migration
+ * (CUT-7).
+ */
 import type { StepEnding } from '../storage/binding/ownership.ts';
 import { describeHolders, findHolders } from '../storage/binding/open-files.ts';
 import { ownPaths } from '../storage/binding/parking.ts';

@@ -1,7 +1,8 @@
 /**
- * Rollback after the swap (CUT-6): the fenced target still equals the proof, and the source may come
- * back; or the replica has written to it, and its state is moved to a fresh instance at the source's
- * places. The source from before is never put back then: it lacks what was acknowledged since.
+ * Rollback after the swap (CUT-6): the fenced target still equals the proof, and the source may
+ * come back; or the replica has written to it, and its state is moved to a fresh instance at the
+ * source's places. The source from before is never put back then: it lacks what was acknowledged
+ * since.
  */
 import { digestNow } from './digest-again.ts';
 import { pointFences } from './fence.ts';

@@ -1,4 +1,6 @@
-/** Runs one attempt of a step: addressee, token, body, recorded result. The same for every phase. */
+/**
+ * Runs one attempt of a step: addressee, token, body, recorded result. The same for every phase.
+ */
 import { assert } from '../core/errors.ts';
 import type { StepPhase } from '../core/phases.ts';
 import { beginStep, type StepEnding, type StepGuard } from '../storage/binding/ownership.ts';

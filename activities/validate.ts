@@ -1,7 +1,7 @@
 /**
- * Validates the published target: both instances are read back wholly and compared (EQ-3). Equal: the
- * proof file is durable before the record names it. Different: a report is kept, and the record says
- * in the same write that the migration rolls back.
+ * Validates the published target: both instances are read back wholly and compared (EQ-3). Equal:
+ * the proof file is durable before the record names it. Different: a report is kept, and the record
+ * says in the same write that the migration rolls back.
  */
 import { join } from 'node:path';
 

@@ -22,7 +22,10 @@ export function addInstanceOptions(command: Command): Command {
     );
 }
 
-/** The instance that a short URI, changed by the separate ones, names. @throws `usage.invalid`, `uri.*` */
+/**
+ * The instance that a short URI, changed by the separate ones, names. @throws `usage.invalid`,
+ * `uri.*`
+ */
 export function instanceUris(
   families: FamilyRegistry,
   short: string | undefined,

@@ -1,7 +1,7 @@
 /**
  * The typed way to start, watch and steer migrations. Starting twice with one id is one migration.
- * It speaks to Temporal only: what a machine's record says is in the status of the running workflow,
- * and in `quorumshift status --local` when there is none.
+ * It speaks to Temporal only: what a machine's record says is in the status of the running
+ * workflow, and in `quorumshift status --local` when there is none.
  */
 import { randomUUID } from 'node:crypto';
 
@@ -88,7 +88,8 @@ export class MigrationClient {
 
   /**
    * Starts the migration, or finds the one with the same id and input.
-   * @throws `migration.conflict` when the id was used with another input, or another migration of the
+   * @throws `migration.conflict` when the id was used with another input, or another migration of
+   * the
    *   replica runs; `migration.standalone-required`
    */
   async start(input: MigrationInput): Promise<StartedMigration> {
@@ -228,7 +229,10 @@ export class MigrationClient {
     return this.#update(replica, 'rollback', options, { reason });
   }
 
-  /** Finalizes: retires the source; rollback is refused from then on. @throws `migration.illegal-action` */
+  /**
+   * Finalizes: retires the source; rollback is refused from then on. @throws
+   * `migration.illegal-action`
+   */
   complete(replica: ReplicaName, options?: OperationOptions): Promise<Accepted> {
     return this.#update(replica, 'complete', options, {});
   }

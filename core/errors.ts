@@ -2,7 +2,8 @@
  * The one registry of errors. `docs/errors.md` is generated from it and held equal by a test.
  *
  * A message says the action, the required state and the actual one; `{name}` marks a value that the
- * thrower must give, checked by the compiler. The registry is pure data: it is in the workflow bundle.
+ * thrower must give, checked by the compiler. The registry is pure data: it is in the workflow
+ * bundle.
  */
 
 interface ErrorDefinition {
@@ -187,7 +188,8 @@ export const errorRegistry = {
   },
   'image.source-changed': {
     ...refused,
-    message: 'Cannot read the state of "{instance}" at one cut: it must not change meanwhile: {actual}',
+    message:
+      'Cannot read the state of "{instance}" at one cut: it must not change meanwhile: {actual}',
     remedy: 'Stop whoever writes to it, then read it again.',
   },
   'state.different': {

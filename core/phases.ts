@@ -2,8 +2,9 @@
  * The phases of a stopped replica's migration and the legal transitions between them.
  *
  * A phase names the step that is to be done next; the binding record holds it. Every step has its
- * compensation beside it in {@link phases}: it is known, and durable with the phase, before the step
- * has any effect. Rollback runs them in the order that `contract.md` CUT-6 and the design demand.
+ * compensation beside it in {@link phases}: it is known, and durable with the phase, before the
+ * step has any effect. Rollback runs them in the order that `contract.md` CUT-6 and the design
+ * demand.
  *
  *     stop → fence → stop-again ⇄ look → copy → publish → validate → digest-again
  *          → SWAP → repoint → admit → start → probe → soak → finalize → ended
@@ -15,7 +16,9 @@
  */
 import { assert } from './errors.ts';
 
-/** Forward: towards the target. Back: a reversal that moves the target's state to a fresh source. */
+/**
+ * Forward: towards the target. Back: a reversal that moves the target's state to a fresh source.
+ */
 export type Direction = 'forward' | 'back';
 
 interface PhaseDefinition {

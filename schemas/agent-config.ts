@@ -1,6 +1,6 @@
 /**
- * The agent's own configuration, on its machine. Hooks come from here alone, never from outside, and
- * instances may lie only under the roots that it lists.
+ * The agent's own configuration, on its machine. Hooks come from here alone, never from outside,
+ * and instances may lie only under the roots that it lists.
  */
 import { z } from 'zod';
 

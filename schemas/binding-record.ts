@@ -3,8 +3,8 @@
  * primary, which migration owns the replica, and which step it has reached (`binding.json`).
  *
  * Every write raises `revision`. `generation` rises with each change of primary or mirror. `lease`
- * rises when a workflow takes or adopts the replica; `token` is the highest (step, attempt) that has
- * begun under it.
+ * rises when a workflow takes or adopts the replica; `token` is the highest (step, attempt) that
+ * has begun under it.
  */
 import { z } from 'zod';
 
@@ -55,7 +55,9 @@ const migrationStateSchema = z.strictObject({
   direction: z.enum(['forward', 'back']),
   source: instanceRefSchema,
   target: instanceRefSchema,
-  /** Tag of the target's parked name; changes when a staging place is abandoned to a late attempt. */
+  /**
+   * Tag of the target's parked name; changes when a staging place is abandoned to a late attempt.
+   */
   targetTag: z.string(),
   sourceTag: z.string(),
   /** Instances and staging places that nothing will put back: kept until someone deletes them. */

@@ -3,7 +3,8 @@
  *
  * - Indexes and terms are signed 64-bit, as `bigint`.
  * - A resolved promise means durable, unless a method says otherwise.
- * - An instance serialises its mutations; reads may run beside them and see the state before or after.
+ * - An instance serialises its mutations; reads may run beside them and see the state before or
+ *   after.
  */
 import type { EntryBatch } from './entry-batch.ts';
 import type { FileLayer } from './file-layer.ts';
@@ -11,7 +12,10 @@ import type { FileLayer } from './file-layer.ts';
 /** Opaque values that a Raft library needs back; keys are UTF-8 text. */
 export type Auxiliary = ReadonlyMap<string, Uint8Array>;
 
-/** Metadata. `votedFor` null is "none" (an empty vote, or braft's ANY peer); else its bytes as given. */
+/**
+ * Metadata. `votedFor` null is "none" (an empty vote, or braft's ANY peer); else its bytes as
+ * given.
+ */
 export interface RaftMeta {
   readonly term: bigint;
   readonly votedFor: Uint8Array | null;
@@ -96,8 +100,8 @@ export interface DurableState {
 }
 
 /**
- * One acknowledged change (LOG-1). Its parts become durable in the order: snapshot, reset, truncate,
- * term and vote, entries, other metadata; or all at once.
+ * One acknowledged change (LOG-1). Its parts become durable in the order: snapshot, reset,
+ * truncate, term and vote, entries, other metadata; or all at once.
  */
 export interface Mutation {
   readonly snapshot?: PreparedSnapshot;
@@ -138,12 +142,15 @@ export interface Instance {
 }
 
 /**
- * An instance being filled by an import: not an instance until {@link publish}. Opening it otherwise
- * is refused (`instance.staging`). Only {@link checkpoint} and {@link publish} make anything durable.
+ * An instance being filled by an import: not an instance until {@link publish}. Opening it
+ * otherwise is refused (`instance.staging`). Only {@link checkpoint} and {@link publish} make
+ * anything durable.
  */
 export interface StagingInstance {
   readonly uris: InstanceUris;
-  /** What the last checkpoint said; null at the start. Everything after it is gone after a crash. */
+  /**
+   * What the last checkpoint said; null at the start. Everything after it is gone after a crash.
+   */
   readonly progress: StagingProgress | null;
   /** Sets where the log begins; once, before the first {@link append}. */
   begin(firstIndex: bigint): Promise<void>;
@@ -197,7 +204,10 @@ export interface FamilyLimits {
   path(path: string): string | null;
 }
 
-/** `create` makes a new, empty instance; `read-write` and `create` are exclusive, `read-only` shared. */
+/**
+ * `create` makes a new, empty instance; `read-write` and `create` are exclusive, `read-only`
+ * shared.
+ */
 export type OpenMode = 'read-only' | 'read-write' | 'create';
 
 export interface OpenContext {
@@ -218,7 +228,8 @@ export interface Family {
   /** The same instance with every unshared place moved by `move`. */
   relocate(uris: InstanceUris, move: (path: string) => string): InstanceUris;
   /**
-   * @throws `instance.missing`, `instance.not-empty` (create), `instance.locked`, `instance.staging`,
+   * @throws `instance.missing`, `instance.not-empty` (create), `instance.locked`,
+   * `instance.staging`,
    *   `data.corrupt`, `meta.conflict`
    */
   open(uris: InstanceUris, mode: OpenMode, context: OpenContext): Promise<Instance>;

@@ -1,9 +1,10 @@
 /**
  * The one way to the file system for `local`, staging, images, records and journals.
  *
- * `node-file-layer.ts` is the real one; `testing/crash-file-layer.ts` its fault-injecting twin, which
- * loses at a crash whatever was not synced: a file's bytes need `FileHandle.sync`, a name needs
- * `syncDirectory` of its parent. Failures reject with Node's errors (`code` ENOENT, EIO, ENOSPC, …).
+ * `node-file-layer.ts` is the real one; `testing/crash-file-layer.ts` its fault-injecting twin,
+ * which loses at a crash whatever was not synced: a file's bytes need `FileHandle.sync`, a name
+ * needs `syncDirectory` of its parent. Failures reject with Node's errors (`code` ENOENT, EIO,
+ * ENOSPC, …).
  */
 
 export type FileOpenMode =
@@ -17,7 +18,10 @@ export type FileOpenMode =
   | 'create-exclusive';
 
 export interface FileHandle {
-  /** Reads up to `length` bytes at `position` into `buffer` at `offset`; returns the bytes read, 0 at the end. */
+  /**
+   * Reads up to `length` bytes at `position` into `buffer` at `offset`; returns the bytes read, 0
+   * at the end.
+   */
   read(buffer: Uint8Array, offset: number, length: number, position: number): Promise<number>;
   /** Writes all of `bytes` at `position`. Not durable before {@link sync}. */
   write(bytes: Uint8Array, position: number): Promise<void>;
@@ -58,8 +62,8 @@ export interface FileLayer {
   /** Makes the names in the directory durable. */
   syncDirectory(path: string): Promise<void>;
   /**
-   * Locks the file or directory (flock, without waiting); the lock follows the inode through renames.
-   * Returns the lock, or, when another holds it, a description of the holder.
+   * Locks the file or directory (flock, without waiting); the lock follows the inode through
+   * renames. Returns the lock, or, when another holds it, a description of the holder.
    */
   lock(path: string, kind: 'exclusive' | 'shared'): Promise<PathLock | { readonly holder: string }>;
   /** Resolves symbolic links; rejects with ENOENT when nothing is there. */

@@ -23,7 +23,9 @@ export function parseUri(uri: string): StorageUri {
   return { scheme, parameter };
 }
 
-/** The absolute path that the URI's parameter names; relative ones start at the working directory. */
+/**
+ * The absolute path that the URI's parameter names; relative ones start at the working directory.
+ */
 export function uriPath(uri: string): string {
   return resolve(parseUri(uri).parameter);
 }

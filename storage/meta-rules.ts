@@ -6,7 +6,10 @@
 import { fail } from '../core/errors.ts';
 import type { MetaUpdate, RaftMeta } from './contracts.ts';
 
-/** hashicorp/raft's stable-store keys (raft.go, `keyCurrentTerm` and its neighbours): u64 big-endian, u64, bytes. */
+/**
+ * hashicorp/raft's stable-store keys (raft.go, `keyCurrentTerm` and its neighbours): u64
+ * big-endian, u64, bytes.
+ */
 export const rawVoteKeys = {
   currentTerm: 'CurrentTerm',
   lastVoteTerm: 'LastVoteTerm',
@@ -16,7 +19,10 @@ export const rawVoteKeys = {
 /** What an instance holds before its first save; braft's answer when `raft_meta` is absent. */
 export const initialMeta: RaftMeta = { term: 1n, votedFor: null, auxiliary: new Map() };
 
-/** Null for braft's two spellings of "no vote": empty, and the ANY peer with or without idx and role. */
+/**
+ * Null for braft's two spellings of "no vote": empty, and the ANY peer with or without idx and
+ * role.
+ */
 export function normaliseVote(votedFor: Uint8Array | null): Uint8Array | null {
   if (votedFor === null || votedFor.length === 0) return null;
   return /^0\.0\.0\.0:0:0(:\d+)?$/.test(Buffer.from(votedFor).toString('latin1')) ? null : votedFor;

@@ -1,4 +1,6 @@
-/** The real file system. Linux: flock and renameat2 are called through koffi, Node has no binding. */
+/**
+ * The real file system. Linux: flock and renameat2 are called through koffi, Node has no binding.
+ */
 import {
   close,
   closeSync,

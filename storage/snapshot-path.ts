@@ -1,4 +1,6 @@
-/** Which relative paths a snapshot's tree may hold, the same for every family that keeps real files. */
+/**
+ * Which relative paths a snapshot's tree may hold, the same for every family that keeps real files.
+ */
 import { fail } from '../core/errors.ts';
 
 /** NAME_MAX of Linux file systems, in bytes of UTF-8. */

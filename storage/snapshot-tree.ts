@@ -3,11 +3,11 @@
  *
  *     <instance>/snapshots/<id>/tree/<path of the file>
  *
- * The database's record of the published snapshot holds its id, metadata, and each file's path, size
- * and CRC-32. Preparing makes a new tree durable under an id of its own; publishing is the change of
- * the record, in the transaction of the whole mutation. A tree that the record does not name was
- * never published or is replaced: it is removed after the commit, when its last reader closes, or at
- * the next opening for writing (LOG-7).
+ * The database's record of the published snapshot holds its id, metadata, and each file's path,
+ * size and CRC-32. Preparing makes a new tree durable under an id of its own; publishing is the
+ * change of the record, in the transaction of the whole mutation. A tree that the record does not
+ * name was never published or is replaced: it is removed after the commit, when its last reader
+ * closes, or at the next opening for writing (LOG-7).
  */
 import { dirname, join } from 'node:path';
 import { crc32 } from 'node:zlib';

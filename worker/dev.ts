@@ -1,4 +1,6 @@
-/** Everything in one process tree: a Temporal server, the control worker and this machine's agent. */
+/**
+ * Everything in one process tree: a Temporal server, the control worker and this machine's agent.
+ */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 

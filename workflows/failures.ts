@@ -1,4 +1,6 @@
-/** What a failed activity means to a workflow. The agent sends its errors as codes of the registry. */
+/**
+ * What a failed activity means to a workflow. The agent sends its errors as codes of the registry.
+ */
 import { ActivityFailure, ApplicationFailure, TimeoutFailure } from '@temporalio/workflow';
 
 import { errorRegistry, type ErrorCode } from '../core/errors.ts';

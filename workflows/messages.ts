@@ -1,6 +1,6 @@
 /**
- * How a migration is steered and watched. Updates record a wish and return at once; what they led to
- * is seen in the status. Each carries an operation id: the same id counts once, in every run.
+ * How a migration is steered and watched. Updates record a wish and return at once; what they led
+ * to is seen in the status. Each carries an operation id: the same id counts once, in every run.
  */
 import { defineQuery, defineUpdate } from '@temporalio/workflow';
 

@@ -1,7 +1,7 @@
 /**
- * Migrates one stopped replica. The binding record on the machine says what is to be done next; this
- * workflow asks for it, step by step, waits where operators or policy say so, and survives anything:
- * a new run adopts the record and goes on.
+ * Migrates one stopped replica. The binding record on the machine says what is to be done next;
+ * this workflow asks for it, step by step, waits where operators or policy say so, and survives
+ * anything: a new run adopts the record and goes on.
  */
 import {
   allHandlersFinished,
@@ -84,7 +84,9 @@ class ReplicaMigration {
     return { outcome, reason: (abandonWish ?? rollbackWish)?.reason ?? null };
   }
 
-  /** Reach the agent, preflight unless the replica is ours already, own it. An outcome ends it here. */
+  /**
+   * Reach the agent, preflight unless the replica is ours already, own it. An outcome ends it here.
+   */
   async #takeReplica(): Promise<MigrationOutcome | null> {
     const { state, input } = this.#context();
     const reached = await this.#untilReached(async () => {

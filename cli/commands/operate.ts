@@ -1,4 +1,6 @@
-/** Watching and steering: `status`, `list`, `pause`, `resume`, `approve`, `throttle`, `rollback`, … */
+/**
+ * Watching and steering: `status`, `list`, `pause`, `resume`, `approve`, `throttle`, `rollback`, …
+ */
 import { createInterface } from 'node:readline/promises';
 
 import { Option, type Command } from 'commander';

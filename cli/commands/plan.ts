@@ -9,7 +9,10 @@ import { bytesText, durationText, print } from '../output.ts';
 import { withClient } from '../temporal-options.ts';
 import { addStartOptions, migrationInput, type StartOptions } from './start.ts';
 
-/** Between a copy, a validation of both and one more digest: bytes read or written per byte of state. */
+/**
+ * Between a copy, a validation of both and one more digest: bytes read or written per byte of
+ * state.
+ */
 const passes = 5;
 
 /** A cautious rate of one pass on one busy core; docs/benchmarks.md has what was measured. */

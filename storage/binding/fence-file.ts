@@ -1,6 +1,6 @@
 /**
- * The file that stands at a fenced path (CUT-7): text for whoever wonders where the data went. braft
- * refuses to open a file at each of its three paths; so does every directory-based engine.
+ * The file that stands at a fenced path (CUT-7): text for whoever wonders where the data went.
+ * braft refuses to open a file at each of its three paths; so does every directory-based engine.
  *
  * It is JSON and begins exactly with `{"quorumshift":"fence"`. It lies at the fenced path while the
  * instance is parked, and at the parked name before and after.
@@ -17,7 +17,9 @@ export interface Fence {
   readonly migration: string;
   /** Where the instance lies while the fence stands at its path. */
   readonly parked: string;
-  /** `nothing`: the path was absent when it was fenced, as a replica's unused snapshot directory. */
+  /**
+   * `nothing`: the path was absent when it was fenced, as a replica's unused snapshot directory.
+   */
   readonly holds: 'directory' | 'nothing';
 }
 

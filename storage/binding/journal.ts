@@ -51,7 +51,9 @@ export async function appendJournal(
   await files.syncDirectory(dirname(path));
 }
 
-/** A failed write or sync takes its line back: the next one must not follow a line that may be lost. */
+/**
+ * A failed write or sync takes its line back: the next one must not follow a line that may be lost.
+ */
 async function writeAt(file: FileHandle, bytes: Buffer, end: number): Promise<void> {
   try {
     if ((await file.size()) > end) await file.truncate(end);

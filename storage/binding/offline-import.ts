@@ -1,7 +1,7 @@
 /**
- * An import without a migration: the target's places are reserved by fences, the state is staged and
- * published under parked names beside them, then admitted, the last place making the instance. At no
- * moment can a process open half of it, or start empty at a place that is about to be filled.
+ * An import without a migration: the target's places are reserved by fences, the state is staged
+ * and published under parked names beside them, then admitted, the last place making the instance.
+ * At no moment can a process open half of it, or start empty at a place that is about to be filled.
  *
  * An interrupted one is resumed by calling it again, or given up by {@link discardImport}.
  */
@@ -35,7 +35,8 @@ export interface OfflineTarget {
 
 /**
  * Fills the target by `fill` and makes it an instance.
- * @throws `instance.not-empty`, `instance.locked`, and what `fill` throws: the place stays staged then
+ * @throws `instance.not-empty`, `instance.locked`, and what `fill` throws: the place stays staged
+ * then
  */
 export async function importOffline(
   target: OfflineTarget,

@@ -41,8 +41,8 @@ export interface LookOptions {
 }
 
 /**
- * Processes other than this one that hold something in the trees at `paths`; a path where nothing is
- * has no holders. One process may be named several times, for different paths.
+ * Processes other than this one that hold something in the trees at `paths`; a path where nothing
+ * is has no holders. One process may be named several times, for different paths.
  * @throws `fence.cannot-look` when a tree, or (by `mayNotLook`) a process, may not be looked at
  */
 export async function findHolders(
@@ -134,7 +134,9 @@ function isDenied(error: unknown): error is Error {
   return isErrno(error, 'EACCES') || isErrno(error, 'EPERM');
 }
 
-/** A process whose first thread has ended shows nothing there, though its other threads hold all. */
+/**
+ * A process whose first thread has ended shows nothing there, though its other threads hold all.
+ */
 async function tasksToLookAt(pid: number): Promise<string[]> {
   const state = await stateOf(pid);
   if (state !== 'Z') return state === null ? [] : [`/proc/${pid}`];

@@ -52,7 +52,9 @@ export interface StepGuard {
   /** As of the beginning of the step. */
   readonly record: BindingRecord;
   readonly migration: MigrationState;
-  /** Runs `effect` under the lock if this attempt is still the newest. @throws `record.superseded` */
+  /**
+   * Runs `effect` under the lock if this attempt is still the newest. @throws `record.superseded`
+   */
   effect<T>(effect: () => Promise<T>): Promise<T>;
   /** Changes the migration's state in the record without ending the step. */
   note(change: Partial<MigrationState>, audit: AuditNote): Promise<void>;
@@ -223,7 +225,9 @@ export async function beginStep(
   });
 }
 
-/** What this step of this lease has already come to, the last step of an ended migration included. */
+/**
+ * What this step of this lease has already come to, the last step of an ended migration included.
+ */
 function recordedResult(record: BindingRecord | null, claim: AnyClaim): StepResult | undefined {
   if (record === null || record.lease !== claim.token.lease) return undefined;
   const { migration, lastEnded } = record;

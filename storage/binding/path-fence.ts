@@ -13,10 +13,10 @@
  *   reserved   fence            nothing          (a target's path; its parked name fills later)
  * ```
  *
- * An exchange is its own inverse, so each function looks first at what lies at both names, does what
- * is missing, and does nothing when all is done; repeating one, after a crash too, is harmless. Every
- * one syncs the parent even if it found all done: an earlier try may have died just before. Callers
- * hold `record.lock` and have checked their token (OPS-5).
+ * An exchange is its own inverse, so each function looks first at what lies at both names, does
+ * what is missing, and does nothing when all is done; repeating one, after a crash too, is
+ * harmless. Every one syncs the parent even if it found all done: an earlier try may have died just
+ * before. Callers hold `record.lock` and have checked their token (OPS-5).
  */
 import { basename, dirname } from 'node:path';
 
@@ -39,8 +39,9 @@ export interface FenceOwner {
 }
 
 /**
- * Where the instance of `path` lies while fenced: the path, a mark and `tag`, in the same directory.
- * The tag's characters keep it from any name that braft treats specially (it ends in no `.tmp`).
+ * Where the instance of `path` lies while fenced: the path, a mark and `tag`, in the same
+ * directory. The tag's characters keep it from any name that braft treats specially (it ends in no
+ * `.tmp`).
  */
 export function parkedName(path: string, tag: string): string {
   assert(/^[A-Za-z0-9_-]{1,64}$/.test(tag), 'a parking tag is 1 to 64 letters, digits, - and _');
@@ -76,8 +77,8 @@ export async function fencePath(
 }
 
 /**
- * Reserves a target's path, where nothing or an empty directory is: the fence stands there, durably,
- * and its parked name is free for the staging place. Missing parents are made.
+ * Reserves a target's path, where nothing or an empty directory is: the fence stands there,
+ * durably, and its parked name is free for the staging place. Missing parents are made.
  * @throws `fence.unexpected` when the path is in use
  */
 export async function reservePath(
@@ -118,8 +119,8 @@ export async function unfencePath(files: FileLayer, place: FencedPath): Promise<
 }
 
 /**
- * Takes a parked directory out of the way, durably, under a unique name: the short half of discarding
- * it, under `record.lock`. {@link removeTrash} follows, without the lock.
+ * Takes a parked directory out of the way, durably, under a unique name: the short half of
+ * discarding it, under `record.lock`. {@link removeTrash} follows, without the lock.
  * @throws `fence.unexpected` when a fence or a foreign file is there
  */
 export async function moveToTrash(
@@ -176,7 +177,9 @@ function isOwn(found: AtName, place: FencedPath, holds?: Fence['holds']): boolea
   return holds === undefined || found.fence.holds === holds;
 }
 
-/** The fence appears at a path where nothing was, whole: written at the parked name, then renamed. */
+/**
+ * The fence appears at a path where nothing was, whole: written at the parked name, then renamed.
+ */
 async function standAt(files: FileLayer, place: FencedPath, fence: Fence): Promise<void> {
   await writeFence(files, place.parked, fence);
   await files.rename(place.parked, place.path);

@@ -10,7 +10,10 @@ export const chunkBytes = 128 * 1024;
 /** Leaves of the state digest: a chunk that ends where a leaf ends is digested without a copy. */
 const alignment = 64n;
 
-/** The batch in chunks: at most {@link chunkBytes} each, one larger entry aside, ending at a multiple of 64 where one lies inside. */
+/**
+ * The batch in chunks: at most {@link chunkBytes} each, one larger entry aside, ending at a
+ * multiple of 64 where one lies inside.
+ */
 export function cutChunks(batch: EntryBatch): EntryBatch[] {
   const chunks: EntryBatch[] = [];
   for (let start = 0; start < batch.count;) {

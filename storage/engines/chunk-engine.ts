@@ -10,7 +10,9 @@ import { cutChunks, joinBatches, parseChunk } from './chunk-cutting.ts';
 import type { ChunkStore, StoredChunk, StoreWrite } from './chunk-store.ts';
 import { encodeMeta, encodeRange, encodeSnapshot, type EngineState } from './engine-records.ts';
 
-/** Rows of single entries are joined up to this many bytes; larger ones are given without a copy. */
+/**
+ * Rows of single entries are joined up to this many bytes; larger ones are given without a copy.
+ */
 const joinBytes = 64 * 1024;
 /** What the database is asked for at a time. */
 const groupBytes = 1024 * 1024;

@@ -1,11 +1,11 @@
 /**
- * What an embedded database must do to become a storage family: keep chunks of the log by their first
- * index, and a few named records, and change them in one atomic write.
+ * What an embedded database must do to become a storage family: keep chunks of the log by their
+ * first index, and a few named records, and change them in one atomic write.
  *
- * A chunk is a run of canonical entries back to back, exactly as in {@link EntryBatch}: one database
- * row for many entries. A replica that appends one entry at a time has rows of one entry; an import
- * writes rows of some hundred. Chunks never overlap, and lie without gaps from the one that holds the
- * first index to the last index.
+ * A chunk is a run of canonical entries back to back, exactly as in {@link EntryBatch}: one
+ * database row for many entries. A replica that appends one entry at a time has rows of one entry;
+ * an import writes rows of some hundred. Chunks never overlap, and lie without gaps from the one
+ * that holds the first index to the last index.
  */
 import type { EntryBatch } from '../entry-batch.ts';
 
@@ -18,7 +18,10 @@ export interface StoredChunk {
 export interface StoreWrite {
   /** Removes the chunks whose first index is within `from..to`, inclusive. */
   readonly remove?: { readonly from: bigint; readonly to: bigint };
-  /** Each becomes one chunk. Without `remove` its bytes are copied before `write` returns its promise. */
+  /**
+   * Each becomes one chunk. Without `remove` its bytes are copied before `write` returns its
+   * promise.
+   */
   readonly chunks: readonly EntryBatch[];
   /** Null removes the record. */
   readonly records: ReadonlyMap<string, Uint8Array | null>;

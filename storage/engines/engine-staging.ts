@@ -1,8 +1,8 @@
 /**
  * The staging life of engine families. Entries go to the database as they come; the draft of range,
- * metadata and snapshot stays in memory. A checkpoint makes the entries durable, then writes the draft
- * with the progress to a file of its own: it is what a resumed import starts from. The marker file only
- * says that this is a staging place, and how far it is.
+ * metadata and snapshot stays in memory. A checkpoint makes the entries durable, then writes the
+ * draft with the progress to a file of its own: it is what a resumed import starts from. The marker
+ * file only says that this is a staging place, and how far it is.
  */
 import { join } from 'node:path';
 

@@ -1,6 +1,6 @@
 /**
- * The conformance suite for authors of storage families: run every case, unchanged, against a family
- * (FAM-7). It needs no test framework:
+ * The conformance suite for authors of storage families: run every case, unchanged, against a
+ * family (FAM-7). It needs no test framework:
  *
  *     for (const { name, run } of conformanceCases) test(name, () => run({ family, uris, context }));
  */

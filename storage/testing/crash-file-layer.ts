@@ -39,11 +39,11 @@ const directoryBytes = 4096;
 /**
  * A file system in memory that loses at a crash what was not synced. Deterministic by its seed.
  *
- * A crash keeps synced bytes and synced names. Of unsynced writes each is kept, cut to a prefix, left
- * as zeros within the extended size, or lost; of each directory's unsynced changes a prefix is kept,
- * where a rename or exchange counts for both of its names or for none. A file's `sync` does not save
- * its name. After a failed `sync` its writes count as clean, as on Linux: the next one saves nothing.
- * Locks vanish. Errors have Node's codes; there are no symbolic links and no mounts.
+ * A crash keeps synced bytes and synced names. Of unsynced writes each is kept, cut to a prefix,
+ * left as zeros within the extended size, or lost; of each directory's unsynced changes a prefix is
+ * kept, where a rename or exchange counts for both of its names or for none. A file's `sync` does
+ * not save its name. After a failed `sync` its writes count as clean, as on Linux: the next one
+ * saves nothing. Locks vanish. Errors have Node's codes; there are no symbolic links and no mounts.
  *
  * @example
  * const files = new CrashFileLayer(7);
@@ -77,18 +77,27 @@ export class CrashFileLayer implements FileLayer {
     return this.#crashed;
   }
 
-  /** The `k`-th mutating operation from now (1 is the next) is the last: before or after its effect, by seed. */
+  /**
+   * The `k`-th mutating operation from now (1 is the next) is the last: before or after its effect,
+   * by seed.
+   */
   crashAt(k: number): void {
     this.#crashAt = this.#operations + k;
   }
 
-  /** The `nth` such operation from now (1 is the next) fails, once. ENOSPC of a write leaves a prefix of it. */
+  /**
+   * The `nth` such operation from now (1 is the next) fails, once. ENOSPC of a write leaves a
+   * prefix of it.
+   */
   failAt(fault: { operation: CrashOperation; code: Fault['code']; nth: number }): void {
     const { operation, code, nth } = fault;
     this.#faults.push({ operation, code, countdown: nth });
   }
 
-  /** The machine stops, if it has not; a fresh layer of what is left. May be called for several seeds. */
+  /**
+   * The machine stops, if it has not; a fresh layer of what is left. May be called for several
+   * seeds.
+   */
   afterCrash(seed: number): CrashFileLayer {
     this.#crashed = true;
     const after = new CrashFileLayer(seed);

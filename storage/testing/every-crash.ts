@@ -49,7 +49,10 @@ export async function everyCrash<Context>(crashCase: CrashCase<Context>): Promis
   }
 }
 
-/** Whether the run resolved. What it throws once the machine has stopped is what its caller would never see. */
+/**
+ * Whether the run resolved. What it throws once the machine has stopped is what its caller would
+ * never see.
+ */
 async function resolves(run: Promise<void>, files: CrashFileLayer): Promise<boolean> {
   try {
     await run;

@@ -1,4 +1,6 @@
-/** A small deterministic generator for tests: the same seed gives the same choices on every machine. */
+/**
+ * A small deterministic generator for tests: the same seed gives the same choices on every machine.
+ */
 
 export interface SeededRandom {
   /** A whole number in `[0, bound)`; 0 when `bound` is 0. */
@@ -6,7 +8,10 @@ export interface SeededRandom {
   chance(): boolean;
 }
 
-/** splitmix32: a counter by the golden ratio, mixed by two multiplications (Steele, Lea, Flood 2014). */
+/**
+ * splitmix32: a counter by the golden ratio, mixed by two multiplications (Steele, Lea, Flood
+ * 2014).
+ */
 export function seededRandom(seed: number): SeededRandom {
   let counter = seed | 0;
   const next = () => {

@@ -1,4 +1,7 @@
-/** The whole durable state as plain values, for comparing instances with each other and with a model. */
+/**
+ * The whole durable state as plain values, for comparing instances with each other and with a
+ * model.
+ */
 import { createHash } from 'node:crypto';
 
 import type { Instance, RaftMeta, SnapshotMeta, SnapshotReader } from '../contracts.ts';

@@ -1,6 +1,6 @@
 /**
- * A second, naive statement of LOG-1 to LOG-7 on plain arrays: what every family's state is compared
- * with. It takes only legal mutations; refusals have cases of their own.
+ * A second, naive statement of LOG-1 to LOG-7 on plain arrays: what every family's state is
+ * compared with. It takes only legal mutations; refusals have cases of their own.
  */
 import type { Instance, MetaUpdate, Mutation, RaftMeta, SnapshotMeta } from '../contracts.ts';
 import { batchOf, type LogEntry } from '../entry-batch.ts';

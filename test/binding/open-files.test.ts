@@ -12,7 +12,9 @@ import {
   type LookOptions,
 } from '../../storage/binding/open-files.ts';
 
-/** Tests run where some process may not be looked at: another user's, or the init of a container. */
+/**
+ * Tests run where some process may not be looked at: another user's, or the init of a container.
+ */
 const passOver: LookOptions = { mayNotLook: 'pass-over' };
 
 /** Maps the file, closes its descriptor, and stays. */

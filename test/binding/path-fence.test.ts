@@ -229,7 +229,9 @@ describe('discarding', () => {
   });
 });
 
-/** Runs on what each crash left, as a retried step does; then the end must be as without a crash. */
+/**
+ * Runs on what each crash left, as a retried step does; then the end must be as without a crash.
+ */
 async function crashEverywhere(options: {
   seed: number;
   prepare(files: CrashFileLayer): Promise<void>;

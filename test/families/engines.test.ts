@@ -37,7 +37,9 @@ function freshPlace(family: Family): { path: string; uris: InstanceUris } {
   return { path, uris: family.expand(`${family.name}://${path}`) };
 }
 
-/** Starts the writer, kills it after `acknowledged` mutations, and returns how many it had told of. */
+/**
+ * Starts the writer, kills it after `acknowledged` mutations, and returns how many it had told of.
+ */
 async function killWriterAfter(
   uri: string,
   options: { seed: number; acknowledged: number },

@@ -1,6 +1,6 @@
 /**
- * A process that applies a seeded sequence of mutations for ever, and prints the number of each once
- * it is acknowledged. The test kills it and computes the same sequence.
+ * A process that applies a seeded sequence of mutations for ever, and prints the number of each
+ * once it is acknowledged. The test kills it and computes the same sequence.
  */
 import { defaultFamilies } from '../../storage/families/registry.ts';
 import { nodeFileLayer } from '../../storage/node-file-layer.ts';

@@ -3,9 +3,9 @@
  * with seed 0, both stored big-endian. The source is braft's log.cpp as described by
  * butil/crc32c and butil/third_party/murmurhash3; the code here is our own.
  *
- * Headers have 20 bytes: for those a table walk in JavaScript is ten times cheaper than a native call.
- * CRCs of adjacent spans can be combined without their bytes, so that one native call over a megabyte
- * checks a thousand payloads against the checksums that their headers state.
+ * Headers have 20 bytes: for those a table walk in JavaScript is ten times cheaper than a native
+ * call. CRCs of adjacent spans can be combined without their bytes, so that one native call over a
+ * megabyte checks a thousand payloads against the checksums that their headers state.
  */
 import { crc32c } from '@node-rs/crc32';
 
@@ -42,8 +42,8 @@ function makeTables(): Uint32Array {
 }
 
 /**
- * CRC-32C of `[start, start + length)`, `length` a multiple of 4, continuing from `before` (the CRC of
- * what precedes; 0 at the start). For a few bytes only.
+ * CRC-32C of `[start, start + length)`, `length` a multiple of 4, continuing from `before` (the CRC
+ * of what precedes; 0 at the start). For a few bytes only.
  */
 export function shortCrc32c(bytes: Uint8Array, start: number, length: number, before = 0): number {
   const t = tables;
@@ -66,7 +66,10 @@ export function shortCrc32c(bytes: Uint8Array, start: number, length: number, be
 /** Bits of a length whose shift has a table: lengths below 2^32. */
 const lengthBits = 32;
 
-/** For each power of two of bytes, four tables of 256: the effect of shifting a CRC past that many zero bytes. */
+/**
+ * For each power of two of bytes, four tables of 256: the effect of shifting a CRC past that many
+ * zero bytes.
+ */
 const shiftTables: (Uint32Array | undefined)[] = [];
 
 function shiftTable(power: number): Uint32Array {
@@ -113,7 +116,9 @@ export function combineCrc32c(crcOfA: number, crcOfB: number, bytesOfB: number):
 const murmurC1 = 0xcc9e2d51;
 const murmurC2 = 0x1b873593;
 
-/** MurmurHash3 x86_32, seed 0, blocks read little-endian (Austin Appleby's public-domain algorithm). */
+/**
+ * MurmurHash3 x86_32, seed 0, blocks read little-endian (Austin Appleby's public-domain algorithm).
+ */
 export function murmur3(bytes: Uint8Array): number {
   const blocksEnd = bytes.length - (bytes.length % 4);
   let hash = 0;

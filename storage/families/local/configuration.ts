@@ -1,4 +1,7 @@
-/** Peers derived from braft's own payloads, for people and reports; the payloads are never re-encoded. */
+/**
+ * Peers derived from braft's own payloads, for people and reports; the payloads are never
+ * re-encoded.
+ */
 import { decodeConfiguration, decodeFileMeta, type FileMetaDescription } from './messages.ts';
 import { normalisePeerText } from './peer-id.ts';
 
@@ -20,7 +23,10 @@ export function configurationPeers(payload: Uint8Array): ConfigurationPeers | nu
   );
 }
 
-/** What braft's LocalFileMeta says, with what is present only; null when the bytes are no such message. */
+/**
+ * What braft's LocalFileMeta says, with what is present only; null when the bytes are no such
+ * message.
+ */
 export function describeFileMeta(userMeta: Uint8Array): FileMetaDescription | null {
   return decodeFileMeta(userMeta);
 }

@@ -1,6 +1,6 @@
 /**
- * The `local` family: braft's on-disk format, as braft (baidu/braft, master of October 2024) writes and
- * reads it. Files of our own lie beside braft's under names that braft ignores.
+ * The `local` family: braft's on-disk format, as braft (baidu/braft, master of October 2024) writes
+ * and reads it. Files of our own lie beside braft's under names that braft ignores.
  */
 import { join } from 'node:path';
 

@@ -1,6 +1,6 @@
 /**
- * What braft would find when it opens a log directory, without its side effects. Where braft deletes or
- * cuts, the result says so in `repairs`, for a writer to do durably; a reader leaves it.
+ * What braft would find when it opens a log directory, without its side effects. Where braft
+ * deletes or cuts, the result says so in `repairs`, for a writer to do durably; a reader leaves it.
  */
 import { join } from 'node:path';
 

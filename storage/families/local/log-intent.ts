@@ -1,10 +1,10 @@
 /**
- * The intent file makes a change of many segment files one step: written durably before the first file
- * changes, removed durably after the last. From the moment that it lies there the change is made, also
- * for a reader: whoever opens the log for writing completes it.
+ * The intent file makes a change of many segment files one step: written durably before the first
+ * file changes, removed durably after the last. From the moment that it lies there the change is
+ * made, also for a reader: whoever opens the log for writing completes it.
  *
- * While it lies there, the log directory holds a prefix of the log before, so that braft, which ignores
- * the file, would never see a hole.
+ * While it lies there, the log directory holds a prefix of the log before, so that braft, which
+ * ignores the file, would never see a hole.
  */
 import { join } from 'node:path';
 

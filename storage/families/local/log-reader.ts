@@ -50,7 +50,10 @@ export async function* readLog(log: ReadableLog, range: ReadRange): AsyncGenerat
   }
 }
 
-/** As braft looks an index up: in the open segment if it reaches down to it, else in the closed ones. */
+/**
+ * As braft looks an index up: in the open segment if it reaches down to it, else in the closed
+ * ones.
+ */
 export function findSegment(log: ReadableLog, index: bigint): Segment | null {
   const { segments } = log;
   const newest = segments.at(-1);

@@ -64,7 +64,9 @@ export class LogWriter implements ReadableLog {
     return this.#removal;
   }
 
-  /** Does what braft does when it opens the log: removes doomed files, cuts off torn tails; durably. */
+  /**
+   * Does what braft does when it opens the log: removes doomed files, cuts off torn tails; durably.
+   */
   async repair(repairs: LoadedLog['repairs']): Promise<void> {
     for (const { path, bytes } of repairs.cut) {
       const file = await this.files.open(path, 'read-write');

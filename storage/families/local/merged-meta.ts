@@ -1,7 +1,7 @@
 /**
- * `local-merged://`: term and vote of many groups in one LevelDB, under `<group>_<idx>`, as StablePBMeta
- * without a length. Only our own key is ever written. LevelDB has no read-only mode: a reader copies
- * the database to scratch and opens the copy. LevelDB's files bypass the file layer.
+ * `local-merged://`: term and vote of many groups in one LevelDB, under `<group>_<idx>`, as
+ * StablePBMeta without a length. Only our own key is ever written. LevelDB has no read-only mode: a
+ * reader copies the database to scratch and opens the copy. LevelDB's files bypass the file layer.
  */
 import { mkdtemp, open as openFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -19,7 +19,9 @@ const copyBytes = 1024 * 1024;
 /** LevelDB's lock and its text log say nothing about the data. */
 const notCopied = new Set(['LOCK', 'LOG', 'LOG.old']);
 
-/** The group's value as of the files in `directory`; null when there is none. Changes nothing there. */
+/**
+ * The group's value as of the files in `directory`; null when there is none. Changes nothing there.
+ */
 export async function readMergedMeta(
   files: FileLayer,
   directory: string,

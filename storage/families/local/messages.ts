@@ -12,7 +12,9 @@ import {
   textField,
 } from './protobuf.ts';
 
-/** LogPBMeta of file `log_meta`: { 1: first_log_index }. A missing or unparsable field reads as 0. */
+/**
+ * LogPBMeta of file `log_meta`: { 1: first_log_index }. A missing or unparsable field reads as 0.
+ */
 export function decodeLogMeta(message: Uint8Array): { readonly firstLogIndex: bigint } {
   return { firstLogIndex: lastInt64(parseMessage(message).fields, 1) ?? 0n };
 }
@@ -53,8 +55,8 @@ export interface BraftSnapshotMeta {
 }
 
 /**
- * LocalSnapshotPbMeta.File: { 1: name, 2: meta }. `fileMeta` holds the serialized LocalFileMeta as it
- * is, null when absent (braft writes it always, even empty).
+ * LocalSnapshotPbMeta.File: { 1: name, 2: meta }. `fileMeta` holds the serialized LocalFileMeta as
+ * it is, null when absent (braft writes it always, even empty).
  */
 export interface BraftSnapshotFile {
   readonly name: Buffer;

@@ -1,10 +1,11 @@
 /**
  * Term, vote and auxiliary of a local instance. braft keeps term and vote in `raft_meta` (or in a
- * LevelDB). What a library needs beyond them lies in `quorumshift_meta`, which braft ignores: beside
- * `raft_meta`, or in the log directory where the metadata is in a shared LevelDB. It holds term and vote
- * too, and those that it was written over; it is written first and is authoritative. After a crash
- * between the two writes `raft_meta` shows the ones written over, and is completed. If it shows others,
- * braft has run since, and the newer of the two wins: a higher term, a vote over none.
+ * LevelDB). What a library needs beyond them lies in `quorumshift_meta`, which braft ignores:
+ * beside `raft_meta`, or in the log directory where the metadata is in a shared LevelDB. It holds
+ * term and vote too, and those that it was written over; it is written first and is authoritative.
+ * After a crash between the two writes `raft_meta` shows the ones written over, and is completed.
+ * If it shows others, braft has run since, and the newer of the two wins: a higher term, a vote
+ * over none.
  */
 import { join } from 'node:path';
 

@@ -13,7 +13,9 @@ export const localScheme = 'local';
 export const mergedScheme = 'local-merged';
 export const mixedScheme = 'local-mixed';
 
-/** Where the metadata lies: in a file of its own, in a LevelDB under the group's key, or in both. */
+/**
+ * Where the metadata lies: in a file of its own, in a LevelDB under the group's key, or in both.
+ */
 export interface MetaPlace {
   readonly kind: 'single' | 'merged' | 'mixed';
   /** Directory of `raft_meta`; null for merged. */

@@ -1,7 +1,7 @@
 /**
- * braft's ProtoBufFile: a 4-byte big-endian length and one protobuf message, without checksum. Bytes
- * after the message are ignored when read. Written durably: temporary file, fsync, rename, fsync of the
- * directory (braft leaves the last one out).
+ * braft's ProtoBufFile: a 4-byte big-endian length and one protobuf message, without checksum.
+ * Bytes after the message are ignored when read. Written durably: temporary file, fsync, rename,
+ * fsync of the directory (braft leaves the last one out).
  */
 import { fail } from '../../../core/errors.ts';
 import type { FileLayer } from '../../file-layer.ts';
@@ -9,7 +9,9 @@ import { readWhole, writeDurably } from '../../files.ts';
 
 const lengthBytes = 4;
 
-/** log_meta and raft_meta have some tens of bytes; what follows the message is ignored, but bounded. */
+/**
+ * log_meta and raft_meta have some tens of bytes; what follows the message is ignored, but bounded.
+ */
 export const maxSmallFileBytes = 1024 * 1024;
 
 export function frameMessage(message: Uint8Array): Buffer {

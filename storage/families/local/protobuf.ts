@@ -95,8 +95,8 @@ class WireReader {
 }
 
 /**
- * The fields of a message in order. `whole` is false when the message is malformed; `fields` are then
- * those before the fault, which is what a C++ parser has set when it gives up.
+ * The fields of a message in order. `whole` is false when the message is malformed; `fields` are
+ * then those before the fault, which is what a C++ parser has set when it gives up.
  */
 export function parseMessage(bytes: Uint8Array): { fields: WireField[]; whole: boolean } {
   const reader = new WireReader(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length));

@@ -1,7 +1,7 @@
 /**
- * Records of a segment into canonical entries and back. Both have the same size, so a buffer read from
- * a segment becomes a batch by rewriting its headers in place, and a batch becomes a segment's bytes in
- * one copy.
+ * Records of a segment into canonical entries and back. Both have the same size, so a buffer read
+ * from a segment becomes a batch by rewriting its headers in place, and a batch becomes a segment's
+ * bytes in one copy.
  */
 import { crc32c } from '@node-rs/crc32';
 
@@ -39,7 +39,8 @@ export interface SegmentPiece {
 }
 
 /**
- * Offsets of the whole records of the piece, at most `maxCount`, and after them the end of the last.
+ * Offsets of the whole records of the piece, at most `maxCount`, and after them the end of the
+ * last.
  * @throws `data.corrupt` for a damaged header
  */
 export function recordOffsetsIn(piece: SegmentPiece, maxCount: number): Uint32Array {

@@ -74,8 +74,8 @@ export function isPayloadIntact(bytes: Uint8Array, at: number): boolean {
 }
 
 /**
- * Turns the canonical header at `at` (its payload follows it) into a record's, with CRC-32C as braft
- * writes it on x86-64. `payloadCrc32c` is taken as given where the caller knows it.
+ * Turns the canonical header at `at` (its payload follows it) into a record's, with CRC-32C as
+ * braft writes it on x86-64. `payloadCrc32c` is taken as given where the caller knows it.
  */
 export function writeRecordHeader(bytes: Uint8Array, at: number, payloadCrc32c?: number): void {
   const start = at + recordHeaderBytes;

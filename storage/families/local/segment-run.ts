@@ -1,4 +1,7 @@
-/** Entries on their way to one segment, already as records, so that the giver may use its buffer again. */
+/**
+ * Entries on their way to one segment, already as records, so that the giver may use its buffer
+ * again.
+ */
 import { offsetAt, sliceBatch, type EntryBatch } from '../../entry-batch.ts';
 import { toRecords } from './record-batch.ts';
 
@@ -19,8 +22,8 @@ export class SegmentRun {
   }
 
   /**
-   * Takes entries from position `i` on, while those before each have at most `room` bytes (braft's rule
-   * of rolling): at least one. Returns the position of the next.
+   * Takes entries from position `i` on, while those before each have at most `room` bytes (braft's
+   * rule of rolling): at least one. Returns the position of the next.
    */
   take(batch: EntryBatch, i: number, room: number): number {
     const start = offsetAt(batch, i);

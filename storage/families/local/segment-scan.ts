@@ -1,7 +1,7 @@
 /**
- * Walks the headers of a segment as braft does when it loads one: every header is checked, payloads are
- * skipped, except those of CONFIGURATION entries, which are checked and parsed. Says where the good
- * records end and why.
+ * Walks the headers of a segment as braft does when it loads one: every header is checked, payloads
+ * are skipped, except those of CONFIGURATION entries, which are checked and parsed. Says where the
+ * good records end and why.
  */
 import { fail } from '../../../core/errors.ts';
 import { EntryType } from '../../entry-batch.ts';
@@ -19,14 +19,18 @@ import type { RecordOffsets } from './segment.ts';
 /** Bytes of one read: large enough that calls do not count, small beside the memory bound. */
 const windowBytes = 1024 * 1024;
 
-/** Where payloads are larger than this on average, a read of only this much finds the next header. */
+/**
+ * Where payloads are larger than this on average, a read of only this much finds the next header.
+ */
 const sparseWindowBytes = 16 * 1024;
 
 /** How the records of a segment end. */
 export type SegmentEnd =
   /** With the file. */
   | { readonly kind: 'whole' }
-  /** A record is cut short by the end of the file, or a CONFIGURATION's payload is damaged there. */
+  /**
+   * A record is cut short by the end of the file, or a CONFIGURATION's payload is damaged there.
+   */
   | { readonly kind: 'torn'; readonly reason: string }
   /** A header is damaged. */
   | { readonly kind: 'corrupt'; readonly reason: string }
@@ -44,7 +48,10 @@ class Window {
     this.#file = file;
   }
 
-  /** Position in {@link bytes} of file offset `offset`, with `length` bytes after it; -1 when not loaded. */
+  /**
+   * Position in {@link bytes} of file offset `offset`, with `length` bytes after it; -1 when not
+   * loaded.
+   */
   locate(offset: number, length: number): number {
     const at = offset - this.#base;
     return at >= 0 && at + length <= this.#filled ? at : -1;
@@ -140,7 +147,10 @@ function torn(reason: string): SegmentEnd {
   return { kind: 'torn', reason };
 }
 
-/** Whether `[from, fileBytes)` holds nothing but zeros: an extension that a power loss left unwritten. */
+/**
+ * Whether `[from, fileBytes)` holds nothing but zeros: an extension that a power loss left
+ * unwritten.
+ */
 export async function isZeroTail(
   file: FileHandle,
   from: number,

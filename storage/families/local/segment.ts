@@ -1,6 +1,6 @@
 /**
- * One segment in memory: where it lies, and where its records are. Of the records' offsets only every
- * 64th is kept, so that a log of 80 million tiny entries needs 10 MB.
+ * One segment in memory: where it lies, and where its records are. Of the records' offsets only
+ * every 64th is kept, so that a log of 80 million tiny entries needs 10 MB.
  */
 import { join } from 'node:path';
 
@@ -66,7 +66,9 @@ export class Segment {
   readonly offsets = new RecordOffsets();
   /** An open one may grow; braft calls its file `log_inprogress_…`. */
   open: boolean;
-  /** Last index that a closed segment's name stated when it was found; null for one that was open. */
+  /**
+   * Last index that a closed segment's name stated when it was found; null for one that was open.
+   */
   readonly namedLast: bigint | null;
 
   constructor(options: { directory: string; first: bigint; namedLast: bigint | null }) {

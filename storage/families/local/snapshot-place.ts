@@ -1,7 +1,7 @@
 /**
  * What a snapshot directory holds. braft takes every name that begins `snapshot_<number>` for a
- * snapshot, and the largest number for the current one; a snapshot is written in `temp`. A tree that a
- * reader still has open after it was replaced waits under a name of ours that braft ignores.
+ * snapshot, and the largest number for the current one; a snapshot is written in `temp`. A tree
+ * that a reader still has open after it was replaced waits under a name of ours that braft ignores.
  */
 import { join } from 'node:path';
 

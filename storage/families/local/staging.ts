@@ -1,7 +1,8 @@
 /**
- * The staging life of a local instance. While the marker lies in the log directory it is none, for us;
- * until `log_meta` is there, written last, it is an empty log for braft, too. Segments are as braft
- * would have rolled them, all closed at the end: an image at rest is then length-checked by name.
+ * The staging life of a local instance. While the marker lies in the log directory it is none, for
+ * us; until `log_meta` is there, written last, it is an empty log for braft, too. Segments are as
+ * braft would have rolled them, all closed at the end: an image at rest is then length-checked by
+ * name.
  */
 import { join } from 'node:path';
 

@@ -15,7 +15,10 @@ import {
   type MemorySnapshot,
 } from './snapshots.ts';
 
-/** What one instance holds; each change replaces it whole, so that readers keep what they began with. */
+/**
+ * What one instance holds; each change replaces it whole, so that readers keep what they began
+ * with.
+ */
 export interface MemoryContent {
   readonly firstIndex: bigint;
   readonly lastIndex: bigint;

@@ -1,6 +1,6 @@
 /**
- * `memory://name`: instances in a process-wide map, for tests and as the model of the others. It has
- * no place on any file system; a name is empty until something creates or publishes it (FAM-8).
+ * `memory://name`: instances in a process-wide map, for tests and as the model of the others. It
+ * has no place on any file system; a name is empty until something creates or publishes it (FAM-8).
  */
 import { fail } from '../../../core/errors.ts';
 import type {

@@ -1,4 +1,6 @@
-/** Snapshots of the memory family: trees as maps of bytes; a reader keeps the map that it opened. */
+/**
+ * Snapshots of the memory family: trees as maps of bytes; a reader keeps the map that it opened.
+ */
 import { assert, fail } from '../../../core/errors.ts';
 import type {
   PreparedSnapshot,

@@ -1,4 +1,7 @@
-/** The staging life of a memory instance: a draft beside the last checkpoint, published by one assignment. */
+/**
+ * The staging life of a memory instance: a draft beside the last checkpoint, published by one
+ * assignment.
+ */
 import { assert, fail } from '../../../core/errors.ts';
 import type {
   InstanceUris,

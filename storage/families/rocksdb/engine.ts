@@ -7,8 +7,8 @@
  * Records sort before chunks and are not written during an import: then each new table file begins
  * after the one before, and RocksDB moves files down its levels instead of merging them.
  *
- * A write is one WriteBatch. Durable means `sync`, which also makes every earlier batch durable: they
- * lie before it in the same write-ahead log. RocksDB checks its own checksums when reading.
+ * A write is one WriteBatch. Durable means `sync`, which also makes every earlier batch durable:
+ * they lie before it in the same write-ahead log. RocksDB checks its own checksums when reading.
  */
 import type RocksDb from 'rocksdb';
 import type { IteratorOptions, RocksDbBatch, RocksDbIterator } from 'rocksdb';

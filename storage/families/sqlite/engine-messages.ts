@@ -3,7 +3,9 @@
  * ArrayBuffer, transferred and given back: cloning costs sixteen times as much.
  */
 
-/** Chunks back to back in `buffer`: chunk i begins at index `firsts[i]` and has `sizes[i]` bytes. */
+/**
+ * Chunks back to back in `buffer`: chunk i begins at index `firsts[i]` and has `sizes[i]` bytes.
+ */
 export interface PackedChunks {
   readonly firsts: BigInt64Array;
   readonly sizes: Uint32Array;
@@ -30,7 +32,10 @@ export interface Calls {
     result: ArrayBuffer;
   };
   chunkAt: { argument: bigint; result: bigint | null };
-  /** The chunks from `first` on, up to `to`, of at most `maxBytes`, one larger chunk aside; empty at the end. */
+  /**
+   * The chunks from `first` on, up to `to`, of at most `maxBytes`, one larger chunk aside; empty at
+   * the end.
+   */
   chunks: {
     argument: { readonly first: bigint; readonly to: bigint; readonly maxBytes: number };
     result: PackedChunks;

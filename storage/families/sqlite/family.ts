@@ -11,7 +11,8 @@ export const sqliteFamily: Family = engineFamily({
     minIndex: 0n,
     // The index after the last one is an i64 too.
     maxIndex: 2n ** 63n - 2n,
-    // SQLITE_MAX_LENGTH is 1e9 for a whole row: the entry's header, the key and the checksum besides.
+    // SQLITE_MAX_LENGTH is 1e9 for a whole row: the entry's header, the key and the checksum
+    // besides.
     maxPayloadBytes: 1_000_000_000 - 1024,
     noOpPayload: true,
     votedFor: () => null,
