@@ -1,7 +1,7 @@
 /**
  * Makes a braft directory by seed:
  *
- *     node dist/bench/generate.js --bytes 64MiB --entry-bytes 1024 --kind text --seed 1 --out /tmp/a
+ *     node dist/bench/generate.js --bytes 64MiB --entry-bytes 1024 --kind text --out /tmp/a
  *     quorumshift inspect local:///tmp/a
  */
 import { parseArgs } from 'node:util';
