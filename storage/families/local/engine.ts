@@ -20,7 +20,7 @@ import { loadMeta, MetaStore, type MetaAddress } from './meta-store.ts';
 import { isDirectory, occupiedPlaces } from './place-state.ts';
 import type { LocalPlaces } from './places.ts';
 import { logMetaName } from './segment-name.ts';
-import { findSnapshots } from './snapshot-place.ts';
+import { findSnapshots, requireVisible } from './snapshot-place.ts';
 import { noSnapshots, SnapshotStore } from './snapshot-store.ts';
 import { syncFile, syncTree } from './sync-tree.ts';
 
@@ -111,11 +111,16 @@ async function readOnlySnapshots({ files, places }: OpenLocalOptions) {
   return { storage, current: current?.meta ?? null, warnings };
 }
 
-/** The instance must be there; repairs what a crash left, durably. */
+/** The instance must be there; repairs what a crash left, durably, once nothing is refused. */
 export async function openForWriting(options: OpenLocalOptions): Promise<Instance> {
   const { files, places } = options;
   await checkMetaDirectories(options);
-  const { log, warnings } = await openLog(options);
+  const loaded = await loadLog(files, places.log, { forWriting: true });
+  if (!loaded.hasLogMeta) await requireSomething(options);
+  requireWritable(loaded, places.log);
+  if (places.snapshot !== null)
+    requireVisible(places.snapshot, await findSnapshots(files, places.snapshot));
+  const log = await repairedLog(options, loaded);
   for (const path of [places.meta.directory, places.meta.database, places.snapshot]) {
     if (path !== null) await makeDirectories(files, path);
   }
@@ -126,6 +131,7 @@ export async function openForWriting(options: OpenLocalOptions): Promise<Instanc
       places.snapshot === null ? null : await SnapshotStore.repaired(files, places.snapshot);
     const engine = new LocalEngine({ log, meta, snapshots, release: options.release });
     const parts = { meta: meta.loaded.meta, snapshot: snapshots?.currentMeta ?? null };
+    const { warnings } = loaded;
     return manage(engine, options, { readOnly: false, warnings, state: stateOf(log, parts) });
   } catch (error) {
     await meta.close();
@@ -133,20 +139,15 @@ export async function openForWriting(options: OpenLocalOptions): Promise<Instanc
   }
 }
 
-async function openLog(
-  options: OpenLocalOptions,
-): Promise<{ log: LogWriter; warnings: readonly string[] }> {
+async function repairedLog(options: OpenLocalOptions, loaded: LoadedLog): Promise<LogWriter> {
   const { files, places, maxSegmentBytes } = options;
   const directory = places.log;
-  const loaded = await loadLog(files, directory, { forWriting: true });
-  if (!loaded.hasLogMeta) await requireSomething(options);
-  requireWritable(loaded, directory);
   await syncFile(files, join(directory, logMetaName));
   const log = new LogWriter({ files, directory, maxSegmentBytes }, loaded);
   await log.repair(loaded.repairs);
   const intent = await readIntent(files, directory);
   if (intent !== null) await log.complete(intent);
-  return { log, warnings: loaded.warnings };
+  return log;
 }
 
 class LocalEngine implements StoreEngine {

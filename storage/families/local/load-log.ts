@@ -262,6 +262,10 @@ function holeBefore(
 export function requireWritable(log: LoadedLog, directory: string): void {
   if (log.hole !== null)
     throw fail('data.corrupt', { file: directory, offset: 0, reason: log.hole });
+  if (log.firstIndex < 1n) {
+    const reason = `its first index is ${log.firstIndex}`;
+    throw fail('data.corrupt', { file: join(directory, logMetaName), offset: 0, reason });
+  }
   if (!log.hasLogMeta) {
     const reason = 'log_meta is absent: the log is lost, or was never complete';
     throw fail('data.corrupt', { file: join(directory, logMetaName), offset: 0, reason });

@@ -78,6 +78,14 @@ export async function findSnapshots(files: FileLayer, directory: string): Promis
   return { current, names, warnings: indexWarning(path, newest, current.meta) };
 }
 
+/** @throws `data.corrupt` where braft would see no snapshot although there is one */
+export function requireVisible(directory: string, found: FoundSnapshots): void {
+  const { current, warnings } = found;
+  const [reason] = warnings;
+  if (current !== null || reason === undefined) return;
+  throw fail('data.corrupt', { file: directory, offset: 0, reason });
+}
+
 function larger(a: bigint, b: bigint): bigint {
   return a > b ? a : b;
 }

@@ -69,15 +69,9 @@ export class SnapshotStore implements SnapshotStorage {
     this.#tree = treeOf(options.current);
   }
 
-  /**
-   * Opens for writing: what a crash left half written or half removed goes.
-   * @throws `data.corrupt` also where braft would see no snapshot although there is one
-   */
+  /** Opens for writing: what a crash left half written or half removed goes. */
   static async repaired(files: FileLayer, directory: string): Promise<SnapshotStore> {
-    const { current, names, warnings } = await findSnapshots(files, directory);
-    if (current === null && warnings[0] !== undefined) {
-      throw fail('data.corrupt', { file: directory, offset: 0, reason: warnings[0] });
-    }
+    const { current, names } = await findSnapshots(files, directory);
     const store = new SnapshotStore({ files, directory, current });
     const stale =
       current === null ? [] : names.filter((name) => join(directory, name) !== current.path);
