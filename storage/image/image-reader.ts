@@ -51,7 +51,7 @@ export type ImageSection =
   | Exclude<StateSection, { kind: 'end' }>
   | { readonly kind: 'trailer'; readonly trailer: ImageTrailer; readonly offset: number };
 
-/** One frame, its checksums verified. */
+/** One frame, its checksums verified; with LZ4 `stored` is valid until the next frame is read. */
 interface Frame extends FrameHeader {
   readonly offset: number;
   readonly stored: Buffer;
@@ -90,7 +90,9 @@ async function* readFrames(cursor: ByteCursor): AsyncGenerator<Frame> {
     if (header.sequence !== sequence) {
       throw corrupt(offset, `frame ${header.sequence} is where frame ${sequence} is due`);
     }
-    const stored = await cursor.take(header.storedBytes);
+    // Bulk is copied as it is decompressed; of other sections the content keeps views.
+    const bulk = (header.flags & lz4Flag) !== 0;
+    const stored = await cursor.take(header.storedBytes, bulk ? 'passing' : 'keeping');
     if (crc32c(stored) !== header.storedCrc) {
       throw corrupt(offset + frameHeaderBytes, 'the checksum of a frame is wrong');
     }

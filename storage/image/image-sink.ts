@@ -63,9 +63,17 @@ interface FileSinkParts {
   readonly lock: PathLock;
 }
 
+/**
+ * Written bytes that may wait for the disk: syncing on the way keeps the disk at work and the last
+ * sync short.
+ */
+const maxUnsyncedBytes = 64 * 1024 * 1024;
+
 class FileSink implements ImageSink {
   readonly #parts: FileSinkParts;
   #position = 0;
+  #unsynced = 0;
+  #syncing: Promise<void> = Promise.resolve();
 
   constructor(parts: FileSinkParts) {
     this.#parts = parts;
@@ -74,10 +82,18 @@ class FileSink implements ImageSink {
   async write(bytes: Uint8Array): Promise<void> {
     await this.#parts.file.write(bytes, this.#position);
     this.#position += bytes.length;
+    this.#unsynced += bytes.length;
+    if (this.#unsynced < maxUnsyncedBytes) return;
+    this.#unsynced = 0;
+    await this.#syncing;
+    this.#syncing = this.#parts.file.sync();
+    // Its failure is thrown by the next await of it; until then it is not unhandled.
+    this.#syncing.catch(() => {});
   }
 
   async finish(): Promise<void> {
     const { files, path, temporary, file, lock } = this.#parts;
+    await this.#syncing;
     await file.sync();
     await file.close();
     await requireAbsent(files, path);
@@ -88,6 +104,7 @@ class FileSink implements ImageSink {
 
   async abort(): Promise<void> {
     const { files, temporary, file, lock } = this.#parts;
+    await this.#syncing.catch(() => {});
     await file.close();
     await files.removeFile(temporary);
     await lock.release();

@@ -42,6 +42,7 @@ export class ByteCursor {
   readonly #iterator: AsyncIterator<Uint8Array>;
   #pieces: Buffer[] = [];
   #buffered = 0;
+  #scratch = Buffer.alloc(0);
   /** Bytes taken so far. */
   offset = 0;
 
@@ -51,15 +52,16 @@ export class ByteCursor {
 
   /**
    * The next `length` bytes.
+   * @param use `passing`: the caller is done with them before it takes again, and memory is reused
    * @throws `image.corrupt` when fewer are left
    */
-  async take(length: number): Promise<Buffer> {
+  async take(length: number, use: 'keeping' | 'passing' = 'keeping'): Promise<Buffer> {
     while (this.#buffered < length) {
       if (await this.#pull()) continue;
       const end = this.offset + this.#buffered;
       throw corrupt(end, 'it ends before it is whole');
     }
-    const taken = this.#cut(length);
+    const taken = this.#cut(length, use);
     this.offset += length;
     return taken;
   }
@@ -83,7 +85,18 @@ export class ByteCursor {
   }
 
   /** A view where one piece holds all of it, else a copy. */
-  #cut(length: number): Buffer {
+  #cut(length: number, use: 'keeping' | 'passing'): Buffer {
+    const parts = this.#cutParts(length);
+    const [only] = parts;
+    if (only !== undefined && parts.length === 1) return only;
+    if (use === 'keeping') return Buffer.concat(parts);
+    if (this.#scratch.length < length) this.#scratch = Buffer.allocUnsafeSlow(length);
+    let at = 0;
+    for (const part of parts) at += part.copy(this.#scratch, at);
+    return this.#scratch.subarray(0, length);
+  }
+
+  #cutParts(length: number): Buffer[] {
     const parts: Buffer[] = [];
     for (let missing = length; missing > 0;) {
       const piece = this.#pieces[0] ?? Buffer.alloc(0);
@@ -94,7 +107,6 @@ export class ByteCursor {
       else this.#pieces.shift();
     }
     this.#buffered -= length;
-    const [only] = parts;
-    return only !== undefined && parts.length === 1 ? only : Buffer.concat(parts);
+    return parts;
   }
 }

@@ -1,7 +1,7 @@
 /**
  * Content of a frame as LZ4 blocks: for each 128 KiB of content a u32 length and that many bytes,
  * which are a little-endian u32 of the content's size and an LZ4 block, or, with the top bit of the
- * length set, the content itself where compressing would not make it smaller.
+ * length set, the content itself where compressing would gain little.
  */
 import { compress, uncompressSync } from 'lz4-napi';
 
@@ -13,25 +13,49 @@ import type { Chunk } from './log-chunks.ts';
  */
 const lanes = 2;
 
-/** The stored bytes as parts: length words and block bytes in order. */
+/**
+ * A block is worth decompressing if it is smaller by a sixteenth: headers alone make incompressible
+ * entries smaller by a hundredth.
+ */
+const worthwhile = 15 / 16;
+
+/** Blocks tried before a chunk is stored as it is, in steps of a quarter of it. */
+const probes = 4;
+
+/** The stored bytes as parts: length words and block bytes in order. Depends on the content alone. */
 export async function compressBlocks(chunk: Chunk): Promise<Uint8Array[]> {
   const blocks = cutBlocks(chunk);
-  const stored: Uint8Array[] = Array.from({ length: blocks.length * 2 });
-  let next = 0;
+  const step = Math.ceil(blocks.length / probes);
+  const packed = new Map<Buffer, Buffer>();
+  await compressInto(
+    packed,
+    blocks.filter((_, i) => i % step === 0),
+  );
+  if (packed.size > 0) {
+    await compressInto(
+      packed,
+      blocks.filter((_, i) => i % step !== 0),
+    );
+  }
+  return blocks.flatMap((block) => storedBlock(block, packed.get(block)));
+}
+
+/** Compresses the blocks; what is not worth it is left out of `packed`. */
+async function compressInto(packed: Map<Buffer, Buffer>, blocks: readonly Buffer[]): Promise<void> {
+  const queue = blocks.values();
   const lane = async (): Promise<void> => {
-    for (let i = next++; i < blocks.length; i = next++) {
-      const block = blocks[i];
-      if (block === undefined) return;
-      const packed = await compress(block);
-      const raw = packed.length >= block.length;
-      const length = Buffer.alloc(4);
-      length.writeUInt32BE(raw ? (block.length | rawBlockFlag) >>> 0 : packed.length);
-      stored[i * 2] = length;
-      stored[i * 2 + 1] = raw ? block : packed;
+    for (const block of queue) {
+      const bytes = await compress(block);
+      if (bytes.length <= block.length * worthwhile) packed.set(block, bytes);
     }
   };
   await Promise.all(Array.from({ length: lanes }, lane));
-  return stored;
+}
+
+function storedBlock(block: Buffer, packed: Buffer | undefined): [Buffer, Buffer] {
+  const word = Buffer.alloc(4);
+  word.writeUInt32BE(packed?.length ?? (block.length | rawBlockFlag) >>> 0);
+  return [word, packed ?? block];
 }
 
 /** Blocks of exactly {@link blockBytes}, the last one aside; copies only where one spans pieces. */
