@@ -14,6 +14,7 @@ import {
   type Attempt,
 } from './agent-context.ts';
 import { checkRoots } from './allowed-roots.ts';
+import { noteAttempt } from './orphaned-attempts.ts';
 import type { StepAnswer, StepRequest } from './contract.ts';
 
 /** What a phase's body works with. */
@@ -43,6 +44,7 @@ export async function runStep(
   const begun = await beginStep(store, { ...claimOf(request, attempt), phase });
   if ('done' in begun) return answer(store, request, begun.done);
   const { guard } = begun;
+  await noteAttempt(context.files, store.directory, attempt.taskToken);
   await checkRoots(context, [guard.migration.source.uris, guard.migration.target.uris]);
   const ending = await body({ phase, context, request, store, guard, attempt });
   return answer(store, request, await guard.finish(ending));

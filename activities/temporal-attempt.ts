@@ -20,6 +20,7 @@ export function asActivity<Request, Answer>(
     try {
       return await work(request, {
         attempt: activity.info.attempt,
+        taskToken: activity.info.taskToken,
         signal: activity.cancellationSignal,
         heartbeat: (progress) => {
           last = progress;

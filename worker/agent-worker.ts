@@ -6,6 +6,8 @@ import { createControlActivities, createHostActivities } from '../activities/cre
 import { hostControlTaskQueue, hostTaskQueue } from '../core/ids.ts';
 import { defaultFamilies } from '../storage/families/registry.ts';
 import { nodeFileLayer } from '../storage/node-file-layer.ts';
+import { failOrphanedAttempts } from './report-orphans.ts';
+import { connectClient } from './temporal-connection.ts';
 import type { AgentConfig } from '../schemas/agent-config.ts';
 import { agentIdentity } from './agent-identity.ts';
 
@@ -43,10 +45,14 @@ export async function agentContext(config: AgentConfig): Promise<AgentContext> {
 
 export async function createAgentWorkers(options: {
   readonly connection: NativeConnection;
+  readonly address: string;
   readonly namespace: string;
   readonly context: AgentContext;
 }): Promise<AgentWorkers> {
   const { connection, namespace, context } = options;
+  const client = await connectClient(options);
+  await failOrphanedAttempts(client, context.config.stateDir);
+  await client.connection.close();
   const shared = {
     connection,
     namespace,

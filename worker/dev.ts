@@ -32,10 +32,10 @@ export async function startDev(options: DevOptions): Promise<DevEnvironment> {
   const { config, log } = options;
   const server = await startServer(options);
   const connection = await connectWorker(server);
-  const { namespace } = server;
+  const { address, namespace } = server;
   const control = await createControlWorker({ connection, namespace });
   const context = await agentContext(config);
-  const agent = await createAgentWorkers({ connection, namespace, context });
+  const agent = await createAgentWorkers({ connection, address, namespace, context });
   log(`agent ${context.agentId} of machine ${config.host} is ready`);
   const ended = Promise.all([control.run(), agent.run()]).then(() => {});
   return {

@@ -48,8 +48,7 @@ async function agent(options: ProcessOptions): Promise<void> {
   const target = targetOf(options);
   const context = await agentContext(await readAgentConfig(options.config));
   const connection = await connectWorker(target);
-  const { namespace } = target;
-  const workers = await createAgentWorkers({ connection, namespace, context });
+  const workers = await createAgentWorkers({ ...target, connection, context });
   log(`agent ${context.agentId} of machine ${context.config.host} is ready`);
   onStop(() => workers.shutdown());
   await workers.run();

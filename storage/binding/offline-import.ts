@@ -50,14 +50,12 @@ export async function importOffline(
   }
   const staged = parkedUris(families, uris, importTag);
   if (!(await isPublished(target, staged))) {
-    const staging = await families.stage(staged, { files });
-    try {
-      await fill(staging);
+    await withStaging(target, staged, fill);
+    // Opened again: what is published is what the last checkpoint says, read back from disk.
+    await withStaging(target, staged, async (staging) => {
       requireWhole(staging);
       await staging.publish();
-    } finally {
-      await staging.close();
-    }
+    });
   }
   for (const path of paths) {
     const place = { path, parked: parkedName(path, importTag) };
@@ -84,6 +82,19 @@ async function requireEmpty({ families, files, uris }: OfflineTarget): Promise<v
   const actual = await families.familyOf(uris).occupied(uris, { files });
   if (actual === null) return;
   throw fail('instance.not-empty', { action: 'import into', instance: uris.log, actual });
+}
+
+async function withStaging(
+  { families, files }: OfflineTarget,
+  staged: InstanceUris,
+  work: (staging: StagingInstance) => Promise<void>,
+): Promise<void> {
+  const staging = await families.stage(staged, { files });
+  try {
+    await work(staging);
+  } finally {
+    await staging.close();
+  }
 }
 
 async function isPublished(target: OfflineTarget, staged: InstanceUris): Promise<boolean> {

@@ -14,6 +14,8 @@ export interface ReplicaDirectory {
   /** Process groups of hooks. */
   readonly hooks: string;
   readonly proofs: string;
+  /** The attempt that runs, or ran last: its Temporal task token. */
+  readonly attempt: string;
 }
 
 export function replicaDirectory(stateDir: string, replica: ReplicaName): ReplicaDirectory {
@@ -26,5 +28,6 @@ export function replicaDirectory(stateDir: string, replica: ReplicaName): Replic
     control: join(root, 'control.json'),
     hooks: join(root, 'hooks.json'),
     proofs: join(root, 'proofs'),
+    attempt: join(root, 'attempt'),
   };
 }
