@@ -22,7 +22,7 @@ import type { LocalPlaces } from './places.ts';
 import { logMetaName } from './segment-name.ts';
 import { findSnapshots, requireVisible } from './snapshot-place.ts';
 import { noSnapshots, SnapshotStore } from './snapshot-store.ts';
-import { syncFile, syncTree } from './sync-tree.ts';
+import { rewriteFile, syncFile, syncTree } from './sync-tree.ts';
 
 export interface OpenLocalOptions {
   readonly files: FileLayer;
@@ -145,6 +145,8 @@ async function repairedLog(options: OpenLocalOptions, loaded: LoadedLog): Promis
   await syncFile(files, join(directory, logMetaName));
   const log = new LogWriter({ files, directory, maxSegmentBytes }, loaded);
   await log.repair(loaded.repairs);
+  const newest = log.segments.at(-1);
+  if (newest?.open) await rewriteFile(files, newest.path);
   const intent = await readIntent(files, directory);
   if (intent !== null) await log.complete(intent);
   return log;

@@ -6,6 +6,30 @@ import { join } from 'node:path';
 
 import type { FileLayer } from '../../file-layer.ts';
 
+/** Bytes of one step of {@link rewriteFile}. */
+const rewriteBytes = 1024 * 1024;
+
+/**
+ * Makes the file durable also after a sync of it has failed: Linux then counts its pages as clean, so
+ * that they are read back from memory but are written by no later sync. The same bytes are written
+ * again; a crash meanwhile changes nothing.
+ */
+export async function rewriteFile(files: FileLayer, path: string): Promise<void> {
+  const file = await files.open(path, 'read-write');
+  try {
+    const piece = Buffer.allocUnsafe(rewriteBytes);
+    for (let at = 0; ;) {
+      const got = await file.read(piece, 0, piece.length, at);
+      if (got === 0) break;
+      await file.write(piece.subarray(0, got), at);
+      at += got;
+    }
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
 /** The file, if it is there. */
 export async function syncFile(files: FileLayer, path: string): Promise<void> {
   if ((await files.stat(path)) === null) return;
