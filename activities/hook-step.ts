@@ -1,5 +1,5 @@
 /** The steps that run an operator's command: stop, repoint, start, probe. */
-import { replicaText } from '../core/ids.ts';
+import { replicaText, type ReplicaName } from '../core/ids.ts';
 import type { HookName } from '../schemas/agent-config.ts';
 import type { AgentContext } from './agent-context.ts';
 import { runHook, waitForPreviousHook } from './hook-runner.ts';
@@ -11,7 +11,7 @@ const shownOutputCharacters = 500;
 /** A step that runs `hook` with the URIs of the instance that the replica is (to be) on. */
 export function hookStep(hook: HookName, side: 'source' | 'target'): StepBody {
   return async (step) => {
-    const configured = hooksOf(step.context, step)[hook];
+    const configured = hooksOf(step.context, step.request.replica)[hook];
     if (configured === 'none') return { outcome: 'done', info: { hook: 'none' } };
     const [command = '', ...args] = configured.exec;
     const ledgerPath = step.store.directory.hooks;
@@ -36,9 +36,12 @@ export function hookStep(hook: HookName, side: 'source' | 'target'): StepBody {
   };
 }
 
-function hooksOf(context: AgentContext, step: Step): AgentContext['config']['hooks'] {
-  const { config } = context;
-  return config.replicas[replicaText(step.request.replica)]?.hooks ?? config.hooks;
+/** The commands that this machine runs for `replica`. */
+export function hooksOf(
+  { config }: AgentContext,
+  replica: ReplicaName,
+): AgentContext['config']['hooks'] {
+  return config.replicas[replicaText(replica)]?.hooks ?? config.hooks;
 }
 
 function hookEnvironment(step: Step, side: 'source' | 'target'): Record<string, string> {

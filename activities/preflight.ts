@@ -2,19 +2,19 @@
 import { statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
-import { QuorumshiftError } from '../core/errors.ts';
+import { hasCode, QuorumshiftError } from '../core/errors.ts';
 import type { MigrationInput } from '../schemas/migration.ts';
 import { requireSeparate, requireFenceable } from '../storage/binding/fence-obstacles.ts';
 import { findHolders } from '../storage/binding/open-files.ts';
 import { ownPaths } from '../storage/binding/parking.ts';
 import { probeExchange } from '../storage/binding/probe-exchange.ts';
 import type { Instance } from '../storage/contracts.ts';
-import { checkLimits } from '../storage/mutation-plan.ts';
 import { checkAddressee, type AgentContext } from './agent-context.ts';
 import { checkRoots } from './allowed-roots.ts';
 import type { Addressee, Finding, PreflightAnswer } from './contract.ts';
+import { hooksOf } from './hook-step.ts';
 import { checkState } from './state-checks.ts';
-import { stateBytes } from './state-size.ts';
+import { fileBytes, stateBytes } from './state-size.ts';
 
 export interface PreflightRequest extends Addressee {
   readonly input: MigrationInput;
@@ -72,55 +72,60 @@ async function checkSource(
 ): Promise<{ entries: string; bytes: number }> {
   const { files, families } = context;
   let source: Instance | undefined;
-  await check('source readable', 'opens read-only, unlocked', async () => {
-    source = await families.open(input.source, 'read-only', { files });
+  let isRunning = false;
+  const limit = 'opens read-only, unlocked, or a stop hook ends who holds it';
+  await check('source readable', limit, async () => {
+    try {
+      source = await families.open(input.source, 'read-only', { files });
+    } catch (error) {
+      isRunning =
+        hasCode(error, 'instance.locked') && hooksOf(context, input.replica).stop !== 'none';
+      if (!isRunning || !hasCode(error, 'instance.locked')) throw error;
+      return `held by ${error.details['holder'] ?? '?'}: the stop hook must end it`;
+    }
     const { firstIndex, lastIndex } = source.state();
     return `${source.family}, entries ${firstIndex}..${lastIndex}`;
   });
+  if (isRunning) return checkRunning(context, input, check);
   if (source === undefined) return { entries: '0', bytes: 0 };
   const instance = source;
   try {
     const { firstIndex, lastIndex } = instance.state();
     const entries = String(lastIndex - firstIndex + 1n);
     const bytes = await stateBytes(instance);
-    await check('state consistent', 'what a node would start on', () => checkState(instance));
-    await check('fits the target family', 'limits of both families', async () => {
-      const target = families.familyOf(input.target);
-      for (const family of [families.familyOf(input.source), target]) {
-        await checkFamilyLimits(instance, family);
-      }
-      return `fits ${target.name}`;
-    });
-    await check('free space', `at least ${bytes + context.config.reserveBytes} bytes`, async () => {
-      const free = await freeBytes(context, ownPaths(families, input.target));
-      if (free < bytes + context.config.reserveBytes) throw new Error(`${free} bytes`);
-      return `${free} bytes`;
-    });
+    const target = families.familyOf(input.target);
+    await check('state consistent', `what a node starts on, and ${target.name} holds`, () =>
+      checkState(instance, [families.familyOf(input.source), target]),
+    );
+    await checkSpace(context, { input, bytes, check });
     return { entries, bytes };
   } finally {
     await instance.close();
   }
 }
 
-async function checkFamilyLimits(
-  instance: Instance,
-  family: { readonly name: string; readonly limits: Parameters<typeof checkLimits>[0]['limits'] },
+/** A replica that runs has started on its state; the copy refuses, by name, what does not fit. */
+async function checkRunning(
+  context: AgentContext,
+  input: MigrationInput,
+  check: Check,
+): Promise<{ entries: string; bytes: number }> {
+  const { files, families } = context;
+  const bytes = await fileBytes(files, ownPaths(families, input.source));
+  await checkSpace(context, { input, bytes, check });
+  return { entries: '0', bytes };
+}
+
+async function checkSpace(
+  context: AgentContext,
+  { input, bytes, check }: { input: MigrationInput; bytes: number; check: Check },
 ): Promise<void> {
-  const { firstIndex, lastIndex, meta } = instance.state();
-  for await (const batch of instance.read(firstIndex, lastIndex)) {
-    checkLimits({ family: family.name, limits: family.limits }, batch);
-  }
-  const vote = meta.votedFor && family.limits.votedFor(meta.votedFor);
-  if (vote !== null) throw new Error(`voted-for ${vote}`);
-  const snapshot = await instance.snapshots.latest();
-  try {
-    for (const file of snapshot?.files ?? []) {
-      const problem = family.limits.path(file.path);
-      if (problem !== null) throw new Error(`snapshot file "${file.path}": ${problem}`);
-    }
-  } finally {
-    await snapshot?.close();
-  }
+  const needed = bytes + context.config.reserveBytes;
+  await check('free space', `at least ${needed} bytes`, async () => {
+    const free = await freeBytes(context, ownPaths(context.families, input.target));
+    if (free < needed) throw new Error(`${free} bytes`);
+    return `${free} bytes`;
+  });
 }
 
 async function finding(

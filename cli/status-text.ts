@@ -4,7 +4,7 @@ import pc from 'picocolors';
 import type { MigrationReport } from '../client/migration-client.ts';
 import { replicaText } from '../core/ids.ts';
 import { isAfterSwap, phases, type Direction, type Phase } from '../core/phases.ts';
-import type { BindingRecord } from '../schemas/binding-record.ts';
+import type { BindingRecord, LeftAside } from '../schemas/binding-record.ts';
 import { bytesText, durationText } from './output.ts';
 
 export function reportText(report: MigrationReport): string {
@@ -75,6 +75,10 @@ function progressLines(report: MigrationReport): string[] {
 }
 
 /** The same from the machine's record, without Temporal. */
+function asideLines(leftAside: readonly LeftAside[]): string[] {
+  return leftAside.map(({ uris, tag, why }) => `aside    ${uris.log} ${tag}: ${why}`);
+}
+
 export function recordText(record: BindingRecord): string {
   const { migration, primary, lastEnded } = record;
   const where =
@@ -87,6 +91,7 @@ export function recordText(record: BindingRecord): string {
     lines.push('no migration owns it: it is safe to start a new one');
     if (lastEnded !== null) {
       lines.push(`last     migration ${lastEnded.id}: ${lastEnded.result}, ${lastEnded.at}`);
+      lines.push(...asideLines(lastEnded.leftAside));
     }
     return lines.join('\n');
   }
@@ -99,8 +104,7 @@ export function recordText(record: BindingRecord): string {
   if (direction === 'back') lines.push('         going back into a fresh instance at the source');
   if (rollback !== null) lines.push(`rollback decided by ${rollback.by}: ${rollback.reason}`);
   if (proof !== null) lines.push(`proof    ${proof.digest} (${proof.file})`);
-  for (const aside of migration.leftAside)
-    lines.push(`aside    ${aside.uris.log} ${aside.tag}: ${aside.why}`);
+  lines.push(...asideLines(migration.leftAside));
   lines.push(
     `${pc.bold('safe:')} leave it as it is: nothing opens at a fenced place, and no write is lost`,
     `${pc.bold('safe:')} quorumshift resume ${replicaText(record.replica)} --from-record  (if no workflow runs)`,

@@ -44,6 +44,13 @@ const proofRefSchema = z.strictObject({
   generation: counter,
 });
 
+/** An instance or staging place that nothing will put back: kept until someone deletes it. */
+const leftAsideSchema = z.strictObject({
+  uris: instanceUrisSchema,
+  tag: z.string(),
+  why: z.string(),
+});
+
 const migrationStateSchema = z.strictObject({
   id: z.string(),
   input: migrationInputSchema,
@@ -60,10 +67,7 @@ const migrationStateSchema = z.strictObject({
    */
   targetTag: z.string(),
   sourceTag: z.string(),
-  /** Instances and staging places that nothing will put back: kept until someone deletes them. */
-  leftAside: z.array(
-    z.strictObject({ uris: instanceUrisSchema, tag: z.string(), why: z.string() }),
-  ),
+  leftAside: z.array(leftAsideSchema),
   results: z.array(stepResultSchema),
   proof: proofRefSchema.nullable(),
   rollback: z.strictObject({ by: z.string(), reason: z.string(), at: z.string() }).nullable(),
@@ -86,11 +90,13 @@ export const bindingRecordSchema = z.strictObject({
       result: z.enum(['finalized', 'rolled-back', 'abandoned']),
       /** The result of its last step, for a repeated attempt of that step. */
       last: stepResultSchema,
+      leftAside: z.array(leftAsideSchema),
       at: z.string(),
     })
     .nullable(),
 });
 
+export type LeftAside = z.infer<typeof leftAsideSchema>;
 export type InstanceRef = z.infer<typeof instanceRefSchema>;
 export type StepToken = z.infer<typeof stepTokenSchema>;
 export type StepResult = z.infer<typeof stepResultSchema>;

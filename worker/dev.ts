@@ -5,7 +5,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import type { AgentConfig } from '../schemas/agent-config.ts';
-import { agentContext, createAgentWorkers } from './agent-worker.ts';
+import { agentContext, createAgentWorkers, type AgentWorkers } from './agent-worker.ts';
 import { createControlWorker } from './control-worker.ts';
 import { connectWorker, type TemporalTarget } from './temporal-connection.ts';
 import { resolveTemporalServer } from './temporal-server-source.ts';
@@ -22,6 +22,8 @@ export interface DevEnvironment extends TemporalTarget {
 export interface DevOptions {
   readonly config: AgentConfig;
   readonly log: (line: string) => void;
+  /** False: without the agent, which runs as a process of its own. */
+  readonly agent?: boolean;
   /** Absent: free ones. */
   readonly port?: number;
   readonly uiPort?: number;
@@ -34,18 +36,20 @@ export async function startDev(options: DevOptions): Promise<DevEnvironment> {
   const connection = await connectWorker(server);
   const { address, namespace } = server;
   const control = await createControlWorker({ connection, namespace });
-  const context = await agentContext(config);
-  const agent = await createAgentWorkers({ connection, address, namespace, context });
-  log(`agent ${context.agentId} of machine ${config.host} is ready`);
-  const ended = Promise.all([control.run(), agent.run()]).then(() => {});
+  const workers: Pick<AgentWorkers, 'run' | 'shutdown'>[] = [control];
+  if (options.agent !== false) {
+    const context = await agentContext(config);
+    workers.push(await createAgentWorkers({ connection, address, namespace, context }));
+    log(`agent ${context.agentId} of machine ${config.host} is ready`);
+  }
+  const ended = Promise.all(workers.map((worker) => worker.run())).then(() => {});
   return {
     address: server.address,
     namespace,
     uiUrl: server.uiUrl,
     ended,
     stop: async () => {
-      control.shutdown();
-      agent.shutdown();
+      for (const worker of workers) worker.shutdown();
       await ended.catch(() => {});
       await connection.close();
       await server.stop();

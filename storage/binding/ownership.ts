@@ -11,6 +11,7 @@ import { replicaText } from '../../core/ids.ts';
 import { nextPhase, rollbackStart, type Phase, type StepOutcome } from '../../core/phases.ts';
 import type {
   BindingRecord,
+  LeftAside,
   MigrationState,
   StepInfo,
   StepResult,
@@ -302,7 +303,7 @@ function makeGuard(
                 endedMigration: after.id,
                 inputDigest: after.inputDigest,
                 result: endResult(after),
-                leftAside: after.leftAside,
+                leftAside: leftBehind(after),
               }),
             },
           },
@@ -316,6 +317,14 @@ function endResult(migration: MigrationState): EndResult {
   return migration.rollback === null ? 'finalized' : 'rolled-back';
 }
 
+/** What the migration leaves to be deleted by hand: after a reversal, the target that it left too. */
+function leftBehind(migration: MigrationState): LeftAside[] {
+  const { direction, leftAside, source, sourceTag } = migration;
+  if (direction === 'forward') return leftAside;
+  const why = 'the target that was rolled back: its state is in the fresh instance';
+  return [...leftAside, { uris: source.uris, tag: sourceTag, why }];
+}
+
 /** The record when its migration has ended. */
 function endedRecord(
   record: BindingRecord,
@@ -323,7 +332,8 @@ function endedRecord(
 ): BindingRecord {
   const { migration, last, at } = ended;
   const { id, inputDigest } = migration;
-  const lastEnded = { id, inputDigest, result: endResult(migration), last, at };
+  const leftAside = leftBehind(migration);
+  const lastEnded = { id, inputDigest, result: endResult(migration), last, at, leftAside };
   return { ...record, migration: null, lastEnded };
 }
 
