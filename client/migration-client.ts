@@ -100,7 +100,7 @@ export class MigrationClient {
     const digest = inputDigest(input);
     const { migrationId, replica } = input;
     const earlier = await this.#describe(replica);
-    if (earlier !== null && this.#isSame(earlier, input, digest)) {
+    if (earlier !== null && (await this.#isSame(earlier, input, digest))) {
       return { replica, migrationId, workflowId, fresh: false };
     }
     try {
@@ -117,7 +117,7 @@ export class MigrationClient {
       if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
       // Lost a race against another start: it is the same migration, or a conflict.
       const running = await this.#describe(replica);
-      if (running !== null && this.#isSame(running, input, digest)) {
+      if (running !== null && (await this.#isSame(running, input, digest))) {
         return { replica, migrationId, workflowId, fresh: false };
       }
       throw error;
@@ -125,7 +125,11 @@ export class MigrationClient {
   }
 
   /** Whether a run, open or completed, is this very migration. @throws `migration.conflict` */
-  #isSame(run: WorkflowExecutionDescription, input: MigrationInput, digest: string): boolean {
+  async #isSame(
+    run: WorkflowExecutionDescription,
+    input: MigrationInput,
+    digest: string,
+  ): Promise<boolean> {
     const open = run.status.name === 'RUNNING';
     const sameId = run.memo?.['migrationId'] === input.migrationId;
     const migration = input.migrationId;
@@ -136,8 +140,12 @@ export class MigrationClient {
       const actual = `migration ${String(run.memo?.['migrationId'])} of this replica is running`;
       throw fail('migration.conflict', { migration, actual });
     }
-    // A failed, terminated or cancelled run may be started again: it adopts the machine's record.
-    return sameId && (open || run.status.name === 'COMPLETED');
+    if (!sameId || open) return sameId;
+    // A run that failed, was terminated or let go of the replica may be started again: the new one
+    // adopts the machine's record.
+    if (run.status.name !== 'COMPLETED') return false;
+    const { outcome } = await this.#handle(input.replica).result();
+    return outcome === 'finalized' || outcome === 'rolled-back';
   }
 
   /**
