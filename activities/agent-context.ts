@@ -4,6 +4,7 @@ import { contractVersion } from '../core/ids.ts';
 import type { AgentConfig } from '../schemas/agent-config.ts';
 import type { StepRequest, Addressee, BindingView, StepProgress } from './contract.ts';
 import type { BindingRecord } from '../schemas/binding-record.ts';
+import type { findHolders } from '../storage/binding/open-files.ts';
 import { RecordStore } from '../storage/binding/record-store.ts';
 import type { FamilyRegistry } from '../storage/family-registry.ts';
 import type { FileLayer } from '../storage/file-layer.ts';
@@ -14,6 +15,8 @@ export interface AgentContext {
   readonly agentId: string;
   readonly files: FileLayer;
   readonly families: FamilyRegistry;
+  /** Looks at the machine's processes; they know the files of `files` only where those are its disk. */
+  readonly findHolders: typeof findHolders;
   readonly now: () => Date;
 }
 

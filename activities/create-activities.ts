@@ -1,63 +1,22 @@
 /** All activities of an agent, by the names under which workflows call them. */
 import type { StepPhase } from '../core/phases.ts';
-import { admit } from './admit.ts';
 import type { AgentContext } from './agent-context.ts';
 import type { ControlActivities, HostActivities, StepAnswer, StepRequest } from './contract.ts';
-import { copy } from './copy.ts';
-import { digestAgain } from './digest-again.ts';
-import { discard } from './discard.ts';
-import { fence, fenceTarget } from './fence.ts';
-import { finalize } from './finalize.ts';
-import { hookStep } from './hook-step.ts';
-import { lookAtSource, lookAtTarget } from './look.ts';
 import { own, readBinding } from './own.ts';
 import { preflight } from './preflight.ts';
-import { publish } from './publish.ts';
-import { rollbackDigest } from './rollback-digest.ts';
 import { decideToRollBack } from './decide-rollback.ts';
 import { setControl } from './set-control.ts';
-import { runStep, type StepBody } from './step-runner.ts';
-import { swap, swapBack } from './swap.ts';
+import { stepBodies } from './step-bodies.ts';
+import { runStep } from './step-runner.ts';
 import { asActivity } from './temporal-attempt.ts';
-import { unfence } from './unfence.ts';
-import { validate } from './validate.ts';
 import { contractVersion } from '../core/ids.ts';
-
-/** What each phase does; the only list of it. */
-const bodies: Readonly<Record<StepPhase, StepBody>> = {
-  stop: hookStep('stop', 'source'),
-  fence,
-  'stop-again': hookStep('stop', 'source'),
-  look: lookAtSource,
-  copy,
-  publish,
-  validate,
-  'digest-again': digestAgain,
-  swap,
-  repoint: hookStep('repoint', 'target'),
-  admit,
-  start: hookStep('start', 'target'),
-  probe: hookStep('probe', 'target'),
-  finalize,
-  'rollback-stop': hookStep('stop', 'target'),
-  'rollback-fence': fenceTarget,
-  'rollback-stop-again': hookStep('stop', 'target'),
-  'rollback-look': lookAtTarget,
-  'rollback-digest': rollbackDigest,
-  'rollback-swap': swapBack,
-  discard,
-  'repoint-back': hookStep('repoint', 'source'),
-  unfence,
-  'start-back': hookStep('start', 'source'),
-  'probe-back': hookStep('probe', 'source'),
-};
 
 export function stepActivity(
   context: AgentContext,
   phase: StepPhase,
 ): (request: StepRequest) => Promise<StepAnswer> {
   return asActivity((request, attempt) =>
-    runStep(context, { phase, request, attempt, body: bodies[phase] }),
+    runStep(context, { phase, request, attempt, body: stepBodies[phase] }),
   );
 }
 

@@ -3,7 +3,7 @@
  * (CUT-7).
  */
 import type { StepEnding } from '../storage/binding/ownership.ts';
-import { describeHolders, findHolders } from '../storage/binding/open-files.ts';
+import { describeHolders } from '../storage/binding/open-files.ts';
 import { ownPaths } from '../storage/binding/parking.ts';
 import { parkedName } from '../storage/binding/path-fence.ts';
 import type { InstanceUris } from '../storage/contracts.ts';
@@ -25,7 +25,7 @@ export const lookAtTarget: StepBody = (step) => {
 async function look(step: Step, uris: InstanceUris, tag: string): Promise<StepEnding> {
   const paths = ownPaths(step.context.families, uris).map((path) => parkedName(path, tag));
   const { mayNotLook } = step.context.config;
-  const holders = await findHolders(paths, { mayNotLook });
+  const holders = await step.context.findHolders(paths, { mayNotLook });
   const outcome = holders.length === 0 ? 'done' : 'held';
   return { outcome, info: { holders: describeHolders(holders).slice(0, longestText), mayNotLook } };
 }

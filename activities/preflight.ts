@@ -5,7 +5,6 @@ import { dirname } from 'node:path';
 import { hasCode, QuorumshiftError } from '../core/errors.ts';
 import type { MigrationInput } from '../schemas/migration.ts';
 import { requireSeparate, requireFenceable } from '../storage/binding/fence-obstacles.ts';
-import { findHolders } from '../storage/binding/open-files.ts';
 import { ownPaths } from '../storage/binding/parking.ts';
 import { probeExchange } from '../storage/binding/probe-exchange.ts';
 import type { Instance } from '../storage/contracts.ts';
@@ -57,7 +56,7 @@ export async function preflight(
   });
   await check('may look for open files', 'permission to see all processes', async () => {
     const { mayNotLook } = context.config;
-    const holders = await findHolders(sources, { mayNotLook });
+    const holders = await context.findHolders(sources, { mayNotLook });
     return `${holders.length} open files now (the stop hook must end them)`;
   });
   return { findings, ...(await checkSource(context, input, check)) };

@@ -4,6 +4,7 @@ import { Worker, type NativeConnection } from '@temporalio/worker';
 import type { AgentContext } from '../activities/agent-context.ts';
 import { createControlActivities, createHostActivities } from '../activities/create-activities.ts';
 import { hostControlTaskQueue, hostTaskQueue } from '../core/ids.ts';
+import { findHolders } from '../storage/binding/open-files.ts';
 import { defaultFamilies } from '../storage/families/registry.ts';
 import { nodeFileLayer } from '../storage/node-file-layer.ts';
 import { failOrphanedAttempts } from './report-orphans.ts';
@@ -39,6 +40,7 @@ export async function agentContext(config: AgentConfig): Promise<AgentContext> {
     agentId,
     files: nodeFileLayer,
     families: defaultFamilies(),
+    findHolders,
     now: () => new Date(),
   };
 }

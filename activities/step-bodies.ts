@@ -1,0 +1,44 @@
+/** What each phase does; the only list of it. */
+import type { StepPhase } from '../core/phases.ts';
+import { admit } from './admit.ts';
+import { copy } from './copy.ts';
+import { digestAgain } from './digest-again.ts';
+import { discard } from './discard.ts';
+import { fence, fenceTarget } from './fence.ts';
+import { finalize } from './finalize.ts';
+import { hookStep } from './hook-step.ts';
+import { lookAtSource, lookAtTarget } from './look.ts';
+import { publish } from './publish.ts';
+import { rollbackDigest } from './rollback-digest.ts';
+import { swap, swapBack } from './swap.ts';
+import { unfence } from './unfence.ts';
+import { validate } from './validate.ts';
+import type { StepBody } from './step-runner.ts';
+
+export const stepBodies: Readonly<Record<StepPhase, StepBody>> = {
+  stop: hookStep('stop', 'source'),
+  fence,
+  'stop-again': hookStep('stop', 'source'),
+  look: lookAtSource,
+  copy,
+  publish,
+  validate,
+  'digest-again': digestAgain,
+  swap,
+  repoint: hookStep('repoint', 'target'),
+  admit,
+  start: hookStep('start', 'target'),
+  probe: hookStep('probe', 'target'),
+  finalize,
+  'rollback-stop': hookStep('stop', 'target'),
+  'rollback-fence': fenceTarget,
+  'rollback-stop-again': hookStep('stop', 'target'),
+  'rollback-look': lookAtTarget,
+  'rollback-digest': rollbackDigest,
+  'rollback-swap': swapBack,
+  discard,
+  'repoint-back': hookStep('repoint', 'source'),
+  unfence,
+  'start-back': hookStep('start', 'source'),
+  'probe-back': hookStep('probe', 'source'),
+};
