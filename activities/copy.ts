@@ -48,7 +48,10 @@ async function stageTarget(step: Step): Promise<{ staging: StagingInstance; tag:
     {
       targetTag: tag,
       target: { ...target, parkedTag: tag },
-      leftAside: [...guard.migration.leftAside, { uris: target.uris, tag: targetTag, why }],
+      leftAside: [
+        ...guard.migration.leftAside,
+        { kind: 'staging', uris: target.uris, tag: targetTag, why },
+      ],
     },
     { event: 'new-staging-place', by: guard.migration.claim, details: { left: targetTag, why } },
   );

@@ -1,21 +1,34 @@
 /** Discards the target and every staging place of this migration; their fences stay (CUT-7). */
 import { ownPaths } from '../storage/binding/parking.ts';
 import { moveToTrash, parkedName, removeTrash, trashName } from '../storage/binding/path-fence.ts';
+import type { StepEnding } from '../storage/binding/ownership.ts';
 import type { InstanceUris } from '../storage/contracts.ts';
 import type { Step, StepBody } from './step-runner.ts';
 
 export const discard: StepBody = async (step) => {
-  const { target, targetTag, leftAside } = step.guard.migration;
-  const places = [{ uris: target.uris, tag: targetTag }, ...leftAside];
-  for (const { uris, tag } of places) await discardPlace(step, uris, tag);
-  return {
-    outcome: 'done',
-    info: { discarded: places.length },
-    change: (record, migration) => ({ ...record, migration: { ...migration, leftAside: [] } }),
-  };
+  const { target, targetTag } = step.guard.migration;
+  await discardPlace(step, target.uris, targetTag);
+  return discardStaging(step, { discarded: targetTag });
 };
 
-async function discardPlace(step: Step, uris: InstanceUris, tag: string): Promise<void> {
+/** Discards the staging places that late attempts were left to; ends the step. */
+export async function discardStaging(step: Step, info: StepEnding['info']): Promise<StepEnding> {
+  const { leftAside } = step.guard.migration;
+  for (const { kind, uris, tag } of leftAside) {
+    if (kind === 'staging') await discardPlace(step, uris, tag);
+  }
+  return {
+    outcome: 'done',
+    info,
+    change: (record, migration) => ({
+      ...record,
+      migration: { ...migration, leftAside: leftAside.filter(({ kind }) => kind !== 'staging') },
+    }),
+  };
+}
+
+/** Removes a parked instance or staging place; done already is as good. */
+export async function discardPlace(step: Step, uris: InstanceUris, tag: string): Promise<void> {
   const { files, families } = step.context;
   for (const path of ownPaths(families, uris)) {
     const parked = parkedName(path, tag);

@@ -5,6 +5,7 @@
  */
 import { ownPaths } from '../storage/binding/parking.ts';
 import { moveToTrash, parkedName, removeTrash, trashName } from '../storage/binding/path-fence.ts';
+import { discardStaging } from './discard.ts';
 import type { StepBody } from './step-runner.ts';
 
 export const finalize: StepBody = async (step) => {
@@ -20,8 +21,6 @@ export const finalize: StepBody = async (step) => {
     if (input.policy.deleteSource) await removeTrash(files, aside);
     else retired.push(aside);
   }
-  return {
-    outcome: 'done',
-    info: { source: input.policy.deleteSource ? 'deleted' : retired.join(', ') },
-  };
+  const deleted = input.policy.deleteSource;
+  return discardStaging(step, { source: deleted ? 'deleted' : retired.join(', ') });
 };

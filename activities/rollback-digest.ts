@@ -33,6 +33,7 @@ export const rollbackDigest: StepBody = async (step) => {
         leftAside: [
           ...state.leftAside,
           {
+            kind: 'instance',
             uris: state.source.uris,
             tag: state.sourceTag,
             why: 'the source from before the cutover: it lacks what was written since',

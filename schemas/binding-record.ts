@@ -46,6 +46,8 @@ const proofRefSchema = z.strictObject({
 
 /** An instance or staging place that nothing will put back: kept until someone deletes it. */
 const leftAsideSchema = z.strictObject({
+  /** `staging`: never was an instance, may be discarded. */
+  kind: z.enum(['staging', 'instance']),
   uris: instanceUrisSchema,
   tag: z.string(),
   why: z.string(),

@@ -322,7 +322,7 @@ function leftBehind(migration: MigrationState): LeftAside[] {
   const { direction, leftAside, source, sourceTag } = migration;
   if (direction === 'forward') return leftAside;
   const why = 'the target that was rolled back: its state is in the fresh instance';
-  return [...leftAside, { uris: source.uris, tag: sourceTag, why }];
+  return [...leftAside, { kind: 'instance', uris: source.uris, tag: sourceTag, why }];
 }
 
 /** The record when its migration has ended. */
