@@ -17,7 +17,7 @@ import {
   votedForProblem,
 } from '../../storage/families/local/peer-id.ts';
 import { frameMessage } from '../../storage/families/local/protobuf-file.ts';
-import { toRecords } from '../../storage/families/local/record-batch.ts';
+import { SegmentRun } from '../../storage/families/local/segment-run.ts';
 import { record } from './braft-files.ts';
 
 const hexOf = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
@@ -53,7 +53,10 @@ describe('records, as real braft loaded them [FAM-9]', () => {
 
   test.each(examples)('type $type of term $term', ({ term, type, payload, crc, murmur }) => {
     const bytes = Buffer.from(payload);
-    const written = toRecords(batchOf([{ index: 9n, term: BigInt(term), type, payload: bytes }]));
+    const run = new SegmentRun();
+    const batch = batchOf([{ index: 9n, term: BigInt(term), type, payload: bytes }]);
+    run.take(batch, 0, { room: 0, fullAt: Infinity });
+    const written = run.drain().bytes;
     expect(hexOf(written.subarray(16, 24))).toBe(crc.replace(' ', ''));
     expect(written).toEqual(record({ term, type, payload: bytes }));
     const other = record({ term, type, payload: bytes, kind: 0 });

@@ -1,18 +1,10 @@
 /**
- * Records of a segment into canonical entries and back. Both have the same size, so a buffer read
- * from a segment becomes a batch by rewriting its headers in place, and a batch becomes a segment's
- * bytes in one copy.
+ * Records of a segment as canonical entries. Both have the same size, so a buffer read from a segment
+ * becomes a batch by rewriting its headers in place; the way back is one copy (segment-run.ts).
  */
 import { crc32c } from '@node-rs/crc32';
 
-import {
-  batchOf,
-  canonicalBytes,
-  EntryType,
-  offsetAt,
-  type EntryBatch,
-  type LogEntry,
-} from '../../entry-batch.ts';
+import { batchOf, EntryType, offsetAt, type EntryBatch, type LogEntry } from '../../entry-batch.ts';
 import { ChecksumKind, combineCrc32c, shortCrc32c } from './checksum.ts';
 import {
   isPayloadIntact,
@@ -22,7 +14,6 @@ import {
   recordHeaderBytes,
   recordPayloadChecksum,
   recordType,
-  writeRecordHeader,
   writeUint32,
 } from './record.ts';
 import { refuseSegment } from './segment-scan.ts';
@@ -165,14 +156,4 @@ function withoutNoOpPayloads(batch: EntryBatch): EntryBatch {
     });
   }
   return batchOf(entries);
-}
-
-/** The batch's entries as records in a buffer of their own. */
-export function toRecords(batch: EntryBatch): Buffer {
-  const records = Buffer.from(canonicalBytes(batch));
-  const base = offsetAt(batch, 0);
-  for (let i = 0; i < batch.count; i += 1) {
-    writeRecordHeader(records, (batch.offsets[i] as number) - base, batch.payloadCrc32c?.[i]);
-  }
-  return records;
 }

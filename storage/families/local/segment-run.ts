@@ -1,15 +1,22 @@
-/**
- * Entries on their way to one segment, already as records, so that the giver may use its buffer
- * again.
- */
-import { offsetAt, sliceBatch, type EntryBatch } from '../../entry-batch.ts';
-import { toRecords } from './record-batch.ts';
+/** Entries on their way to one segment, already as records, so that the giver may use its buffer again. */
+import { offsetAt, type EntryBatch } from '../../entry-batch.ts';
+import { writeRecordHeader } from './record.ts';
 
 /** braft's `raft_max_segment_size`: a segment above it is closed before the next record. */
 export const defaultMaxSegmentBytes = 8 * 1024 * 1024;
 
+export interface TakeLimits {
+  /**
+   * Bytes that the segment may still get before it is closed: an entry is taken while those before it
+   * have at most so many (braft's rule), so at least one.
+   */
+  readonly room: number;
+  /** The run is full from so many bytes on. */
+  readonly fullAt: number;
+}
+
 export class SegmentRun {
-  #records: Buffer[] = [];
+  #buffer = Buffer.alloc(0);
   #sizes: number[] = [];
   #bytes = 0;
 
@@ -21,28 +28,47 @@ export class SegmentRun {
     return this.#sizes.length;
   }
 
-  /**
-   * Takes entries from position `i` on, while those before each have at most `room` bytes (braft's
-   * rule of rolling): at least one. Returns the position of the next.
-   */
-  take(batch: EntryBatch, i: number, room: number): number {
+  /** Takes entries from position `i` on, at least one; returns the position of the next. */
+  take(batch: EntryBatch, i: number, limits: TakeLimits): number {
     const start = offsetAt(batch, i);
     let end = i;
-    while (end < batch.count && offsetAt(batch, end) - start <= room) {
-      this.#sizes.push(offsetAt(batch, end + 1) - offsetAt(batch, end));
+    let taken = 0;
+    do {
       end += 1;
-    }
-    this.#records.push(toRecords(sliceBatch(batch, i, end)));
-    this.#bytes += offsetAt(batch, end) - start;
+      const next = offsetAt(batch, end) - start;
+      this.#sizes.push(next - taken);
+      taken = next;
+    } while (end < batch.count && taken <= limits.room && this.#bytes + taken < limits.fullAt);
+    this.#append(batch, { i, end, bytes: taken });
     return end;
   }
 
-  /** The records' bytes, and the size of each; the run is empty then. */
+  #append(batch: EntryBatch, part: { i: number; end: number; bytes: number }): void {
+    const start = offsetAt(batch, part.i);
+    this.#reserve(part.bytes);
+    batch.bytes.copy(this.#buffer, this.#bytes, start, start + part.bytes);
+    const shift = this.#bytes - start;
+    for (let i = part.i; i < part.end; i += 1) {
+      const at = (batch.offsets[i] as number) + shift;
+      writeRecordHeader(this.#buffer, at, batch.payloadCrc32c?.[i]);
+    }
+    this.#bytes += part.bytes;
+  }
+
+  #reserve(bytes: number): void {
+    const needed = this.#bytes + bytes;
+    if (needed <= this.#buffer.length) return;
+    const larger = Buffer.allocUnsafeSlow(Math.max(needed, this.#buffer.length * 2));
+    this.#buffer.copy(larger, 0, 0, this.#bytes);
+    this.#buffer = larger;
+  }
+
+  /**
+   * The records' bytes, and the size of each; the run is empty then. The bytes stay as they are until
+   * the next {@link take}.
+   */
   drain(): { readonly bytes: Buffer; readonly sizes: readonly number[] } {
-    const [first, ...others] = this.#records;
-    const single = first !== undefined && others.length === 0;
-    const drained = { bytes: single ? first : Buffer.concat(this.#records), sizes: this.#sizes };
-    this.#records = [];
+    const drained = { bytes: this.#buffer.subarray(0, this.#bytes), sizes: this.#sizes };
     this.#sizes = [];
     this.#bytes = 0;
     return drained;

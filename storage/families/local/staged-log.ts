@@ -17,7 +17,7 @@ import { RecordOffsets } from './segment.ts';
 const writeBytes = 1024 * 1024;
 
 /** Closed segments whose sync may still be under way: bounds what is dirty and open. */
-const maxSyncs = 4;
+const maxSyncs = 2;
 
 interface GrowingSegment {
   readonly first: bigint;
@@ -34,7 +34,9 @@ export class StagedLog {
   #firstIndex = 1n;
   #lastIndex = 0n;
   #segment: GrowingSegment | null = null;
+  /** Being filled, and being written: they change places. */
   #run = new SegmentRun();
+  #spare = new SegmentRun();
   /** The write under way; one at a time, beside the next batch. */
   #writing: Promise<void> = Promise.resolve();
   #syncs: Promise<void>[] = [];
@@ -123,7 +125,7 @@ export class StagedLog {
         continue;
       }
       const [before, bytesBefore] = [this.#run.count, this.#run.bytes];
-      i = this.#run.take(batch, i, room);
+      i = this.#run.take(batch, i, { room, fullAt: writeBytes });
       segment.count += this.#run.count - before;
       segment.bytes += this.#run.bytes - bytesBefore;
       this.#lastIndex = segment.first + BigInt(segment.count) - 1n;
@@ -143,6 +145,7 @@ export class StagedLog {
     const segment = this.#segment;
     if (segment === null || this.#run.count === 0) return;
     const { bytes } = this.#run.drain();
+    [this.#run, this.#spare] = [this.#spare, this.#run];
     this.#writing = segment.file.write(bytes, segment.bytes - bytes.length);
     this.#writing.catch(() => {});
   }
