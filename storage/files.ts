@@ -2,7 +2,7 @@
 import { dirname, join } from 'node:path';
 
 import { fail } from '../core/errors.ts';
-import type { FileLayer } from './file-layer.ts';
+import type { FileHandle, FileLayer } from './file-layer.ts';
 
 /** Whether `error` is Node's error with this `code`. */
 export function isErrno(error: unknown, code: string): boolean {
@@ -18,18 +18,19 @@ export async function readWhole(
   path: string,
   maxBytes: number,
 ): Promise<Buffer | null> {
-  const stat = await files.stat(path);
-  if (stat === null) return null;
-  if (stat.bytes > maxBytes) {
-    throw fail('data.corrupt', {
-      file: path,
-      offset: maxBytes,
-      reason: `it has ${stat.bytes} bytes where at most ${maxBytes} are possible`,
-    });
-  }
-  const file = await files.open(path, 'read');
+  const file = await openIfThere(files, path);
+  if (file === null) return null;
   try {
-    const bytes = Buffer.alloc(stat.bytes);
+    // Of the file that was opened: another one may take its name meanwhile.
+    const size = await file.size();
+    if (size > maxBytes) {
+      throw fail('data.corrupt', {
+        file: path,
+        offset: maxBytes,
+        reason: `it has ${size} bytes where at most ${maxBytes} are possible`,
+      });
+    }
+    const bytes = Buffer.alloc(size);
     let filled = 0;
     while (filled < bytes.length) {
       const got = await file.read(bytes, filled, bytes.length - filled, filled);
@@ -39,6 +40,16 @@ export async function readWhole(
     return bytes.subarray(0, filled);
   } finally {
     await file.close();
+  }
+}
+
+async function openIfThere(files: FileLayer, path: string): Promise<FileHandle | null> {
+  if ((await files.stat(path)) === null) return null;
+  try {
+    return await files.open(path, 'read');
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return null;
+    throw error;
   }
 }
 
