@@ -29,7 +29,8 @@ let environments = 0;
 export interface EnvironmentOptions {
   readonly address: string;
   readonly namespace: string;
-  readonly hooks?: Readonly<Record<string, unknown>>;
+  /** The agent's hooks; made for the environment's root. */
+  readonly hooks?: (root: string) => Readonly<Record<string, unknown>>;
 }
 
 export class MigrationEnvironment {
@@ -58,7 +59,7 @@ export class MigrationEnvironment {
         reserveBytes: 0,
         // Tests run as anyone, and in sandboxes whose init shows nothing.
         mayNotLook: 'pass-over',
-        ...(options.hooks && { hooks: options.hooks }),
+        ...(options.hooks && { hooks: options.hooks(root) }),
       }),
     );
     return environment;
@@ -82,7 +83,11 @@ export class MigrationEnvironment {
   }
 
   get store(): RecordStore {
-    const { stateDir, replica } = this;
+    return this.storeOf(this.replica);
+  }
+
+  storeOf(replica: ReplicaName): RecordStore {
+    const { stateDir } = this;
     return new RecordStore({ files: nodeFileLayer, stateDir, replica, now: () => new Date() });
   }
 
@@ -140,12 +145,14 @@ export class MigrationEnvironment {
     readonly target: string;
     readonly id?: string;
     readonly policy?: Partial<MigrationInput['policy']>;
+    /** Another replica of the same machine. */
+    readonly replica?: ReplicaName;
   }): MigrationInput {
     const families = defaultFamilies();
     return migrationInputSchema.parse({
       contractVersion,
       migrationId: given.id ?? 'm1',
-      replica: this.replica,
+      replica: given.replica ?? this.replica,
       host: this.host,
       source: families.expand(given.source),
       target: families.expand(given.target),

@@ -6,11 +6,11 @@ import { readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 
 import type { Instance, InstanceUris } from '../../storage/contracts.ts';
-import { batchOf, EntryType } from '../../storage/entry-batch.ts';
+import { batchOf, entryAt, EntryType } from '../../storage/entry-batch.ts';
 import { defaultFamilies } from '../../storage/families/registry.ts';
 import { nodeFileLayer } from '../../storage/node-file-layer.ts';
 
-interface ReplicaConfiguration {
+export interface ReplicaConfiguration {
   readonly uris: InstanceUris;
   readonly socket: string;
   readonly pidFile: string;
@@ -19,33 +19,54 @@ interface ReplicaConfiguration {
 const configuration: ReplicaConfiguration = JSON.parse(
   await readFile(process.argv[2] ?? '', 'utf8'),
 );
+// Before anything is opened: whoever holds the storage can be found by this file, and stopped.
+await writeFile(configuration.pidFile, String(process.pid));
 const instance = await defaultFamilies().open(configuration.uris, 'read-write', {
   files: nodeFileLayer,
 });
 await rm(configuration.socket, { force: true });
 createServer((request, response) => {
-  answer(instance, request.url ?? '/').then(
+  answer(instance, new URL(request.url ?? '/', 'http://replica')).then(
     (value) => response.end(JSON.stringify(value)),
     (error: unknown) => response.writeHead(500).end(String(error)),
   );
 }).listen(configuration.socket);
-await writeFile(configuration.pidFile, String(process.pid));
 
-async function answer(replica: Instance, url: string): Promise<Record<string, string>> {
-  const { pathname, searchParams } = new URL(url, 'http://replica');
+type Answer = Readonly<Record<string, string>>;
+
+async function answer(replica: Instance, { pathname, searchParams }: URL): Promise<Answer> {
+  if (pathname === '/append') return append(replica, searchParams.get('value') ?? '');
+  if (pathname === '/vote') return vote(replica, searchParams.get('for') ?? '');
+  if (pathname === '/value') return value(replica, BigInt(searchParams.get('index') ?? '0'));
+  const { firstIndex, lastIndex, meta } = replica.state();
+  return {
+    log: replica.uris.log,
+    firstIndex: String(firstIndex),
+    lastIndex: String(lastIndex),
+    term: String(meta.term),
+    votedFor: Buffer.from(meta.votedFor ?? []).toString(),
+  };
+}
+
+/** What is answered is durable: it counts as acknowledged. */
+async function append(replica: Instance, text: string): Promise<Answer> {
   const { lastIndex, meta } = replica.state();
-  if (pathname === '/append') {
-    const payload = Buffer.from(searchParams.get('value') ?? '');
-    const index = lastIndex + 1n;
-    const entry = { index, term: meta.term, type: EntryType.DATA, payload };
-    await replica.apply({ entries: { after: lastIndex, batches: [batchOf([entry])] } });
-    return { index: String(index) };
+  const index = lastIndex + 1n;
+  const entry = { index, term: meta.term, type: EntryType.DATA, payload: Buffer.from(text) };
+  await replica.apply({ entries: { after: lastIndex, batches: [batchOf([entry])] } });
+  return { index: String(index) };
+}
+
+/** The same: a vote that was answered must never be forgotten. */
+async function vote(replica: Instance, candidate: string): Promise<Answer> {
+  const term = replica.state().meta.term + 1n;
+  await replica.apply({ meta: { term, votedFor: Buffer.from(candidate) } });
+  return { term: String(term) };
+}
+
+async function value(replica: Instance, index: bigint): Promise<Answer> {
+  for await (const batch of replica.read(index, index)) {
+    return { value: Buffer.from(entryAt(batch, 0).payload).toString() };
   }
-  if (pathname === '/vote') {
-    const term = meta.term + 1n;
-    const votedFor = Buffer.from(searchParams.get('for') ?? '');
-    await replica.apply({ meta: { term, votedFor } });
-    return { term: String(term) };
-  }
-  return { log: replica.uris.log, lastIndex: String(lastIndex), term: String(meta.term) };
+  throw new RangeError(`no entry ${index}`);
 }

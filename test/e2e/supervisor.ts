@@ -1,6 +1,7 @@
 /**
  * Restarts a replica at once, whatever ended it: `node supervisor.js <configuration file>`. Nobody
- * told it that a migration is under way; the path fence alone keeps the replica out.
+ * told it that a migration is under way; the path fence alone keeps the replica out. It ends with
+ * its standard input, so that it never outlives a test.
  */
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -8,8 +9,9 @@ import { fileURLToPath } from 'node:url';
 const replica = fileURLToPath(new URL('replica-process.js', import.meta.url));
 let stopping = false;
 let child = start();
-process.once('SIGTERM', () => {
+process.stdin.resume().once('end', () => {
   stopping = true;
+  child.once('exit', () => process.exit());
   child.kill('SIGKILL');
 });
 
