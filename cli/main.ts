@@ -1,4 +1,6 @@
 /** The command line. Heavy packages are imported by the command that needs them. */
+import { constants } from 'node:os';
+
 import { Command, CommanderError } from 'commander';
 
 import { exitCodes } from '../core/errors.ts';
@@ -37,6 +39,12 @@ function outputFormat(): OutputFormat {
   if (/(-o|--output)[ =]?jsonl/.test(args)) return 'jsonl';
   return /(-o|--output)[ =]?json/.test(args) ? 'json' : 'text';
 }
+
+// Whoever read our output has gone (`| head`): end as a process does that a broken pipe ends.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit(128 + constants.signals.SIGPIPE);
+});
 
 try {
   await (await buildProgram()).parseAsync();

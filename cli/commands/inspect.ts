@@ -148,7 +148,8 @@ function textLine(line: Line): string {
 }
 
 function field(value: unknown): string {
-  return typeof value === 'string' ? value : toJson(value);
+  if (typeof value === 'string') return value;
+  return typeof value === 'bigint' ? value.toString() : toJson(value);
 }
 
 function sha256(bytes: Uint8Array): string {
