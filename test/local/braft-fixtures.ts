@@ -30,7 +30,10 @@ export function expectedLines(name: string): Line[] {
   return text
     .trim()
     .split('\n')
-    .map((line): Line => JSON.parse(line));
+    .map((line) => {
+      const parsed: Line = JSON.parse(line);
+      return parsed;
+    });
 }
 
 /** The fixture's URIs, as its name says where the metadata lies. */
@@ -47,7 +50,7 @@ export function fixtureUris(name: string, directory: string): InstanceUris {
   };
 }
 
-/** Every path below `directory` with kind, size, times and content: equal only if nothing was touched. */
+/** Every path below `directory` with size, times and content: equal only if nothing was touched. */
 export function treeFingerprint(directory: string): string[] {
   return readdirSync(directory, { recursive: true, withFileTypes: true })
     .map((entry) => join(entry.parentPath, entry.name))

@@ -41,7 +41,7 @@ function modelAfter(mutations: readonly ModelMutation[]): StateModel {
   return mutations.reduce(applyToModel, emptyModel);
 }
 
-/** Every state that LOG-1 allows after a crash: the prefixes of its order, the last being the whole. */
+/** Every state that LOG-1 allows after a crash: the prefixes of its order, the last the whole. */
 function allowedStates(model: StateModel, mutation: ModelMutation): StateModel[] {
   const states = [model];
   const step = (part: ModelMutation) => {
@@ -97,9 +97,9 @@ const mutations: Readonly<Record<string, ModelMutation>> = {
   'auxiliary alone': { meta: { auxiliary: new Map([['key', Buffer.from('value')]]) } },
 };
 
-async function openAfter(files: CrashFileLayer, history: readonly ModelMutation[]) {
+async function openAfter(files: CrashFileLayer, before: readonly ModelMutation[]) {
   const instance = await family.open(uris, 'create', { files });
-  for (const mutation of history) await applyToInstance(instance, mutation);
+  for (const mutation of before) await applyToInstance(instance, mutation);
   return instance;
 }
 
@@ -130,7 +130,7 @@ async function seenByReader(files: CrashFileLayer): Promise<StateDump | null> {
   }
 }
 
-/** The log as braft would load it (with `-raft_recover_log_from_corrupt` for zeros never written). */
+/** The log as braft would load it (zeros never written: with `-raft_recover_log_from_corrupt`). */
 async function seenByBraft(files: CrashFileLayer) {
   const directory = '/data/a/log';
   const log = await loadLog(files, directory, { forWriting: true });

@@ -121,7 +121,7 @@ const otherSegments = new Map([
 ]);
 
 function compareFiles(name: string, directory: string, copy: string): void {
-  const read = (root: string, path: string) => readFileSync(join(root, path));
+  const read = (base: string, path: string) => readFileSync(join(base, path));
   const filesBelow = (path: string) =>
     existsSync(path)
       ? readdirSync(path, { recursive: true, withFileTypes: true })

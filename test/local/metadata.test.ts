@@ -68,7 +68,7 @@ describe('auxiliary beside raft_meta', () => {
       stable(5, '127.0.0.1:1:0:0'),
     );
     const error = await opening.catch((e: unknown) => e);
-    expect(hasCode(error, 'meta.conflict'), String(error)).toBe(true);
+    expect(hasCode(error, 'meta.conflict')).toBe(true);
   });
 
   test('a vote that is no peer: refused, and the handle goes on [FAM-10] [LOG-8]', async () => {

@@ -1,4 +1,4 @@
-/** Opens a local instance: for reading, as braft would see it and without a trace; or for writing. */
+/** Opens a local instance: for reading, as braft sees it and without a trace; or for writing. */
 import { join } from 'node:path';
 
 import { fail } from '../../../core/errors.ts';

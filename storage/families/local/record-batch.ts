@@ -1,6 +1,7 @@
 /**
- * Records of a segment as canonical entries. Both have the same size, so a buffer read from a segment
- * becomes a batch by rewriting its headers in place; the way back is one copy (segment-run.ts).
+ * Records of a segment as canonical entries. Both have the same size, so a buffer read from a
+ * segment becomes a batch by rewriting its headers in place; the way back is one copy
+ * (segment-run.ts).
  */
 import { crc32c } from '@node-rs/crc32';
 

@@ -1,4 +1,4 @@
-/** Entries on their way to one segment, already as records, so that the giver may use its buffer again. */
+/** Entries on their way to one segment, as records: the giver may use its buffer again. */
 import { offsetAt, type EntryBatch } from '../../entry-batch.ts';
 import { writeRecordHeader } from './record.ts';
 
@@ -7,8 +7,8 @@ export const defaultMaxSegmentBytes = 8 * 1024 * 1024;
 
 export interface TakeLimits {
   /**
-   * Bytes that the segment may still get before it is closed: an entry is taken while those before it
-   * have at most so many (braft's rule), so at least one.
+   * Bytes that the segment may still get before it is closed: an entry is taken while those
+   * before it have at most so many (braft's rule), so at least one.
    */
   readonly room: number;
   /** The run is full from so many bytes on. */
@@ -64,8 +64,8 @@ export class SegmentRun {
   }
 
   /**
-   * The records' bytes, and the size of each; the run is empty then. The bytes stay as they are until
-   * the next {@link take}.
+   * The records' bytes, and the size of each; the run is empty then. The bytes stay as they are
+   * until the next {@link take}.
    */
   drain(): { readonly bytes: Buffer; readonly sizes: readonly number[] } {
     const drained = { bytes: this.#buffer.subarray(0, this.#bytes), sizes: this.#sizes };

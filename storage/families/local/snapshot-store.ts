@@ -1,7 +1,7 @@
 /**
  * Snapshots as directories. A new one is written in `temp`, all of it synced, and published by one
- * rename; one of an equal index by one exchange of names. The one that it replaces is removed when its
- * last reader has closed it.
+ * rename; one of an equal index by one exchange of names. The one that it replaces is removed when
+ * its last reader has closed it.
  */
 import { join } from 'node:path';
 
@@ -182,7 +182,7 @@ export class SnapshotStore implements SnapshotStorage {
     await this.#files.syncDirectory(this.#directory);
   }
 
-  /** Makes a prepared snapshot the current one; durable when resolved, and the one before it is gone. */
+  /** Makes a prepared snapshot the current one; durable when resolved. */
   async publish(prepared: PreparedSnapshot): Promise<void> {
     assert(
       prepared instanceof PreparedLocally && prepared.stored === this.#draft,

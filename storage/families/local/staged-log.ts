@@ -161,7 +161,7 @@ export class StagedLog {
     const closed = closedSegmentName(first, first + BigInt(count) - 1n);
     const path = join(this.#directory, openSegmentName(first));
     await this.#files.rename(path, join(this.#directory, closed));
-    const done = file.sync().finally(() => file.close());
+    const done = syncAndClose(file);
     done.catch(() => {});
     this.#syncs.push(done);
     while (this.#syncs.length > maxSyncs) await this.#syncs.shift();
@@ -189,6 +189,14 @@ export class StagedLog {
     this.#syncs = [];
     await this.#segment?.file.close();
     this.#segment = null;
+  }
+}
+
+async function syncAndClose(file: FileHandle): Promise<void> {
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
   }
 }
 

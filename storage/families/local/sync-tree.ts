@@ -1,6 +1,6 @@
 /**
- * Makes durable what another process wrote and may not have synced: braft syncs neither directories nor
- * a snapshot's files. What an opening for writing has read is relied on from then on.
+ * Makes durable what another process wrote and may not have synced: braft syncs neither directories
+ * nor a snapshot's files. What an opening for writing has read is relied on from then on.
  */
 import { join } from 'node:path';
 
@@ -10,9 +10,9 @@ import type { FileLayer } from '../../file-layer.ts';
 const rewriteBytes = 1024 * 1024;
 
 /**
- * Makes the file durable also after a sync of it has failed: Linux then counts its pages as clean, so
- * that they are read back from memory but are written by no later sync. The same bytes are written
- * again; a crash meanwhile changes nothing.
+ * Makes the file durable also after a sync of it has failed: Linux then counts its pages as clean,
+ * so that they are read back from memory but are written by no later sync. The same bytes are
+ * written again; a crash meanwhile changes nothing.
  */
 export async function rewriteFile(files: FileLayer, path: string): Promise<void> {
   const file = await files.open(path, 'read-write');
