@@ -1,0 +1,64 @@
+/**
+ * A Temporal server, one control worker and several machines, each a process of its own that can be
+ * killed and started again.
+ */
+import { MigrationEnvironment } from '../e2e/migration-environment.ts';
+import { KillableServer } from './killable-server.ts';
+
+/** Who is killed: the server, the control worker, or the agent of a machine. */
+export type Victim = 'server' | 'control' | MigrationEnvironment;
+
+export class KillableFleet {
+  readonly machines: readonly MigrationEnvironment[];
+  readonly #server: KillableServer;
+  /** Its control worker serves all machines. */
+  readonly #first: MigrationEnvironment;
+
+  static async start(options: { bin: string; machines: number }): Promise<KillableFleet> {
+    const server = await KillableServer.start(options.bin);
+    const first = await MigrationEnvironment.create(server);
+    const machines = [first];
+    while (machines.length < options.machines) {
+      machines.push(await MigrationEnvironment.create(server));
+    }
+    const fleet = new KillableFleet({ server, first, machines });
+    await Promise.all([first.start('control'), ...machines.map((one) => one.start('agent'))]);
+    return fleet;
+  }
+
+  private constructor(given: {
+    server: KillableServer;
+    first: MigrationEnvironment;
+    machines: readonly MigrationEnvironment[];
+  }) {
+    this.#server = given.server;
+    this.#first = given.first;
+    this.machines = given.machines;
+  }
+
+  nameOf(victim: Victim): string {
+    return typeof victim === 'string' ? victim : `agent of ${victim.host}`;
+  }
+
+  /** kill -9, then waits for the end. */
+  async kill(victim: Victim): Promise<void> {
+    if (victim === 'server') await this.#server.kill();
+    else if (victim === 'control') await this.#first.kill('control');
+    else await victim.kill('agent');
+  }
+
+  async restart(victim: Victim): Promise<void> {
+    if (victim === 'server') await this.#server.restart();
+    else if (victim === 'control') await this.#first.start('control');
+    else await victim.start('agent');
+  }
+
+  log(): string {
+    return this.machines.map((machine) => machine.log()).join('\n');
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.machines.map((machine) => machine.close()));
+    await this.#server.close();
+  }
+}

@@ -1,0 +1,16 @@
+/** Every phase that a migration can be killed in, by walking the state machine. */
+import { nextPhase, rollbackStart, type Phase } from '../../core/phases.ts';
+
+/** From `first` until the end, all going well. */
+function walkFrom(first: Phase): readonly Phase[] {
+  const walked: Phase[] = [];
+  for (let phase = first; phase !== 'ended'; phase = nextPhase(phase, 'forward', 'done')) {
+    walked.push(phase);
+  }
+  return walked;
+}
+
+export const forwardPhases = walkFrom('stop');
+
+/** Of a rollback wished for while the replica soaks. */
+export const rollbackPhases = walkFrom(rollbackStart('soak', 'forward') ?? 'ended');
