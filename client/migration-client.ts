@@ -319,7 +319,14 @@ export class MigrationClient {
         updateId: operationId,
       });
     } catch (error) {
-      throw updateError(replica, error);
+      if (!(error instanceof WorkflowNotFoundError)) throw updateError(error);
+      const { run } = await this.status(replica);
+      throw fail('migration.illegal-action', {
+        action: name,
+        replica: replicaText(replica),
+        required: 'it must be running',
+        actual: `it is ${run}`,
+      });
     }
   }
 }
@@ -334,10 +341,7 @@ export interface MigrationListing {
 
 export type { MigrationOutcome };
 
-function updateError(replica: ReplicaName, error: unknown): unknown {
-  if (error instanceof WorkflowNotFoundError) {
-    return fail('migration.not-found', { replica: replicaText(replica) }, { cause: error });
-  }
+function updateError(error: unknown): unknown {
   const cause = error instanceof WorkflowUpdateFailedError ? error.cause : undefined;
   if (!(cause instanceof ApplicationFailure) || !isCode(cause.type)) return error;
   const details: unknown = cause.details?.[0];
