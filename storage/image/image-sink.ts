@@ -27,6 +27,7 @@ export async function fileSink(files: FileLayer, path: string): Promise<ImageSin
   const file = await files.open(temporary, 'create-exclusive');
   const lock = await files.lock(temporary, 'exclusive');
   if ('holder' in lock) {
+    await file.close();
     throw fail('instance.locked', { action: 'write', instance: path, holder: lock.holder });
   }
   return new FileSink({ files, path, temporary, file, lock });
