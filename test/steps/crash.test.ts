@@ -1,0 +1,126 @@
+import { describe, expect, it } from 'vitest';
+
+import type { FileLayer } from '../../storage/file-layer.ts';
+import type { CrashFileLayer } from '../../storage/testing/crash-file-layer.ts';
+import { everyMoment, type Moment, type UndisturbedRun } from './every-moment.ts';
+import { KillableFileLayer } from './killable-file-layer.ts';
+import { callName, machineContext, MachineDriver, type WorkflowMemory } from './machine-driver.ts';
+import { checkEnd, checkMachine, namesOf } from './machine-invariants.ts';
+import { scenarios } from './machine-scenarios.ts';
+
+const seed = Number(process.env['SEED'] ?? 20263);
+
+/** Losses looked at for each place of a crash; the seeds of neighbouring places give others. */
+const lossesPerPlace = 2;
+
+/** Who comes after a crash: the agent's next attempt of the same call, or a new workflow. */
+type Successor = 'next attempt' | 'new lease';
+
+function driverOf(run: UndisturbedRun, files: FileLayer, memory?: WorkflowMemory): MachineDriver {
+  return new MachineDriver(machineContext(files), run.scenario, memory);
+}
+
+/** The call again as the second attempt of its workflow, or a new workflow up to and with its step. */
+async function succeed(
+  run: UndisturbedRun,
+  { files, moment, by }: { files: FileLayer; moment: Moment; by: Successor },
+): Promise<MachineDriver> {
+  if (by === 'next attempt') {
+    const driver = driverOf(run, files, moment.memory);
+    await driver.perform(moment.call, 2);
+    return driver;
+  }
+  const driver = driverOf(run, files);
+  await driver.perform(await driver.next('claim-2'));
+  return driver;
+}
+
+/** Looks at what a power cut left, goes on to the end, and looks again. */
+async function checkSurvivor(
+  run: UndisturbedRun,
+  survivor: { files: CrashFileLayer; moment: Moment; by: Successor },
+): Promise<void> {
+  const { files, moment } = survivor;
+  const { sourceBytes } = run;
+  await checkMachine({ files, sourceBytes, leastRevision: moment.revision });
+  const driver = await succeed(run, survivor);
+  await driver.drive();
+  await checkMachine({ files, sourceBytes, leastRevision: moment.revision });
+  await checkEnd(files, run.scenario.expected);
+  expect(await namesOf(files)).toEqual(run.namesAtEnd);
+}
+
+async function explained(place: string, files: CrashFileLayer, check: () => Promise<void>) {
+  const before = files.dump();
+  try {
+    await check();
+  } catch (cause) {
+    const now = files.dump();
+    throw new Error(
+      `${place}, seed ${seed}, left:\n${before}\nand came to:\n${now}\n${String(cause)}`,
+      {
+        cause,
+      },
+    );
+  }
+}
+
+describe('a machine that loses power', () => {
+  it.each(scenarios)(
+    `at any operation of $name comes to the same end [OPS-1] [OPS-5] [CUT-6] [CUT-7] [I8] [I13] (seed ${seed})`,
+    async (scenario) => {
+      const run = await everyMoment(scenario, seed);
+      let places = 0;
+      for (const moment of run.moments) {
+        for (let k = 1, crashed = true; crashed; k += 1, places += 1) {
+          const files = moment.files(seed + k);
+          files.crashAt(k);
+          const driver = driverOf(run, files, moment.memory);
+          await driver.perform(moment.call).catch((error: unknown) => {
+            if (!files.crashed) throw error;
+          });
+          ({ crashed } = files);
+          for (let loss = 0; loss < lossesPerPlace; loss += 1) {
+            const by = (k + loss) % 2 === 0 ? 'next attempt' : 'new lease';
+            const survivor = files.afterCrash(seed + k * lossesPerPlace + loss);
+            const place = `a crash at operation ${k} of ${callName(moment.call)}, then a ${by}`;
+            await explained(place, survivor, () =>
+              checkSurvivor(run, { files: survivor, moment, by }),
+            );
+          }
+        }
+      }
+      expect(places).toBeGreaterThan(100);
+    },
+  );
+});
+
+describe('an agent that is killed', () => {
+  it.each(scenarios)(
+    `at any operation of $name, and a power cut once the step has been done again, come to the same end [OPS-1] [I8] [I13] (seed ${seed})`,
+    async (scenario) => {
+      const run = await everyMoment(scenario, seed);
+      for (const moment of run.moments) {
+        for (let k = 1, killed = true; killed; k += 1) {
+          const files = moment.files(seed + k);
+          const killable = new KillableFileLayer(files, k);
+          const driver = driverOf(run, killable, moment.memory);
+          await driver.perform(moment.call).catch((error: unknown) => {
+            if (!killable.killed) throw error;
+          });
+          ({ killed } = killable);
+          const place = `a kill at operation ${k} of ${callName(moment.call)}`;
+          await explained(place, files, async () => {
+            const successor = await succeed(run, { files, moment, by: 'next attempt' });
+            const survivor = files.afterCrash(seed + k);
+            const { sourceBytes } = run;
+            await checkMachine({ files: survivor, sourceBytes, leastRevision: moment.revision });
+            await driverOf(run, survivor, successor.memory).drive();
+            await checkEnd(survivor, scenario.expected);
+            expect(await namesOf(survivor)).toEqual(run.namesAtEnd);
+          });
+        }
+      }
+    },
+  );
+});
