@@ -12,7 +12,7 @@ import {
   encodeStableMeta,
 } from '../storage/families/local/messages.ts';
 import { frameMessage } from '../storage/families/local/protobuf-file.ts';
-import { textField } from '../storage/families/local/protobuf.ts';
+import { textField } from '../storage/braft-payloads/protobuf.ts';
 import { writeRecordHeader } from '../storage/families/local/record.ts';
 import {
   closedSegmentName,

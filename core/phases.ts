@@ -9,10 +9,12 @@
  *     stop → fence → stop-again ⇄ look → copy → publish → validate → digest-again
  *          → SWAP → repoint → admit → start → probe → soak → finalize → ended
  *
- *     rollback before the swap:   discard → repoint-back → unfence → start-back → probe-back → ended
- *     rollback after the swap:    rollback-stop → rollback-fence → rollback-stop-again ⇄ rollback-look
- *                                 → rollback-digest ─ equal ──► rollback-swap → discard → …
- *                                                   └ differs ► copy … probe → ended (into a fresh A′)
+ *     rollback before the swap:
+ *       discard → repoint-back → unfence → start-back → probe-back → ended
+ *     rollback after the swap:
+ *       rollback-stop → rollback-fence → rollback-stop-again ⇄ rollback-look → rollback-digest
+ *         equal to the proof:  → rollback-swap → discard → repoint-back → … → ended
+ *         written to since:    → copy → … → swap → … → probe → ended, in a fresh instance
  */
 import { assert } from './errors.ts';
 

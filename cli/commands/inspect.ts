@@ -12,10 +12,7 @@ import {
   type EntryBatch,
 } from '../../storage/entry-batch.ts';
 import { digestInstance } from '../../storage/equivalence/state-digest.ts';
-import {
-  configurationPeers,
-  describeFileMeta,
-} from '../../storage/families/local/configuration.ts';
+import { configurationPeers, decodeFileMeta } from '../../storage/braft-payloads/configuration.ts';
 import { defaultFamilies } from '../../storage/families/registry.ts';
 import { nodeFileLayer } from '../../storage/node-file-layer.ts';
 import { addInstanceOptions, instanceUris, type InstanceOptions } from '../instance-options.ts';
@@ -127,7 +124,7 @@ async function* snapshotLines(snapshot: SnapshotReader): AsyncGenerator<Line> {
   for (const file of snapshot.files) {
     const hash = createHash('sha256');
     for await (const bytes of snapshot.read(file.path)) hash.update(bytes);
-    const described = file.userMeta && describeFileMeta(file.userMeta);
+    const described = file.userMeta && decodeFileMeta(file.userMeta);
     yield {
       t: 'snapshot_file',
       name: file.path,

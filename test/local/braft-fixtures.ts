@@ -6,10 +6,7 @@ import { join } from 'node:path';
 
 import type { Instance, InstanceUris } from '../../storage/contracts.ts';
 import { entryAt } from '../../storage/entry-batch.ts';
-import {
-  configurationPeers,
-  describeFileMeta,
-} from '../../storage/families/local/configuration.ts';
+import { configurationPeers, decodeFileMeta } from '../../storage/braft-payloads/configuration.ts';
 
 const fixtureDirectory = join(import.meta.dirname, '../../../test/fixtures/braft');
 
@@ -118,7 +115,7 @@ async function snapshotLines(instance: Instance): Promise<Line[]> {
     const pieces: Buffer[] = [];
     for await (const piece of reader.read(file.path)) pieces.push(piece);
     const bytes = Buffer.concat(pieces);
-    const described = describeFileMeta(file.userMeta ?? Buffer.alloc(0));
+    const described = decodeFileMeta(file.userMeta ?? Buffer.alloc(0));
     lines.push({
       t: 'snapshot_file',
       name: file.path,

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 
 import { batchOf } from '../../storage/entry-batch.ts';
 import { combineCrc32c, murmur3, shortCrc32c } from '../../storage/families/local/checksum.ts';
-import { configurationPeers } from '../../storage/families/local/configuration.ts';
+import { configurationPeers } from '../../storage/braft-payloads/configuration.ts';
 import {
   decodeSnapshotTable,
   encodeLogMeta,
@@ -15,7 +15,7 @@ import {
   normalisePeerText,
   parsePeerId,
   votedForProblem,
-} from '../../storage/families/local/peer-id.ts';
+} from '../../storage/braft-payloads/peer-id.ts';
 import { frameMessage } from '../../storage/families/local/protobuf-file.ts';
 import { SegmentRun } from '../../storage/families/local/segment-run.ts';
 import { record } from './braft-files.ts';

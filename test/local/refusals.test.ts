@@ -4,7 +4,7 @@ import type { ErrorCode } from '../../core/errors.ts';
 import { hasCode, QuorumshiftError } from '../../core/errors.ts';
 import type { Instance, OpenMode } from '../../storage/contracts.ts';
 import { entryAt, type LogEntry } from '../../storage/entry-batch.ts';
-import { configurationPeers } from '../../storage/families/local/configuration.ts';
+import { configurationPeers } from '../../storage/braft-payloads/configuration.ts';
 import { localFamily } from '../../storage/families/local/family.ts';
 import type { CrashFileLayer } from '../../storage/testing/crash-file-layer.ts';
 import {

@@ -20,7 +20,7 @@ import { lockInstance } from '../../instance-lock.ts';
 import { readStagingMarker, refuseStaging, writeStagingMarker } from '../../staging-marker.ts';
 import { openForWriting, openReadOnly, type OpenLocalOptions } from './engine.ts';
 import { encodeLogMeta } from './messages.ts';
-import { votedForProblem } from './peer-id.ts';
+import { votedForProblem } from '../../braft-payloads/peer-id.ts';
 import { isDirectory, occupiedPlaces } from './place-state.ts';
 import {
   expandLocal,

@@ -3,14 +3,16 @@
  * encoded in field order as C++ does. Only what was there is written, so that a message read and
  * written again is the same to the byte; unknown fields are dropped, as braft drops them.
  */
+import { decodeFileMeta } from '../../braft-payloads/configuration.ts';
 import {
   allBytes,
+  allTexts,
   bytesField,
   int64Field,
   lastInt64,
   parseMessage,
   textField,
-} from './protobuf.ts';
+} from '../../braft-payloads/protobuf.ts';
 
 /**
  * LogPBMeta of file `log_meta`: { 1: first_log_index }. A missing or unparsable field reads as 0.
@@ -36,14 +38,6 @@ export function decodeStableMeta(message: Uint8Array): StableMeta {
 
 export function encodeStableMeta(meta: { term: bigint; votedFor: Uint8Array }): Buffer {
   return Buffer.concat([int64Field(1, meta.term), bytesField(2, meta.votedFor)]);
-}
-
-/** ConfigurationPBMeta: { 1: peers, 2: old_peers }; null when the payload is no such message. */
-export function decodeConfiguration(
-  payload: Uint8Array,
-): { readonly peers: string[]; readonly oldPeers: string[] } | null {
-  const { fields, whole } = parseMessage(payload);
-  return whole ? { peers: texts(allBytes(fields, 1)), oldPeers: texts(allBytes(fields, 2)) } : null;
 }
 
 /** SnapshotMeta: { 1: last_included_index, 2: last_included_term, 3: peers, 4: old_peers }. */
@@ -90,8 +84,8 @@ function decodeSnapshotMeta(bytes: Buffer): BraftSnapshotMeta | null {
   const lastIncludedIndex = lastInt64(fields, 1);
   const lastIncludedTerm = lastInt64(fields, 2);
   if (!whole || lastIncludedIndex === undefined || lastIncludedTerm === undefined) return null;
-  const peers = texts(allBytes(fields, 3));
-  return { lastIncludedIndex, lastIncludedTerm, peers, oldPeers: texts(allBytes(fields, 4)) };
+  const peers = allTexts(fields, 3);
+  return { lastIncludedIndex, lastIncludedTerm, peers, oldPeers: allTexts(fields, 4) };
 }
 
 function decodeFile(bytes: Buffer): BraftSnapshotFile | null {
@@ -117,31 +111,4 @@ export function encodeSnapshotTable(table: SnapshotTable): Buffer {
     return bytesField(2, Buffer.concat(parts));
   });
   return Buffer.concat([bytesField(1, encodedMeta), ...encodedFiles]);
-}
-
-/** LocalFileMeta: { 1: user_meta, 2: source, 3: checksum }; absent fields stay absent. */
-export interface FileMetaDescription {
-  readonly userMeta?: Buffer;
-  /** FileSource: 0 LOCAL, 1 REFERENCE. */
-  readonly source?: number;
-  /** Text of the user's choice; braft never computes or verifies it. */
-  readonly checksum?: string;
-}
-
-/** Null when the bytes are no LocalFileMeta. */
-export function decodeFileMeta(bytes: Uint8Array): FileMetaDescription | null {
-  const { fields, whole } = parseMessage(bytes);
-  if (!whole) return null;
-  const userMeta = allBytes(fields, 1).at(-1);
-  const source = lastInt64(fields, 2);
-  const checksum = allBytes(fields, 3).at(-1);
-  return {
-    ...(userMeta !== undefined && { userMeta }),
-    ...(source !== undefined && { source: Number(source) }),
-    ...(checksum !== undefined && { checksum: checksum.toString('utf8') }),
-  };
-}
-
-function texts(values: readonly Buffer[]): string[] {
-  return values.map((value) => value.toString('utf8'));
 }

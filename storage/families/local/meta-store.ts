@@ -15,7 +15,7 @@ import type { FileLayer } from '../../file-layer.ts';
 import { initialMeta, normaliseVote, sameVote, voteText } from '../../meta-rules.ts';
 import { MergedMeta, readMergedMeta } from './merged-meta.ts';
 import { decodeStableMeta, encodeStableMeta } from './messages.ts';
-import { anyPeerText, parsePeerId } from './peer-id.ts';
+import { anyPeerText, parsePeerId } from '../../braft-payloads/peer-id.ts';
 import { raftMetaPath, type LocalPlaces } from './places.ts';
 import { maxSmallFileBytes, readProtobufFile, writeProtobufFile } from './protobuf-file.ts';
 import {

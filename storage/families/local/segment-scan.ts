@@ -6,7 +6,7 @@
 import { fail } from '../../../core/errors.ts';
 import { EntryType } from '../../entry-batch.ts';
 import type { FileHandle } from '../../file-layer.ts';
-import { decodeConfiguration } from './messages.ts';
+import { decodeConfiguration } from '../../braft-payloads/configuration.ts';
 import {
   isPayloadIntact,
   isRecordHeader,

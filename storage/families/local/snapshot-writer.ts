@@ -5,7 +5,8 @@ import { fail } from '../../../core/errors.ts';
 import type { SnapshotMeta } from '../../contracts.ts';
 import type { FileLayer } from '../../file-layer.ts';
 import { byPathBytes, parentsOf, SnapshotPaths } from '../../snapshot-path.ts';
-import { decodeFileMeta, encodeSnapshotTable } from './messages.ts';
+import { decodeFileMeta } from '../../braft-payloads/configuration.ts';
+import { encodeSnapshotTable } from './messages.ts';
 import { writeProtobufFile } from './protobuf-file.ts';
 import { auxiliaryToJson, writeSealed } from './sealed-json.ts';
 import {

@@ -144,3 +144,8 @@ export function bytesField(number: number, value: Uint8Array): Buffer {
 export function textField(number: number, value: string): Buffer {
   return bytesField(number, Buffer.from(value, 'utf8'));
 }
+
+/** All values of a repeated string field. */
+export function allTexts(fields: Parameters<typeof allBytes>[0], number: number): string[] {
+  return allBytes(fields, number).map((bytes) => bytes.toString('utf8'));
+}
