@@ -22,7 +22,7 @@ const worthwhile = 15 / 16;
 /** Blocks tried before a chunk is stored as it is, in steps of a quarter of it. */
 const probes = 4;
 
-/** The stored bytes as parts: length words and block bytes in order. Depends on the content alone. */
+/** The stored bytes as parts: length words and block bytes. They depend on the content alone. */
 export async function compressBlocks(chunk: Chunk): Promise<Uint8Array[]> {
   const blocks = cutBlocks(chunk);
   const step = Math.ceil(blocks.length / probes);

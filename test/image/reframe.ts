@@ -1,4 +1,4 @@
-/** Images taken apart and put together again with every checksum made right: what a forger could do. */
+/** Images taken apart and put together with right checksums: what a forger could do. */
 import { Blake3Hasher } from '@napi-rs/blake-hash';
 import { crc32c } from '@node-rs/crc32';
 

@@ -1,6 +1,6 @@
 /**
- * Writes the golden images that are missing: `node dist/test/image/write-golden.js`. One that is there
- * and differs stays, and is named: a new format gets a new major or minor version and new files.
+ * Writes the golden images that are missing: `node dist/test/image/write-golden.js`. One that is
+ * there and differs stays, and is named: a new format gets a new version and new files.
  */
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 
