@@ -2,7 +2,6 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import type { Phase } from '../../core/phases.ts';
 import { missing } from '../setup/toolchain.ts';
-import { eventually } from './migration-environment.ts';
 import { holdPhase, type PhaseHold } from '../soak/hold-phase.ts';
 import { KillableFleet, type Victim } from '../soak/killable-fleet.ts';
 import { MigratingReplica, type RunningMigration } from '../soak/migrating-replica.ts';
@@ -75,18 +74,9 @@ async function holdInPhase(subject: Subject): Promise<Held> {
     const running = await replica.begin({ finalize: back ? 'manual' : 'auto' });
     const { migrationId } = running.input;
     const held = holdPhase(replica.store, { migrationId, phase });
-    if (back) await rollBackFromSoak(replica);
+    if (back) await replica.rollBackFromSoak();
     const hold = await held;
     if (hold !== null) return { subject, running, hold };
     await replica.end(running, back ? 'rolled-back' : 'finalized');
   }
-}
-
-async function rollBackFromSoak({ environment, replica }: MigratingReplica): Promise<void> {
-  const { client } = environment;
-  await eventually('the soak', async () => {
-    const { status } = await client.status(replica);
-    return status?.waiting?.kind === 'finalize';
-  });
-  await client.rollback(replica, 'test');
 }

@@ -1,5 +1,6 @@
 /** A replica that migrates again and again while things are killed, and is checked after each end. */
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 
@@ -67,6 +68,18 @@ export class MigratingReplica {
     const { root } = await environment.digest(this.#place);
     await throughOutages(() => environment.client.start(input));
     return { input, target, digest: root };
+  }
+
+  /** An operator goes back while it runs on the target. */
+  async rollBackFromSoak(): Promise<void> {
+    const { environment, replica } = this;
+    const { client } = environment;
+    const operationId = randomUUID();
+    await throughOutages(async () => {
+      const { status } = await client.status(replica);
+      if (status?.waiting?.kind !== 'finalize') throw new Error('it does not soak yet');
+    });
+    await throughOutages(() => client.rollback(replica, 'test', { operationId }));
   }
 
   /** Waits until the record says that it ended, then checks what is on disk. */
