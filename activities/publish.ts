@@ -1,7 +1,7 @@
 /** Makes the staged target an instance, under its parked name, in one atomic step (BOOT-4). */
 import { hasCode } from '../core/errors.ts';
 import { parkedUris } from '../storage/binding/parking.ts';
-import { requireWhole } from '../storage/image/require-whole.ts';
+import { requireWhole } from '../storage/image/copy-state.ts';
 import type { Step, StepBody } from './step-runner.ts';
 
 export const publish: StepBody = async (step) => {

@@ -9,7 +9,7 @@ import { fail } from '../../core/errors.ts';
 import type { InstanceUris, StagingInstance } from '../contracts.ts';
 import type { FamilyRegistry } from '../family-registry.ts';
 import type { FileLayer } from '../file-layer.ts';
-import { requireWhole } from '../image/require-whole.ts';
+import { requireWhole } from '../image/copy-state.ts';
 import { hasCode } from '../../core/errors.ts';
 import { readFence, removeFence } from './fence-file.ts';
 import { ownPaths, parkedUris } from './parking.ts';
