@@ -77,8 +77,9 @@ export async function writeDurably(
 /** Makes the directory and missing parents, each durable in its parent. */
 export async function makeDirectories(files: FileLayer, path: string): Promise<void> {
   const stat = await files.stat(path);
-  if (stat?.kind === 'directory') return;
   const parent = dirname(path);
+  // Whoever made it may have been killed before this sync; those above it were synced before it.
+  if (stat?.kind === 'directory') return files.syncDirectory(parent);
   if (parent !== path) await makeDirectories(files, parent);
   try {
     await files.makeDirectory(path);

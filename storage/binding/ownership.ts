@@ -76,11 +76,19 @@ export interface StepEnding {
  *   primary), `record.superseded` (the lease moved on)
  */
 export async function ownReplica(store: RecordStore, request: OwnRequest): Promise<Owned> {
-  return store.locked(async ({ record, write }) => {
-    const ended = await endedResult(store, request);
-    if (ended !== null) return { kind: 'ended', result: ended };
+  return store.locked(async ({ record, write, confirm }) => {
     const migration = record?.migration ?? null;
-    if (migration?.claim === request.claim) return { kind: 'owned', record: owned(record) };
+    // The journal's line comes before the record: while the record names it, it has not ended.
+    const isRunning = migration?.id === request.input.migrationId;
+    const ended = isRunning ? null : await endedResult(store, request);
+    if (ended !== null) {
+      await confirm();
+      return { kind: 'ended', result: ended };
+    }
+    if (isRunning && migration.claim === request.claim) {
+      await confirm();
+      return { kind: 'owned', record: owned(record) };
+    }
     if ((record?.lease ?? 0) !== request.expectedLease) {
       throw superseded(request, `the lease is ${record?.lease}, not ${request.expectedLease}`);
     }
@@ -208,9 +216,12 @@ export async function beginStep(
   store: RecordStore,
   claim: StepClaim,
 ): Promise<{ readonly done: StepResult } | { readonly guard: StepGuard }> {
-  return store.locked(async ({ record, write }) => {
+  return store.locked(async ({ record, write, confirm }) => {
     const done = recordedResult(record, claim);
-    if (done !== undefined && done.did === claim.phase) return { done };
+    if (done !== undefined && done.did === claim.phase) {
+      await confirm();
+      return { done };
+    }
     const current = checkNewer(record, claim);
     // Entering finalize is itself a durable decision: from here rollback is refused.
     const { phase } = current.migration;
@@ -387,9 +398,12 @@ export async function decideRollback(
   claim: AnyClaim,
   wish: { readonly by: string; readonly reason: string },
 ): Promise<StepResult> {
-  return store.locked(async ({ record, write }) => {
+  return store.locked(async ({ record, write, confirm }) => {
     const done = recordedResult(record, claim);
-    if (done !== undefined) return done;
+    if (done !== undefined) {
+      await confirm();
+      return done;
+    }
     const { token } = claim;
     const { migration, record: current } = checkNewer(record, claim);
     const next = rollbackStart(migration.phase, migration.direction);

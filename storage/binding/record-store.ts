@@ -39,6 +39,11 @@ export interface RecordChange {
 export interface LockedRecord {
   readonly record: BindingRecord | null;
   readonly write: (change: RecordChange) => Promise<BindingRecord>;
+  /**
+   * Makes durable what was read, for an answer without a write: whoever wrote it may have been
+   * killed between the rename and the sync of the directory.
+   */
+  readonly confirm: () => Promise<void>;
 }
 
 export interface RecordStoreOptions {
@@ -92,7 +97,11 @@ export class RecordStore {
     const lock = await this.#lock();
     try {
       const record = await this.read();
-      return await section({ record, write: (change) => this.#write(record, change) });
+      return await section({
+        record,
+        write: (change) => this.#write(record, change),
+        confirm: () => this.files.syncDirectory(this.directory.root),
+      });
     } finally {
       await lock.release();
     }

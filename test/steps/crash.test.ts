@@ -6,18 +6,24 @@ import { everyMoment, type Moment, type UndisturbedRun } from './every-moment.ts
 import { KillableFileLayer } from './killable-file-layer.ts';
 import { callName, machineContext, MachineDriver, type WorkflowMemory } from './machine-driver.ts';
 import { checkEnd, checkMachine, namesOf } from './machine-invariants.ts';
-import { scenarios } from './machine-scenarios.ts';
+import { scenarios, uriA } from './machine-scenarios.ts';
 
 const seed = Number(process.env['SEED'] ?? 20263);
 
 /** Losses looked at for each place of a crash; the seeds of neighbouring places give others. */
-const lossesPerPlace = 2;
+const lossesPerPlace = 1;
 
 /** Who comes after a crash: the agent's next attempt of the same call, or a new workflow. */
 type Successor = 'next attempt' | 'new lease';
 
 function driverOf(run: UndisturbedRun, files: FileLayer, memory?: WorkflowMemory): MachineDriver {
   return new MachineDriver(machineContext(files), run.scenario, memory);
+}
+
+/** A rollback's own: what comes before its decision is what comes before it in the whole migration. */
+function ownMoments({ scenario, moments }: UndisturbedRun): readonly Moment[] {
+  if (scenario.rollbackAt === undefined) return moments;
+  return moments.slice(moments.findIndex(({ call }) => call.kind === 'rollback'));
 }
 
 /** The call again as the second attempt of its workflow, or a new workflow up to and with its step. */
@@ -69,9 +75,9 @@ describe('a machine that loses power', () => {
   it.each(scenarios)(
     `at any operation of $name comes to the same end [OPS-1] [OPS-5] [CUT-6] [CUT-7] [I8] [I13] (seed ${seed})`,
     async (scenario) => {
-      const run = await everyMoment(scenario, seed);
+      const run = await everyMoment(scenario, { seed });
       let places = 0;
-      for (const moment of run.moments) {
+      for (const moment of ownMoments(run)) {
         for (let k = 1, crashed = true; crashed; k += 1, places += 1) {
           const files = moment.files(seed + k);
           files.crashAt(k);
@@ -99,8 +105,8 @@ describe('an agent that is killed', () => {
   it.each(scenarios)(
     `at any operation of $name, and a power cut once the step has been done again, come to the same end [OPS-1] [I8] [I13] (seed ${seed})`,
     async (scenario) => {
-      const run = await everyMoment(scenario, seed);
-      for (const moment of run.moments) {
+      const run = await everyMoment(scenario, { seed });
+      for (const moment of ownMoments(run)) {
         for (let k = 1, killed = true; killed; k += 1) {
           const files = moment.files(seed + k);
           const killable = new KillableFileLayer(files, k);
@@ -124,3 +130,49 @@ describe('an agent that is killed', () => {
     },
   );
 });
+
+describe('an operator who rolls back after a power cut', () => {
+  it.each([
+    { name: 'a replica with a snapshot', snapshot: true },
+    { name: 'a replica that has none, and no directory for it', snapshot: false },
+  ])(
+    `at any operation of the migration of $name has the source back at its places, unchanged [CUT-5] [CUT-7] [I10] (seed ${seed})`,
+    async ({ snapshot }) => {
+      const [scenario] = scenarios;
+      if (scenario === undefined) throw new Error('there is a scenario');
+      const run = await everyMoment(scenario, { seed, snapshot });
+      for (const moment of run.moments) {
+        if (moment.call.kind === 'step' && moment.call.phase === 'finalize') break;
+        for (let k = 1, crashed = true; crashed; k += 1) {
+          const files = moment.files(seed + k);
+          files.crashAt(k);
+          await driverOf(run, files, moment.memory)
+            .perform(moment.call)
+            .catch((error: unknown) => {
+              if (!files.crashed) throw error;
+            });
+          ({ crashed } = files);
+          const survivor = files.afterCrash(seed + k);
+          const place = `a crash at operation ${k} of ${callName(moment.call)}, then a rollback`;
+          await explained(place, survivor, () => rollBack(run, { files: survivor, moment }));
+        }
+      }
+    },
+  );
+});
+
+/** A new workflow takes the replica and is told at once to roll back. */
+async function rollBack(
+  run: UndisturbedRun,
+  { files, moment }: { files: CrashFileLayer; moment: Moment },
+): Promise<void> {
+  const { sourceBytes } = run;
+  const driver = driverOf(run, files);
+  await driver.perform(await driver.next('claim-2'));
+  const { view, step } = driver.memory;
+  if (view === null) throw new Error('a replica that was taken has a record');
+  await driver.perform({ kind: 'rollback', lease: view.lease, step: step + 1 });
+  await driver.drive();
+  await checkMachine({ files, sourceBytes, leastRevision: moment.revision });
+  await checkEnd(files, { result: 'rolled-back', primary: uriA, state: run.stateBefore });
+}

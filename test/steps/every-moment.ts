@@ -1,8 +1,9 @@
 /** The moments between the calls of an undisturbed migration: each can be gone back to. */
+import type { StateDump } from '../../storage/testing/state-dump.ts';
 import { CrashFileLayer } from '../../storage/testing/crash-file-layer.ts';
 import { machineContext, MachineDriver, type Call, type WorkflowMemory } from './machine-driver.ts';
 import { bytesOfA, namesOf, recordStoreOf } from './machine-invariants.ts';
-import { makeSource, type ExpectedScenario } from './machine-scenarios.ts';
+import { dumpOf, makeSource, type ExpectedScenario } from './machine-scenarios.ts';
 
 /** Just before `call`; `files()` gives a machine of its own each time. */
 export interface Moment {
@@ -15,6 +16,7 @@ export interface Moment {
 export interface UndisturbedRun {
   readonly scenario: ExpectedScenario;
   readonly moments: readonly Moment[];
+  readonly stateBefore: StateDump;
   readonly sourceBytes: readonly Record<string, string>[];
   /** Every name under the data directories at the end. */
   readonly namesAtEnd: readonly string[];
@@ -22,10 +24,11 @@ export interface UndisturbedRun {
 
 export async function everyMoment(
   scenario: ExpectedScenario,
-  seed: number,
+  { seed, snapshot = true }: { seed: number; snapshot?: boolean },
 ): Promise<UndisturbedRun> {
   let files = new CrashFileLayer(seed);
-  await makeSource(files);
+  await makeSource(files, { snapshot });
+  const stateBefore = await dumpOf(files, scenario.input.source);
   const sourceBytes = await bytesOfA(files);
   const moments: Moment[] = [];
   let memory: WorkflowMemory | undefined;
@@ -46,5 +49,5 @@ export async function everyMoment(
     await next.perform(call);
     memory = next.memory;
   }
-  return { scenario, moments, sourceBytes, namesAtEnd: await namesOf(files) };
+  return { scenario, moments, stateBefore, sourceBytes, namesAtEnd: await namesOf(files) };
 }

@@ -4,7 +4,7 @@ import { expect } from 'vitest';
 import type { BindingRecord } from '../../schemas/binding-record.ts';
 import type { InstanceUris } from '../../storage/contracts.ts';
 import { lookAt } from '../../storage/binding/fence-file.ts';
-import { readJournal, verifyJournal } from '../../storage/binding/journal.ts';
+import { readJournal, verifyJournal, type JournalLine } from '../../storage/binding/journal.ts';
 import { ownPaths } from '../../storage/binding/parking.ts';
 import { parkedName } from '../../storage/binding/path-fence.ts';
 import { RecordStore } from '../../storage/binding/record-store.ts';
@@ -55,23 +55,33 @@ export async function checkMachine(look: LookAtMachine): Promise<BindingRecord |
   const store = recordStoreOf(files);
   const record = await store.read();
   expect(record?.revision ?? 0).toBeGreaterThanOrEqual(leastRevision);
-  await checkJournal(files, record);
+  const lines = await checkJournal(files, record);
   await checkSource(look, record);
   if (record === null) return null;
-  for (const path of ownPaths(families, uriA)) await checkPath(files, { record, path });
-  for (const path of ownPaths(families, uriB)) await checkPath(files, { record, path });
-  await checkPrimary(files, record);
+  const past = pastOf(lines);
+  for (const [i, path] of ownPaths(families, uriA).entries()) {
+    const never = Object.keys(look.sourceBytes[i] ?? {}).length === 0;
+    if (never) await checkUnusedPath(files, path);
+    else await checkPath(files, { record, path, past });
+  }
+  for (const path of ownPaths(families, uriB)) await checkPath(files, { record, path, past });
+  await checkPrimary(look, record);
   return record;
 }
 
 /** A line, durable before it, for each revision; the last line may be of one that never came. */
-async function checkJournal(files: FileLayer, record: BindingRecord | null): Promise<void> {
+async function checkJournal(
+  files: FileLayer,
+  record: BindingRecord | null,
+): Promise<readonly JournalLine[]> {
   const { journal } = recordStoreOf(files).directory;
   await verifyJournal(files, journal);
-  const revisions = new Set((await readJournal(files, journal)).map((line) => line['revision']));
+  const lines = await readJournal(files, journal);
+  const revisions = new Set(lines.map((line) => line['revision']));
   for (let revision = 1; revision <= (record?.revision ?? 0); revision += 1) {
-    expect(revisions, `a journal line of revision ${revision}`).toContain(revision);
+    if (!revisions.has(revision)) expect.fail(`no journal line of revision ${revision}`);
   }
+  return lines;
 }
 
 /** A is whole and unchanged wherever it lies, until finalize begins. */
@@ -83,7 +93,9 @@ async function checkSource(look: LookAtMachine, record: BindingRecord | null): P
     const found: Record<string, string>[] = [];
     for (const place of places)
       if (await isOfA(files, place)) found.push(await treeOf(files, place));
-    expect(found, `A's ${path}`).toEqual([sourceBytes[i]]);
+    // Empty: a directory that A never had.
+    const wanted = Object.keys(sourceBytes[i] ?? {}).length === 0 ? [] : [sourceBytes[i]];
+    expect(found, `A's ${path}`).toEqual(wanted);
   }
 }
 
@@ -94,45 +106,53 @@ function isOfA(files: FileLayer, directory: string): Promise<boolean> {
 /** Never nothing, never another instance than the primary, never an unfinished one (CUT-7). */
 async function checkPath(
   files: FileLayer,
-  { record, path }: { record: BindingRecord; path: string },
+  { record, path, past }: { record: BindingRecord; path: string; past: Past },
 ): Promise<void> {
   const found = await lookAt(files, path);
   if (found.kind === 'fence') return;
   const says = `${path} holds ${found.kind} at ${record.migration?.phase ?? 'the end'}`;
   const isSource = ownPaths(families, uriA).includes(path);
   // The target's path is reserved by the fence step, and by nothing where that never ended.
-  const wasFenced = (await didFence(files)) && record.migration?.phase !== 'fence';
+  const wasFenced = past.fenced && record.migration?.phase !== 'fence';
   if (found.kind === 'absent' && !isSource) return expect(wasFenced, says).toBe(false);
   expect(found.kind, says).toBe('directory');
   expect(ownPaths(families, record.primary.uris), says).toContain(path);
   expect(await files.stat(`${path}/${stagingMarkerName}`), says).toBeNull();
-  const reversed = record.migration?.direction === 'back' || (await wasReversed(files));
+  const reversed = past.reversed && record.migration?.phase !== 'rollback-digest';
   expect(await isOfA(files, path), says).toBe(isSource && !reversed);
 }
 
-async function didFence(files: FileLayer): Promise<boolean> {
-  return hasLine(files, (line) => line['event'] === 'finish' && line['step'] === 'fence');
+/** Where A never had a directory: a fence, nothing, or what a rollback leaves, which braft makes itself. */
+async function checkUnusedPath(files: FileLayer, path: string): Promise<void> {
+  const tree = await treeOf(files, path);
+  if ((await lookAt(files, path)).kind !== 'fence')
+    expect(['', '/']).toContain(Object.keys(tree).join(','));
 }
 
-async function wasReversed(files: FileLayer): Promise<boolean> {
-  return hasLine(
-    files,
-    (line) => line['step'] === 'rollback-digest' && line['outcome'] === 'different',
-  );
+/** What the journal tells of the migration so far; the last line may be of a change that never came. */
+interface Past {
+  readonly fenced: boolean;
+  readonly reversed: boolean;
 }
 
-async function hasLine(
-  files: FileLayer,
-  fits: (line: Readonly<Record<string, unknown>>) => boolean,
-): Promise<boolean> {
-  return (await readJournal(files, recordStoreOf(files).directory.journal)).some(fits);
+function pastOf(lines: readonly JournalLine[]): Past {
+  const finished = lines.filter((line) => line['event'] === 'finish');
+  return {
+    fenced: finished.some((line) => line['step'] === 'fence'),
+    reversed: finished.some(
+      (line) => line['step'] === 'rollback-digest' && line['outcome'] === 'different',
+    ),
+  };
 }
 
 /** Every directory of the primary lies at its path or at its parked name. */
-async function checkPrimary(files: FileLayer, record: BindingRecord): Promise<void> {
+async function checkPrimary(look: LookAtMachine, record: BindingRecord): Promise<void> {
+  const { files, sourceBytes } = look;
   const { primary, migration } = record;
   const tags = migration === null ? [] : [migration.sourceTag, migration.targetTag];
-  for (const path of ownPaths(families, primary.uris)) {
+  for (const [i, path] of ownPaths(families, primary.uris).entries()) {
+    const isA = primary.uris.log === uriA.log;
+    if (isA && Object.keys(sourceBytes[i] ?? {}).length === 0) continue;
     const kinds = [];
     for (const place of [path, ...tags.map((tag) => parkedName(path, tag))]) {
       kinds.push((await lookAt(files, place)).kind);

@@ -34,6 +34,10 @@ export const stateWritten: StateDump = dumpModel(
   [...history, written].reduce(applyToModel, emptyModel),
 );
 
+function localDirectory(uri: string): string {
+  return uri.replace('local://', '');
+}
+
 /** A replica at {@link uriA}, closed and durable. */
 export async function makeSource(
   files: FileLayer,
@@ -46,7 +50,9 @@ export async function makeSource(
     await applyToInstance(instance, mutation);
   }
   await instance.close();
+  if (options.snapshot === false) await files.removeDirectory(localDirectory(uris.snapshot));
   for (const path of ownPaths(families, uris)) {
+    if ((await files.stat(path)) === null) continue;
     await writeDurably(files, `${path}/${originName}`, Buffer.from('A'));
   }
 }
