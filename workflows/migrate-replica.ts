@@ -81,7 +81,14 @@ class ReplicaMigration {
     this.#state.outcome = outcome;
     this.#state.waiting = null;
     const { rollbackWish, abandonWish } = this.#state;
-    return { outcome, reason: (abandonWish ?? rollbackWish)?.reason ?? null };
+    return { outcome, reason: (abandonWish ?? rollbackWish)?.reason ?? this.#difference() };
+  }
+
+  /** Where the states differed, of a migration that rolled back for it. */
+  #difference(): string | null {
+    const found = this.#state.results.findLast(({ outcome }) => outcome === 'different');
+    const reason = found?.info['reason'];
+    return typeof reason === 'string' ? reason : null;
   }
 
   /**

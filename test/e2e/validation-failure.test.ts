@@ -1,0 +1,144 @@
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+
+import { equivalenceReportSchema } from '../../schemas/equivalence-report.ts';
+import { readJournal } from '../../storage/binding/journal.ts';
+import { parkedUris } from '../../storage/binding/parking.ts';
+import type { Instance } from '../../storage/contracts.ts';
+import { batchOf, entryAt, type LogEntry } from '../../storage/entry-batch.ts';
+import { defaultFamilies } from '../../storage/families/registry.ts';
+import { nodeFileLayer } from '../../storage/node-file-layer.ts';
+import { missing } from '../setup/toolchain.ts';
+import { sharedTemporal } from '../setup/shared-temporal.ts';
+import { MigrationEnvironment } from './migration-environment.ts';
+import { treeBytes } from './tree-bytes.ts';
+
+describe.skipIf(missing('temporal'))('a target that is altered before its validation', () => {
+  let environment: MigrationEnvironment;
+  let source: string;
+
+  beforeAll(async () => {
+    environment = await MigrationEnvironment.create(await sharedTemporal());
+    source = await environment.unpack('node-killed', 'a');
+    await Promise.all([environment.start('control'), environment.start('agent')]);
+  });
+
+  afterAll(() => environment.close());
+
+  test('with another entry: the migration rolls back by itself, says where they differ, and the source is as before [EQ-4] [OPS-2] [I12]', async () => {
+    const before = await treeBytes(join(environment.data, 'a'));
+    const reason = await migrateAltered(
+      { id: 'm1', target: environment.uri('local', 'b') },
+      (target) => replaceEntry(target, 300n),
+    );
+
+    const report = await differenceReport('m1');
+    expect(report.differences).toEqual([
+      expect.objectContaining({ part: 'log', kind: 'content', index: '300' }),
+    ]);
+    const difference = report.differences[0];
+    expect(difference?.a).not.toBe(difference?.b);
+    expect(reason).toContain(report.summary);
+    expect(await stepsOf('m1')).toEqual([
+      ...['stop', 'fence', 'stop-again', 'look', 'copy', 'publish', 'validate'],
+      ...['discard', 'repoint-back', 'unfence', 'start-back', 'probe-back'],
+    ]);
+    expect(await treeBytes(join(environment.data, 'a'))).toEqual(before);
+    // Nothing of the target is left but the fence at each of its places.
+    const left = await readdir(join(environment.data, 'b'));
+    expect(left.toSorted()).toEqual(['log', 'raft_meta', 'snapshot']);
+    expect((await stat(join(environment.data, 'b', 'log'))).isFile()).toBe(true);
+  });
+
+  test('with another vote, in rocksdb: likewise [EQ-4] [OPS-2] [I12]', async () => {
+    const before = await treeBytes(join(environment.data, 'a'));
+    await migrateAltered({ id: 'm2', target: environment.uri('rocksdb', 'c') }, (target) =>
+      target.apply({ meta: { term: target.state().meta.term + 1n, votedFor: null } }),
+    );
+
+    expect((await differenceReport('m2')).differences).toEqual([
+      expect.objectContaining({ part: 'metadata' }),
+    ]);
+    expect(await treeBytes(join(environment.data, 'a'))).toEqual(before);
+  });
+
+  /** Runs a migration whose published target `alter` changes; answers why it was rolled back. */
+  async function migrateAltered(
+    given: { readonly id: string; readonly target: string },
+    alter: (target: Instance) => Promise<void>,
+  ): Promise<string | null> {
+    await environment.client.start(environment.input({ ...given, source }));
+    await beforeValidation(given, alter);
+    const { outcome, reason } = await environment.outcome();
+    expect(outcome).toBe('rolled-back');
+    expect(await environment.store.read()).toMatchObject({
+      migration: null,
+      primary: { parkedTag: null, uris: { log: `${source}/log` } },
+      lastEnded: { id: given.id, result: 'rolled-back' },
+    });
+    return reason;
+  }
+
+  /** Alters the target while the record's lock keeps the validation from beginning. */
+  async function beforeValidation(
+    given: { readonly id: string; readonly target: string },
+    alter: (target: Instance) => Promise<void>,
+  ): Promise<void> {
+    const families = defaultFamilies();
+    const uris = parkedUris(families, families.expand(given.target), `${given.id}-target`);
+    const deadline = Date.now() + 30_000;
+    for (let altered = false; !altered;) {
+      const seen = await environment.store.read();
+      if (seen?.lastEnded?.id === given.id || Date.now() > deadline) throw new Error('too late');
+      if (seen?.migration?.phase !== 'validate') {
+        await new Promise((done) => setImmediate(done));
+        continue;
+      }
+      altered = await environment.store.locked(async ({ record }) => {
+        const { token, migration } = record ?? {};
+        const published = migration?.results.at(-1);
+        // Its token is still that of the step before: the validation has not begun.
+        if (published?.did !== 'publish' || token?.step !== published.step) return false;
+        const target = await families.open(uris, 'read-write', { files: nodeFileLayer });
+        await alter(target).finally(() => target.close());
+        return true;
+      });
+    }
+  }
+
+  async function differenceReport(id: string) {
+    const { proofs } = environment.store.directory;
+    const names = (await readdir(proofs)).filter((name) => name.startsWith(`${id}-`));
+    expect(names).toEqual([expect.stringMatching(/-difference\.json$/)]);
+    const text = await readFile(join(proofs, names[0] ?? ''), 'utf8');
+    return equivalenceReportSchema.parse(JSON.parse(text));
+  }
+
+  async function stepsOf(id: string): Promise<unknown[]> {
+    const lines = await readJournal(nodeFileLayer, environment.store.directory.journal);
+    const end = lines.findIndex((line) => line['endedMigration'] === id);
+    return lines
+      .slice(0, end + 1)
+      .filter((line) => line['outcome'] !== undefined)
+      .map((line) => line['step']);
+  }
+});
+
+/** Puts another payload into an entry, with everything after it as it was. */
+async function replaceEntry(target: Instance, index: bigint): Promise<void> {
+  const { lastIndex } = target.state();
+  const tail: LogEntry[] = [];
+  for await (const batch of target.read(index, lastIndex)) {
+    for (let i = 0; i < batch.count; i += 1) {
+      const entry = entryAt(batch, i);
+      tail.push({ ...entry, payload: Buffer.from(entry.payload) });
+    }
+  }
+  const [first] = tail;
+  if (first === undefined) throw new RangeError(`no entry ${index}`);
+  tail[0] = { ...first, payload: Buffer.from('another payload') };
+  await target.apply({ truncate: { lastKept: index - 1n } });
+  await target.apply({ entries: { after: index - 1n, batches: [batchOf(tail)] } });
+}
