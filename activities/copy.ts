@@ -39,6 +39,8 @@ export const copy: StepBody = async (step) => {
 async function stageTarget(step: Step): Promise<{ staging: StagingInstance; tag: string }> {
   const { guard } = step;
   const { targetTag, target } = guard.migration;
+  // A killed attempt may have named this place in the record, and not yet in the fences.
+  await pointFences(step, target.uris, targetTag);
   const staging = await tryStage(step, targetTag);
   if (staging !== 'locked') return { staging, tag: targetTag };
   const { lease, step: number, attempt } = guard.record.token;

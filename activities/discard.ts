@@ -1,4 +1,5 @@
 /** Discards the target and every staging place of this migration; their fences stay (CUT-7). */
+import { readFence, removeFence } from '../storage/binding/fence-file.ts';
 import { ownPaths } from '../storage/binding/parking.ts';
 import { moveToTrash, parkedName, removeTrash, trashName } from '../storage/binding/path-fence.ts';
 import type { StepEnding } from '../storage/binding/ownership.ts';
@@ -35,7 +36,11 @@ export async function discardPlace(step: Step, uris: InstanceUris, tag: string):
     const trash = trashName(parked, 'discarded');
     // What an attempt left that was killed between the two.
     await removeTrash(files, trash);
-    await step.guard.effect(() => moveToTrash(files, { parked, trash }));
+    await step.guard.effect(async () => {
+      // Prepared by a fencing that never ended, and not yet at its path.
+      if ((await readFence(files, parked)) !== null) await removeFence(files, parked);
+      else await moveToTrash(files, { parked, trash });
+    });
     await removeTrash(files, trash);
   }
 }

@@ -1,11 +1,12 @@
 /** Rollback: puts the source back to its places, last of all. */
-import { unfenceInstance } from './fence.ts';
+import { restoreInstance } from './fence.ts';
 import type { StepBody } from './step-runner.ts';
 
 export const unfence: StepBody = async (step) => {
   const { source, sourceTag } = step.guard.migration;
   // A rollback decided before the fence finds the source where it always was.
-  await unfenceInstance(step, source.uris, sourceTag);
+  const wasFenced = source.parkedTag !== null;
+  await restoreInstance(step, { uris: source.uris, tag: sourceTag, wasFenced });
   return {
     outcome: 'done',
     info: { restored: source.uris.log },

@@ -67,6 +67,7 @@ export async function fencePath(
   const found = await look(files, place);
   if (isFenced(found) || isReserved(found, 'nothing')) return files.syncDirectory(dirname(path));
   if (found.path.kind === 'absent' && isFree(found, 'nothing')) {
+    await makeDirectories(files, dirname(path));
     return standAt(files, place, { ...owner, parked, holds: 'nothing' });
   }
   if (found.path.kind !== 'directory' || !isFree(found, 'directory')) throw unexpected(found);
@@ -116,6 +117,15 @@ export async function unfencePath(files: FileLayer, place: FencedPath): Promise<
   await files.syncDirectory(dirname(path));
   await files.exchange(path, parked);
   await files.syncDirectory(dirname(path));
+}
+
+/**
+ * Whether the fencing of a path where nothing was had not come so far that a fence stood there: then
+ * nothing is to be undone but what lies at the parked name.
+ */
+export async function isUntouched(files: FileLayer, place: FencedPath): Promise<boolean> {
+  const found = await look(files, place);
+  return found.path.kind === 'absent' && isFree(found, 'nothing');
 }
 
 /**
