@@ -37,17 +37,19 @@ const stateDir = () =>
     .env('QUORUMSHIFT_STATE_DIR');
 
 export function addOperations(program: Command): void {
-  const command = (name: string, description: string) =>
-    addTemporalOptions(program.command(name).description(description)).addOption(outputOption());
-  const onReplica = (name: string, description: string) =>
-    command(name, description).argument('<replica>', '<cluster>/<member>');
+  const command = (name: string, description: string, example = '') =>
+    addTemporalOptions(program.command(name).description(description))
+      .addOption(outputOption())
+      .addHelpText('after', `\nExample:\n  quorumshift ${`${name} ${example}`.trim()}`);
+  const onReplica = (name: string, description: string, rest = '') =>
+    command(name, description, `kv/n1 ${rest}`).argument('<replica>', '<cluster>/<member>');
 
-  onReplica('status', 'where a migration stands, why it waits, what is safe to do')
+  onReplica('status', 'where a migration stands, why it waits, what is safe to do', '--watch')
     .option('-w, --watch', 'until it ends')
     .option('--local', 'from the record on this machine, without Temporal')
     .addOption(stateDir())
     .action(status);
-  command('list', 'migrations, newest first')
+  command('list', 'migrations, newest first', '--limit 10')
     .option('--limit <n>', 'at most so many', '50')
     .action(list);
   onReplica('pause', 'stop before the next step; bulk work stands still').action(
@@ -57,13 +59,13 @@ export function addOperations(program: Command): void {
     .option('--from-record', 'start a new workflow that adopts the record on this machine')
     .addOption(stateDir())
     .action(resume);
-  onReplica('approve', 'approve the cutover on the proof that status shows')
+  onReplica('approve', 'approve the cutover on the proof that status shows', '--proof <digest>')
     .requiredOption('--proof <digest>', 'digest of the proof')
     .action(approve);
-  onReplica('throttle', 'limit bulk work')
+  onReplica('throttle', 'limit bulk work', '50MiB')
     .argument('<bytes>', 'bytes per second, such as 50MiB; "none" removes the limit')
     .action(throttle);
-  onReplica('rollback', 'go back to the source; loses nothing')
+  onReplica('rollback', 'go back to the source; loses nothing', '--reason "too slow"')
     .option('--reason <text>', 'goes into the audit trail', 'operator')
     .action(steer((client, replica, { reason }) => client.rollback(replica, reason ?? 'operator')));
   onReplica('complete', 'finalize: retire the source; rollback is refused from then on')

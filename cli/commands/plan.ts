@@ -21,7 +21,11 @@ const assumedBytesPerSecond = 150 * 1024 * 1024;
 export function addPlan(program: Command): void {
   const command = program
     .command('plan')
-    .description('what a start would do, with every check measured; changes nothing');
+    .description('what a start would do, with every check measured; changes nothing')
+    .addHelpText(
+      'after',
+      '\nExample:\n  quorumshift plan kv/n1 --host m1 --source local:///data/a --target rocksdb:///data/b',
+    );
   addStartOptions(command).action(plan);
 }
 

@@ -21,12 +21,15 @@ export function addProcesses(program: Command): void {
     .description('a Temporal server, the control worker and this machine’s agent, in one')
     .option('--port <port>', 'of the Temporal frontend', '7233')
     .option('--ui-port <port>', 'of the Temporal web UI', '8233')
+    .addHelpText('after', '\nExample:\n  quorumshift dev --config agent.json')
     .action(dev);
   configured(addTemporalOptions(program.command('agent')))
     .description('the agent of this machine')
+    .addHelpText('after', '\nExample:\n  quorumshift agent --config agent.json')
     .action(agent);
   addTemporalOptions(program.command('control'))
     .description('a control worker: runs workflows, touches no machine')
+    .addHelpText('after', '\nExample:\n  quorumshift control --address localhost:7233')
     .action(control);
 }
 
