@@ -78,6 +78,10 @@ export class MigrationEnvironment {
     this.#options = options;
   }
 
+  get address(): string {
+    return this.#options.address;
+  }
+
   get configFile(): string {
     return join(this.root, 'agent.json');
   }

@@ -36,6 +36,12 @@ export class KillableFleet {
     this.machines = given.machines;
   }
 
+  machine(index: number): MigrationEnvironment {
+    const machine = this.machines[index];
+    if (machine === undefined) throw new RangeError(`there is no machine ${index}`);
+    return machine;
+  }
+
   nameOf(victim: Victim): string {
     return typeof victim === 'string' ? victim : `agent of ${victim.host}`;
   }
@@ -47,8 +53,9 @@ export class KillableFleet {
     else await victim.kill('agent');
   }
 
-  async restart(victim: Victim): Promise<void> {
-    if (victim === 'server') await this.#server.restart();
+  /** A server with an emptied database knows nothing of what was. */
+  async restart(victim: Victim, options = { emptied: false }): Promise<void> {
+    if (victim === 'server') await this.#server.restart(options);
     else if (victim === 'control') await this.#first.start('control');
     else await victim.start('agent');
   }

@@ -33,7 +33,7 @@ export class KillableServer {
   }
 
   /** On the same port; with an emptied database it knows nothing of what was. */
-  async restart(options: { readonly emptied: boolean } = { emptied: false }): Promise<void> {
+  async restart(options: { readonly emptied: boolean }): Promise<void> {
     if (options.emptied) this.#databases += 1;
     this.#server = await startTemporalServer({
       bin: this.#bin,

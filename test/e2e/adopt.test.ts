@@ -1,0 +1,107 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+
+import { errorRegistry } from '../../core/errors.ts';
+import { phases, type Phase } from '../../core/phases.ts';
+import { replicaWorkflowId } from '../../core/ids.ts';
+import { missing } from '../setup/toolchain.ts';
+import type { KillableFleet } from '../soak/killable-fleet.ts';
+import { MigratingReplica } from '../soak/migrating-replica.ts';
+import {
+  endSubject,
+  holdSubject,
+  startSubjects,
+  type HeldSubject,
+  type PhaseSubject,
+} from '../soak/phase-subjects.ts';
+import { runCli } from './run-cli.ts';
+
+/** Command lines at once: each takes most of a core for a second. */
+const commandsAtOnce = 3;
+
+describe.skipIf(missing('temporal'))('a migration whose workflow is gone', () => {
+  let fleet: KillableFleet;
+  let subjects: readonly PhaseSubject[];
+
+  beforeAll(async () => {
+    ({ fleet, subjects } = await startSubjects(process.env['QUORUMSHIFT_TEMPORAL_BIN'] ?? ''));
+  });
+
+  afterAll(() => fleet?.close());
+
+  test(
+    'terminated in each phase, forward and back: resume --from-record adopts it, and it ends as without [OPS-6]',
+    { timeout: 180_000 },
+    async () => {
+      const held = await Promise.all(subjects.map(holdSubject));
+      for (const { subject } of held) {
+        const { environment, replica } = subject.replica;
+        await environment.temporal.workflow.getHandle(replicaWorkflowId(replica)).terminate();
+      }
+      await inTurns(held, adopt);
+      await Promise.all(held.map(endSubject));
+    },
+  );
+
+  test(
+    'with the database lost in each phase: status --local tells where it stands, and resume --from-record adopts it [OPS-6]',
+    { timeout: 180_000 },
+    async () => {
+      const held = await Promise.all(subjects.map(holdSubject));
+      await fleet.kill('server');
+      const shown: readonly Phase[] = ['copy', 'admit', 'rollback-digest'];
+      await inTurns(
+        held.filter(({ subject }) => shown.includes(subject.phase)),
+        showLocalStatus,
+      );
+      await fleet.restart('server', { emptied: true });
+      await inTurns(held, adopt);
+      await Promise.all(held.map(endSubject));
+    },
+  );
+
+  test('status --local of a replica without a record says so, and what to check', async () => {
+    const answer = await runCli(fleet.machine(0), ['status', '--local', 'nobody/here']);
+    expect(answer.code).toBe(errorRegistry['record.missing'].exitCode);
+    expect(answer.stderr).toContain('record.missing');
+    expect(answer.stderr).toContain(errorRegistry['record.missing'].remedy);
+  });
+
+  test('a replica that no migration owns cannot be resumed from its record', async () => {
+    const replica = await MigratingReplica.create(fleet.machine(0), 'idle');
+    await replica.end(await replica.begin(), 'finalized');
+    const answer = await runCli(fleet.machine(0), ['resume', replica.name, '--from-record']);
+    expect(answer.code).toBe(errorRegistry['migration.illegal-action'].exitCode);
+    expect(answer.stderr).toContain('migration.illegal-action');
+    const status = await runCli(fleet.machine(0), ['status', '--local', replica.name]);
+    expect(status.code).toBe(0);
+    expect(status.stdout).toContain('no migration owns it');
+  });
+});
+
+/** The command reads the phase that the record is held in; then whoever waits may go on. */
+async function adopt({ subject, running, hold }: HeldSubject): Promise<void> {
+  const { environment, name } = subject.replica;
+  const answer = await runCli(environment, ['resume', name, '--from-record']);
+  expect(answer).toMatchObject({ code: 0, stderr: '' });
+  const { migrationId } = running.input;
+  expect(answer.stdout).toBe(`adopted migration ${migrationId} in phase ${subject.phase}\n`);
+  await hold.release();
+}
+
+async function showLocalStatus({ subject }: HeldSubject): Promise<void> {
+  const { environment, name } = subject.replica;
+  const answer = await runCli(environment, ['status', '--local', name]);
+  expect(answer).toMatchObject({ code: 0, stderr: '' });
+  expect(answer.stdout).toContain(`phase    ${subject.phase}: ${phases[subject.phase].says}`);
+  expect(answer.stdout).toContain(`resume ${name} --from-record`);
+  const json = await runCli(environment, ['status', '--local', name, '-o', 'json']);
+  expect(JSON.parse(json.stdout)).toMatchObject({ migration: { phase: subject.phase } });
+}
+
+async function inTurns<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  const left = [...items];
+  const takeTurns = async () => {
+    for (let item = left.shift(); item !== undefined; item = left.shift()) await work(item);
+  };
+  await Promise.all(Array.from({ length: commandsAtOnce }, takeTurns));
+}
