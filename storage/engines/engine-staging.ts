@@ -21,6 +21,7 @@ import type { FileLayer } from '../file-layer.ts';
 import { isErrno, writeDurably } from '../files.ts';
 import { checkLimits } from '../mutation-plan.ts';
 import { preparedRecord, type SnapshotTrees } from '../snapshot-tree.ts';
+import { splitBatch } from '../split-batch.ts';
 import { removeStagingMarker, writeStagingMarker } from '../staging-marker.ts';
 import { cutChunks } from './chunk-cutting.ts';
 import type { ChunkStore } from './chunk-store.ts';
@@ -28,6 +29,9 @@ import { encodeCheckpoint, encodeState, type EngineState } from './engine-record
 
 /** The last checkpoint, in the instance's directory; without meaning where no marker is. */
 export const checkpointName = 'quorumshift-checkpoint.json';
+
+/** Bytes of one write to the engine, one larger entry aside. */
+const writeBytes = 1024 * 1024;
 
 export interface EngineStagingOptions {
   readonly uris: InstanceUris;
@@ -76,15 +80,18 @@ export class EngineStaging implements StagingInstance {
       throw fail('log.gap', { instance: this.uris.log, last: range.last, after });
     }
     checkLimits(this.#options, batch);
-    await this.#writing;
-    this.#draft = { ...this.#draft, range: { ...range, last: lastIndexOf(batch) } };
-    this.#writing = this.#options.store.write({
-      chunks: cutChunks(batch),
-      records: new Map(),
-      durable: false,
-    });
-    // A failure is thrown by the next call, which waits for this write.
-    this.#writing.catch(() => {});
+    // An image's batch has 4 MiB: given on in parts, the engine's copies of it stay small.
+    for (const part of splitBatch(batch, writeBytes)) {
+      await this.#writing;
+      this.#draft = { ...this.#draft, range: { ...range, last: lastIndexOf(part) } };
+      this.#writing = this.#options.store.write({
+        chunks: cutChunks(part),
+        records: new Map(),
+        durable: false,
+      });
+      // A failure is thrown by the next call, which waits for this write.
+      this.#writing.catch(() => {});
+    }
   }
 
   async setMeta(meta: RaftMeta): Promise<void> {

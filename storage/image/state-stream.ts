@@ -15,6 +15,7 @@ import type {
   SnapshotReader,
 } from '../contracts.ts';
 import { batchBytes, type EntryBatch } from '../entry-batch.ts';
+import { buffersSpent } from '../spent-buffers.ts';
 import { prefetch } from './prefetch.ts';
 import { Pacer, type RateLimit } from './rate-limit.ts';
 import { StateDigester, type StateDigest } from './state-digester.ts';
@@ -199,6 +200,7 @@ export class TransferMeter {
       entriesTotal: this.#entriesTotal,
       bytesDone: this.#bytesDone,
     });
+    buffersSpent(bytes);
     await this.#pacer.moved(bytes);
   }
 }

@@ -13,6 +13,7 @@ import { crc32 } from 'node:zlib';
 
 import Database from 'libsql';
 
+import { buffersSpent } from '../../spent-buffers.ts';
 import { assert, InvariantError } from '../../../core/errors.ts';
 import type { Calls, DatabaseOptions, PackedChunks, Reply, Request } from './engine-messages.ts';
 
@@ -86,6 +87,7 @@ class OpenDatabase {
       if (this.#db.inTransaction) this.#db.exec('ROLLBACK');
       throw error;
     }
+    buffersSpent(chunks.buffer.byteLength);
     return chunks.buffer;
   }
 
@@ -158,6 +160,7 @@ type ChunkRow = [first: bigint, crc: bigint, entries: Buffer];
 function packRows(rows: readonly ChunkRow[]): PackedChunks {
   const total = rows.reduce((sum, [, , entries]) => sum + entries.length, 0);
   const packed = Buffer.from(new ArrayBuffer(total));
+  buffersSpent(2 * total);
   const firsts = new BigInt64Array(rows.length);
   const sizes = new Uint32Array(rows.length);
   let at = 0;
