@@ -1,0 +1,91 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+
+import {
+  expectedLines,
+  fixtureNames,
+  fixtureUris,
+  treeFingerprint,
+  unpackFixture,
+} from '../local/braft-fixtures.ts';
+import { jsonLines, runCli } from './run-cli.ts';
+
+type Described = Record<string, unknown>;
+
+/** Kinds of lines that are compared; the rest is about the files, and how braft changes them. */
+const compared = ['log', 'meta', 'entry', 'snapshot', 'snapshot_file'];
+
+describe('inspect of what real braft wrote', () => {
+  let directory: string;
+
+  beforeAll(() => {
+    directory = mkdtempSync(join(tmpdir(), 'quorumshift-cli-'));
+  });
+
+  afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+  test.each(fixtureNames)(
+    '%s: says what braft reads, and changes nothing [FAM-9]',
+    async (name) => {
+      const place = join(directory, name);
+      unpackFixture(name, place);
+      const before = treeFingerprint(place);
+      const { log, meta, snapshot, groupId = '' } = fixtureUris(name, place);
+      const { code, stdout, stderr } = await runCli(
+        [
+          'inspect',
+          '--log',
+          log,
+          '--meta',
+          meta,
+          '--snapshot',
+          snapshot,
+          '--group',
+          groupId,
+        ].concat([...['-o', 'jsonl', '--entries']]),
+      );
+      expect(stderr).toBe('');
+      expect(code).toBe(0);
+
+      const said = jsonLines(stdout);
+      expect(said.at(-1)).toMatchObject({
+        t: 'digest',
+        root: expect.stringMatching(/^[0-9a-f]{64}$/),
+      });
+      const lines = inOrder(said);
+      const wanted = inOrder(expectedLines(name));
+      expect(lines.map((line, i) => sharedFields(line, wanted[i]))).toEqual(
+        wanted.map((line, i) => sharedFields(line, lines[i])),
+      );
+      for (const line of lines) expect(line).toMatchObject(requiredFields(line));
+      expect(treeFingerprint(place)).toEqual(before);
+    },
+  );
+});
+
+/** Kind by kind; the files by name: braft lists them as they were added. */
+function inOrder(lines: readonly Described[]): Described[] {
+  const key = ({ t, name }: Described) => `${compared.indexOf(String(t))} ${String(name ?? '')}`;
+  return lines
+    .filter(({ t }) => compared.includes(String(t)))
+    .toSorted((a, b) => (key(a) < key(b) ? -1 : Number(key(a) > key(b))));
+}
+
+/** Fields that both have: those of one name must be equal. */
+function sharedFields(line: Described, other: Described | undefined) {
+  return Object.fromEntries(
+    Object.entries(line).filter(([key]) => other !== undefined && key in other),
+  );
+}
+
+/** What a line of its kind must have, so that comparing what is shared compares something. */
+function requiredFields({ t }: Described): Described {
+  const any: unknown = expect.anything();
+  if (t === 'log') return { first: any, last: any };
+  if (t === 'meta') return { term: any, voted_for: any };
+  if (t === 'entry') return { index: any, term: any, type: any, len: any, sha256: any };
+  return t === 'snapshot_file' ? { name: any, len: any, sha256: any } : { present: any };
+}
