@@ -44,7 +44,8 @@ export async function runStep(
   const begun = await beginStep(store, { ...claimOf(request, attempt), phase });
   if ('done' in begun) return answer(store, request, begun.done);
   const { guard } = begun;
-  await noteAttempt(context.files, store.directory, attempt.taskToken);
+  // Under the lock: a late attempt must not replace its successor's note.
+  await guard.effect(() => noteAttempt(context.files, store.directory, attempt.taskToken));
   await checkRoots(context, [guard.migration.source.uris, guard.migration.target.uris]);
   const ending = await body({ phase, context, request, store, guard, attempt });
   return answer(store, request, await guard.finish(ending));
