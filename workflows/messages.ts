@@ -91,6 +91,17 @@ export interface Carried {
   readonly approved: ProofName | null;
   readonly operationIds: readonly string[];
   readonly soakStartedMs: number | null;
+  /** Wishes that had not been fulfilled yet. */
+  readonly rollbackWish: Wish | null;
+  readonly completeWish: Wish | null;
+  readonly abandonWish: Wish | null;
+  readonly cancelled: boolean;
+}
+
+/** What an operator asked for, once. */
+export interface Wish {
+  readonly by: string;
+  readonly reason: string;
 }
 
 export interface MigrateReplicaResult {

@@ -38,9 +38,12 @@ export async function migrateReplica(
   const state = new MigrationState(request);
   state.registerHandlers();
   watchCancellation(state);
-  const result = await CancellationScope.nonCancellable(() => new ReplicaMigration(state).run());
-  await condition(allHandlersFinished);
-  return result;
+  // A cancelled workflow, too, ends with its result: how the replica was left.
+  return CancellationScope.nonCancellable(async () => {
+    const result = await new ReplicaMigration(state).run();
+    await condition(allHandlersFinished);
+    return result;
+  });
 }
 
 /** Cancel is a wish: before the swap it means roll back, after it hold and ask. */
@@ -351,10 +354,12 @@ class ReplicaMigration {
     const same = before?.kind === waiting.kind && before.reason === waiting.reason;
     state.waiting = { ...waiting, sinceMs: same ? before.sinceMs : Date.now() };
     const wasPaused = state.paused;
+    const wasCancelled = state.cancelled;
     const awake = () =>
       done() ||
       this.#wantsRollback() ||
       state.abandonWish !== null ||
+      (state.cancelled && !wasCancelled) ||
       (state.paused && !wasPaused && waiting.kind !== 'host-unreachable');
     if (timeoutMs === undefined) await condition(awake);
     else await condition(awake, timeoutMs);

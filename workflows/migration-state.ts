@@ -25,12 +25,8 @@ import {
   type MigrationStatus,
   type Operation,
   type Waiting,
+  type Wish,
 } from './messages.ts';
-
-interface Wish {
-  readonly by: string;
-  readonly reason: string;
-}
 
 /** Operation ids kept for deduplication: far more than an operator issues in one migration. */
 const rememberedOperations = 500;
@@ -52,10 +48,10 @@ export class MigrationState {
   controlVersion = 0;
   /** Raised by resume: ends a wait for an operator. */
   retryVersion = 0;
-  rollbackWish: Wish | null = null;
-  completeWish: Wish | null = null;
-  abandonWish: Wish | null = null;
-  cancelled = false;
+  rollbackWish: Wish | null;
+  completeWish: Wish | null;
+  abandonWish: Wish | null;
+  cancelled: boolean;
   #operationIds: string[];
 
   constructor(request: MigrateReplicaRequest) {
@@ -66,6 +62,10 @@ export class MigrationState {
     this.bytesPerSecond = carried ? carried.bytesPerSecond : input.policy.bytesPerSecond;
     this.approved = carried?.approved ?? null;
     this.soakStartedMs = carried?.soakStartedMs ?? null;
+    this.rollbackWish = carried?.rollbackWish ?? null;
+    this.completeWish = carried?.completeWish ?? null;
+    this.abandonWish = carried?.abandonWish ?? null;
+    this.cancelled = carried?.cancelled ?? false;
     this.#operationIds = [...(carried?.operationIds ?? [])];
   }
 
@@ -74,8 +74,19 @@ export class MigrationState {
   }
 
   carried(): Carried {
-    const { paused, bytesPerSecond, approved, soakStartedMs } = this;
-    return { paused, bytesPerSecond, approved, soakStartedMs, operationIds: this.#operationIds };
+    const { paused, bytesPerSecond, approved, soakStartedMs, cancelled } = this;
+    const { rollbackWish, completeWish, abandonWish } = this;
+    return {
+      paused,
+      bytesPerSecond,
+      approved,
+      soakStartedMs,
+      rollbackWish,
+      completeWish,
+      abandonWish,
+      cancelled,
+      operationIds: this.#operationIds,
+    };
   }
 
   registerHandlers(): void {
