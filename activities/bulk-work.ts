@@ -7,6 +7,14 @@ import type { Step } from './step-runner.ts';
 /** How soon a pause is obeyed, and how often progress is reported. */
 const controlPollMs = 250;
 
+/** The rate shown is over this time: work moves in pieces, which come seconds apart when it is slow. */
+const rateWindowMs = 5_000;
+
+interface Sample {
+  readonly atMs: number;
+  readonly bytesDone: number;
+}
+
 export interface BulkTotals {
   readonly bytesTotal: number;
 }
@@ -23,24 +31,20 @@ export async function underControl<T>(
   const rateLimit: RateLimit = { bytesPerSecond: null };
   let progress: TransferProgress | null = null;
   let paused = false;
-  let lastBytes = 0;
-  let lastMs = performance.now();
+  const recent: Sample[] = [];
   const follow = async () => {
     const control = await readControl(step.context.files, step.store.directory);
     paused = control.paused;
     rateLimit.bytesPerSecond = paused ? 0 : control.bytesPerSecond;
-    const now = performance.now();
     const bytesDone = progress?.bytesDone ?? 0;
-    const bytesPerSecond = Math.round(((bytesDone - lastBytes) * 1000) / Math.max(1, now - lastMs));
-    lastBytes = bytesDone;
-    lastMs = now;
+    const bytesPerSecond = rateOf(recent, bytesDone);
     step.attempt.heartbeat({
       phase: step.phase,
       entriesDone: progress?.entriesDone ?? 0,
       entriesTotal: progress?.entriesTotal ?? 0,
       bytesDone,
       bytesTotal: totals.bytesTotal,
-      bytesPerSecond,
+      bytesPerSecond: paused ? 0 : bytesPerSecond,
       paused,
     });
   };
@@ -60,4 +64,14 @@ export async function underControl<T>(
   } finally {
     clearInterval(timer);
   }
+}
+
+/** Bytes per second since the oldest sample of the window; adds a sample, drops those before it. */
+function rateOf(recent: Sample[], bytesDone: number): number {
+  const now = { atMs: performance.now(), bytesDone };
+  recent.push(now);
+  while ((recent[1]?.atMs ?? now.atMs) < now.atMs - rateWindowMs) recent.shift();
+  const [oldest = now] = recent;
+  const elapsedMs = Math.max(1, now.atMs - oldest.atMs);
+  return Math.round(((bytesDone - oldest.bytesDone) * 1000) / elapsedMs);
 }

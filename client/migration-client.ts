@@ -300,7 +300,9 @@ export class MigrationClient {
       await this.#handle(replica).result();
       return null;
     } catch (error) {
-      const cause = error instanceof Error ? (error.cause ?? error) : error;
+      // Around what the agent said lie the failures of the run and of the activity.
+      let cause = error;
+      while (cause instanceof Error && cause.cause instanceof Error) cause = cause.cause;
       return cause instanceof Error ? cause.message : String(cause);
     }
   }
