@@ -3,6 +3,7 @@ import type { InstanceRef } from '../schemas/binding-record.ts';
 import { urisNow } from '../storage/binding/parking.ts';
 import { digestInstance } from '../storage/equivalence/state-digest.ts';
 import { underControl } from './bulk-work.ts';
+import { withFreshTarget } from './fresh-target.ts';
 import { stateBytes } from './state-size.ts';
 import type { Step, StepBody } from './step-runner.ts';
 
@@ -17,7 +18,7 @@ export const digestAgain: StepBody = async (step) => {
     change: (record, state) => ({
       ...record,
       migration: {
-        ...state,
+        ...(state.direction === 'back' ? withFreshTarget(record, state) : state),
         proof: null,
         rollback: state.rollback ?? { by: 'quorumshift', reason, at: step.store.now() },
       },

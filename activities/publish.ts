@@ -1,6 +1,6 @@
 /** Makes the staged target an instance, under its parked name, in one atomic step (BOOT-4). */
 import { hasCode } from '../core/errors.ts';
-import { parkedUris } from '../storage/binding/parking.ts';
+import { ownPaths, parkedUris } from '../storage/binding/parking.ts';
 import { requireWhole } from '../storage/image/copy-state.ts';
 import type { Step, StepBody } from './step-runner.ts';
 
@@ -26,6 +26,8 @@ async function isPublished(step: Step, uris: Parameters<typeof parkedUris>[1]): 
   const { files, families } = step.context;
   try {
     await (await families.open(uris, 'read-only', { files })).close();
+    // Whoever published it may have been killed before the marker's removal was durable.
+    for (const path of ownPaths(families, uris)) await files.syncDirectory(path);
     return true;
   } catch (error) {
     if (hasCode(error, 'instance.staging')) return false;

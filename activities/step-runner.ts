@@ -47,7 +47,13 @@ export async function runStep(
   // Under the lock: a late attempt must not replace its successor's note.
   await guard.effect(() => noteAttempt(context.files, store.directory, attempt.taskToken));
   await checkRoots(context, [guard.migration.source.uris, guard.migration.target.uris]);
-  const ending = await body({ phase, context, request, store, guard, attempt });
+  const ending = await body({ phase, context, request, store, guard, attempt }).catch(
+    async (error: unknown) => {
+      // What a late attempt stumbles over (places that have moved on) is no failure of the step.
+      await guard.effect(async () => {});
+      throw error;
+    },
+  );
   return answer(store, request, await guard.finish(ending));
 }
 

@@ -11,6 +11,7 @@ import { compareInstances } from '../storage/equivalence/compare.ts';
 import { makeProof, writeProof } from '../storage/equivalence/proof.ts';
 import { writeDurably } from '../storage/files.ts';
 import { underControl } from './bulk-work.ts';
+import { withFreshTarget } from './fresh-target.ts';
 import { stateBytes } from './state-size.ts';
 import type { Step, StepBody } from './step-runner.ts';
 
@@ -81,7 +82,7 @@ async function reportDifference(
     change: (current, state) => ({
       ...current,
       migration: {
-        ...state,
+        ...(state.direction === 'back' ? withFreshTarget(current, state) : state),
         rollback: state.rollback ?? { by: 'quorumshift', reason, at: step.store.now() },
       },
     }),

@@ -90,11 +90,18 @@ export async function makeDirectories(files: FileLayer, path: string): Promise<v
   await files.syncDirectory(parent);
 }
 
-/** Removes the file or tree, if there; not durable before its parent is synced. */
+/**
+ * Removes the file or tree, if there; not durable before its parent is synced. Another one removing it
+ * at the same time is no failure.
+ */
 export async function removeTree(files: FileLayer, path: string): Promise<void> {
   const stat = await files.stat(path);
   if (stat === null) return;
-  if (stat.kind !== 'directory') return files.removeFile(path);
-  for (const name of await files.list(path)) await removeTree(files, join(path, name));
-  await files.removeDirectory(path);
+  try {
+    if (stat.kind !== 'directory') return await files.removeFile(path);
+    for (const name of await files.list(path)) await removeTree(files, join(path, name));
+    await files.removeDirectory(path);
+  } catch (error) {
+    if (!isErrno(error, 'ENOENT')) throw error;
+  }
 }

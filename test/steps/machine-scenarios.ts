@@ -1,5 +1,6 @@
 /** Small replicas and the ways in which their migrations go, for the tests of a machine's steps. */
 import type { AgentContext } from '../../activities/agent-context.ts';
+import type { Phase } from '../../core/phases.ts';
 import type { InstanceUris } from '../../storage/contracts.ts';
 import type { FileLayer } from '../../storage/file-layer.ts';
 import { makeDirectories, writeDurably } from '../../storage/files.ts';
@@ -86,6 +87,8 @@ export interface ExpectedEnd {
 }
 
 export interface ExpectedScenario extends Scenario {
+  /** The first call before which it went otherwise than the scenarios above it. */
+  readonly ownFrom?: Phase | 'rollback';
   readonly expected: ExpectedEnd;
 }
 
@@ -102,20 +105,35 @@ export const scenarios: readonly ExpectedScenario[] = [
     name: 'a migration that deletes its source at the end',
     input: migrationInput('m1', { source: uriA, target: uriB, deleteSource: true }),
     duringSoak: writesAt(uriB),
+    ownFrom: 'finalize',
     expected: { result: 'finalized', primary: uriB, state: stateWritten },
   },
-  { name: 'a rollback before the fence', input, rollbackAt: 'fence', expected: backAtA },
-  { name: 'a rollback before the swap', input, rollbackAt: 'swap', expected: backAtA },
+  {
+    name: 'a rollback before the fence',
+    input,
+    rollbackAt: 'fence',
+    ownFrom: 'rollback',
+    expected: backAtA,
+  },
+  {
+    name: 'a rollback before the swap',
+    input,
+    rollbackAt: 'swap',
+    ownFrom: 'rollback',
+    expected: backAtA,
+  },
   {
     name: 'a rollback after the swap, the target being as it was proven',
     input,
     rollbackAt: 'soak',
+    ownFrom: 'rollback',
     expected: backAtA,
   },
   {
     name: 'a reversal: a rollback after the replica has written to the target',
     input,
     rollbackAt: 'soak',
+    ownFrom: 'rollback',
     duringSoak: writesAt(uriB),
     expected: { result: 'rolled-back', primary: uriA, state: stateWritten },
   },
