@@ -53,5 +53,4 @@ export const migrationInputSchema = z.strictObject({
   requestedBy: z.string().min(1),
 });
 
-export type MigrationPolicy = z.infer<typeof migrationPolicySchema>;
 export type MigrationInput = z.infer<typeof migrationInputSchema>;
