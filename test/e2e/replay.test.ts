@@ -1,0 +1,126 @@
+/**
+ * Histories of finished migrations, replayed by the workflow code of today: a change that breaks
+ * running workflows fails here. With `QUORUMSHIFT_UPDATE_GOLDEN=1` the migrations
+ * run anew and their histories are written.
+ */
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { basename, join, resolve } from 'node:path';
+
+import { Worker } from '@temporalio/worker';
+import { describe, expect, test } from 'vitest';
+
+import { replicaWorkflowId } from '../../core/ids.ts';
+import { urisNow } from '../../storage/binding/parking.ts';
+import { batchOf, EntryType } from '../../storage/entry-batch.ts';
+import { defaultFamilies } from '../../storage/families/registry.ts';
+import { nodeFileLayer } from '../../storage/node-file-layer.ts';
+import { bundleWorkflows } from '../../worker/control-worker.ts';
+import { installRuntime } from '../../worker/temporal-runtime.ts';
+import { holdPhase } from '../soak/hold-phase.ts';
+import { MigratingReplica } from '../soak/migrating-replica.ts';
+import { sharedTemporal } from '../setup/shared-temporal.ts';
+import { MigrationEnvironment } from './migration-environment.ts';
+
+const histories = resolve('test/histories');
+const update = process.env['QUORUMSHIFT_UPDATE_GOLDEN'] === '1';
+
+/** How each recorded migration goes. */
+const runs: Readonly<Record<string, (replica: MigratingReplica) => Promise<void>>> = {
+  finalized: async (replica) => replica.end(await replica.begin(), 'finalized'),
+  'rolled-back-from-soak': async (replica) => {
+    const running = await replica.begin({ finalize: 'manual' });
+    await replica.rollBackFromSoak();
+    await replica.end(running, 'rolled-back');
+  },
+  'validation-failed': async (replica) => {
+    const running = await replica.begin();
+    await alterTargetBeforeValidation(replica, running.input.migrationId);
+    await replica.end(running, 'rolled-back');
+  },
+};
+
+describe('the workflow of today', () => {
+  test.runIf(update)('writes the histories anew', { timeout: 120_000 }, async () => {
+    const environment = await MigrationEnvironment.create(await sharedTemporal());
+    try {
+      await Promise.all([environment.start('control'), environment.start('agent')]);
+      for (const [name, run] of Object.entries(runs)) {
+        const replica = await MigratingReplica.create(environment, name);
+        await run(replica);
+        await writeHistory(environment, replica, name);
+      }
+    } finally {
+      await environment.close();
+    }
+  });
+
+  test('replays the histories of finished migrations', { timeout: 120_000 }, async () => {
+    const files = (await readdir(histories)).filter((name) => name.endsWith('.json'));
+    expect(files.map((file) => basename(file, '.json')).toSorted()).toEqual(
+      Object.keys(runs).toSorted(),
+    );
+    const stored = await Promise.all(
+      files.map(async (file) => ({
+        workflowId: `replica/replayed/${basename(file, '.json')}`,
+        history: JSON.parse(await readFile(join(histories, file), 'utf8')),
+      })),
+    );
+    installRuntime();
+    const workflowBundle = await bundleWorkflows();
+    const replayed: string[] = [];
+    for await (const result of Worker.runReplayHistories({ workflowBundle }, stored)) {
+      expect(result.error).toBeUndefined();
+      replayed.push(result.workflowId);
+    }
+    expect(replayed).toHaveLength(stored.length);
+  });
+});
+
+/** Appends an entry to the published target: it is whole and sound, and not the source's state. */
+async function alterTargetBeforeValidation(
+  replica: MigratingReplica,
+  migrationId: string,
+): Promise<void> {
+  const families = defaultFamilies();
+  const hold = await holdPhase(replica.store, { migrationId, phase: 'validate' });
+  const target = (await hold?.read())?.migration?.target;
+  if (target === undefined) throw new Error('the migration was not caught before its validation');
+  const instance = await families.open(urisNow(families, target), 'read-write', {
+    files: nodeFileLayer,
+  });
+  const { lastIndex, meta } = instance.state();
+  const entry = {
+    index: lastIndex + 1n,
+    term: meta.term,
+    type: EntryType.DATA,
+    payload: Buffer.from('not in the source'),
+  };
+  await instance.apply({ entries: { after: lastIndex, batches: [batchOf([entry])] } });
+  await instance.close();
+  await hold?.release();
+}
+
+/** Without the names of the machines that recorded it. */
+async function writeHistory(
+  environment: MigrationEnvironment,
+  { replica }: MigratingReplica,
+  name: string,
+): Promise<void> {
+  const handle = environment.temporal.workflow.getHandle(replicaWorkflowId(replica));
+  const text = JSON.stringify(plain(await handle.fetchHistory()), null, 1);
+  const anonymous = text.replaceAll(hostname(), 'machine');
+  await writeFile(join(histories, `${name}.json`), `${anonymous}\n`);
+}
+
+/**
+ * A history as JSON that the server's own encoding takes back: bytes as base64, int64 (event
+ * numbers, times) as numbers. (The SDK's converter to JSON needs one copy of protobufjs in the whole tree.)
+ */
+function plain(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value;
+  if (value instanceof Uint8Array) return Buffer.from(value).toString('base64');
+  if (Array.isArray(value)) return value.map(plain);
+  if ('low' in value && 'high' in value) return Number(String(value));
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, plain(inner)]));
+}
