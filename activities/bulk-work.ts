@@ -7,7 +7,7 @@ import type { Step } from './step-runner.ts';
 /** How soon a pause is obeyed, and how often progress is reported. */
 const controlPollMs = 250;
 
-/** The rate shown is over this time: work moves in pieces, which come seconds apart when it is slow. */
+/** The rate shown is over this time: slow work moves in pieces that come seconds apart. */
 const rateWindowMs = 5_000;
 
 interface Sample {

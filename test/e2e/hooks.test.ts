@@ -117,7 +117,7 @@ describe.skipIf(missing('temporal'))('a supervised replica that runs', () => {
     return Promise.all(sourcePaths.map((path) => treeBytes(`${path}.quorumshift-m1-source`)));
   }
 
-  /** What the watcher has seen at every path, all the time: a path, once there, is never missing. */
+  /** What the watcher has seen at every path: one that is there is never missing again. */
   async function expectSights(sights: { source: string[]; target: string[] }): Promise<void> {
     const { openings, seen } = await watched.end();
     expect(openings).toBeGreaterThan(10_000);

@@ -27,7 +27,7 @@ const instance = await defaultFamilies().open(configuration.uris, 'read-write', 
 await rm(configuration.socket, { force: true });
 createServer((request, response) => {
   answer(instance, new URL(request.url ?? '/', 'http://replica')).then(
-    (value) => response.end(JSON.stringify(value)),
+    (given) => response.end(JSON.stringify(given)),
     (error: unknown) => response.writeHead(500).end(String(error)),
   );
 }).listen(configuration.socket);

@@ -1,4 +1,4 @@
-/** A replica that runs under a supervisor, and the hooks by which an agent stops and repoints it. */
+/** A replica that runs under a supervisor, and the hooks by which an agent steers it. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';

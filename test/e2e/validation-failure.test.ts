@@ -102,7 +102,11 @@ describe.skipIf(missing('temporal'))('a target that is altered before its valida
         // Its token is still that of the step before: the validation has not begun.
         if (published?.did !== 'publish' || token?.step !== published.step) return false;
         const target = await families.open(uris, 'read-write', { files: nodeFileLayer });
-        await alter(target).finally(() => target.close());
+        try {
+          await alter(target);
+        } finally {
+          await target.close();
+        }
         return true;
       });
     }
