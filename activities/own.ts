@@ -1,5 +1,6 @@
 /** Takes the replica for a workflow, or tells what its record says. */
 import { fail } from '../core/errors.ts';
+import { requireNotNewer } from '../storage/binding/generation-stamp.ts';
 import { ownReplica } from '../storage/binding/ownership.ts';
 import { inputDigest } from '../schemas/input-digest.ts';
 import { checkAddressee, recordStore, viewOf, type AgentContext } from './agent-context.ts';
@@ -7,7 +8,7 @@ import { checkRoots } from './allowed-roots.ts';
 import type { Addressee, BindingView, OwnActivityRequest, OwnAnswer } from './contract.ts';
 
 /**
- * @throws `migration.conflict`, `record.conflict`, `record.superseded`, `path.not-allowed`,
+ * @throws `migration.conflict`, `record.conflict`, `record.superseded`, `record.stamp-newer`, `path.not-allowed`,
  *   `migration.standalone-required`
  */
 export async function own(context: AgentContext, request: OwnActivityRequest): Promise<OwnAnswer> {
@@ -20,7 +21,12 @@ export async function own(context: AgentContext, request: OwnActivityRequest): P
       actual: 'the digest given is not that of the input given',
     });
   }
-  const owned = await ownReplica(recordStore(context, input), request);
+  const store = recordStore(context, input);
+  const { files, families } = context;
+  const { replica, source, target } = input;
+  const record = await store.read();
+  await requireNotNewer({ files, families, replica, record, named: [source, target] });
+  const owned = await ownReplica(store, request);
   if (owned.kind === 'ended') return owned;
   return { kind: 'owned', view: viewOf(owned.record, input.migrationId) };
 }

@@ -5,10 +5,11 @@ import { dirname } from 'node:path';
 import { hasCode, QuorumshiftError } from '../core/errors.ts';
 import type { MigrationInput } from '../schemas/migration.ts';
 import { requireSeparate, requireFenceable } from '../storage/binding/fence-obstacles.ts';
+import { requireNotNewer } from '../storage/binding/generation-stamp.ts';
 import { ownPaths } from '../storage/binding/parking.ts';
 import { probeExchange } from '../storage/binding/probe-exchange.ts';
 import type { Instance } from '../storage/contracts.ts';
-import { checkAddressee, type AgentContext } from './agent-context.ts';
+import { checkAddressee, recordStore, type AgentContext } from './agent-context.ts';
 import { checkRoots } from './allowed-roots.ts';
 import type { Addressee, Finding, PreflightAnswer } from './contract.ts';
 import { hooksOf } from './hook-step.ts';
@@ -53,6 +54,12 @@ export async function preflight(
     const found = await families.familyOf(input.target).occupied(input.target, { files });
     if (found !== null) throw new Error(found);
     return 'empty';
+  });
+  await check('record up to date', 'no instance is newer than the binding record', async () => {
+    const record = await recordStore(context, request).read();
+    const { replica, source, target } = input;
+    await requireNotNewer({ files, families, replica, record, named: [source, target] });
+    return `generation ${record?.generation ?? 0}`;
   });
   await check('may look for open files', 'permission to see all processes', async () => {
     const { mayNotLook } = context.config;

@@ -2,8 +2,10 @@ import { describe, expect, it } from 'vitest';
 
 import type { InstanceUris } from '../../storage/contracts.ts';
 import { lookAt } from '../../storage/binding/fence-file.ts';
-import { ownPaths } from '../../storage/binding/parking.ts';
+import { ownPaths, urisNow } from '../../storage/binding/parking.ts';
 import { parkedName } from '../../storage/binding/path-fence.ts';
+import { appendOf } from '../../storage/testing/conformance-env.ts';
+import { applyToInstance } from '../../storage/testing/state-model.ts';
 import { CrashFileLayer } from '../../storage/testing/crash-file-layer.ts';
 import {
   families,
@@ -59,7 +61,7 @@ async function expectAt(files: CrashFileLayer, here: InstanceUris, state: object
   expect(await dumpOf(files, here)).toEqual(state);
   const away = here.log === uriA.log ? uriB : uriA;
   for (const path of ownPaths(families, away)) {
-    expect((await lookAt(files, path)).kind, path).toBe('fence');
+    expect(await lookAt(files, path)).toHaveProperty('kind', 'fence');
   }
 }
 
@@ -142,4 +144,35 @@ describe('what is asked again of a migration that has ended', () => {
     );
     expect(await dumpOf(files, uriA)).toEqual(stateBefore);
   });
+});
+
+describe('a reversal', () => {
+  it.each(['validate', 'digest-again'] as const)(
+    'whose copy turns out different in %s copies again, into another place [CUT-6]',
+    async (phase) => {
+      const files = await withSource();
+      const duringSoak = writesAt(uriB);
+      const input = migrationInput('m1', forth);
+      const scenario = { name: 'm1', input, rollbackAt: 'soak' as const, duringSoak };
+      const context = machineContext(files);
+      const driver = new MachineDriver(context, scenario);
+      for (;;) {
+        const { view } = driver.memory;
+        if (view?.direction === 'back' && view.phase === phase) break;
+        await driver.perform(await driver.next());
+      }
+      const { migration } = (await recordStoreOf(files).read()) ?? {};
+      const side = phase === 'validate' ? migration?.target : migration?.source;
+      if (!side) throw new Error('a reversal has two sides');
+      const uris = urisNow(families, side);
+      const instance = await families.open(uris, 'read-write', { files });
+      await applyToInstance(instance, appendOf(11n, 1, 3n));
+      await instance.close();
+      await driver.drive();
+      const wanted = phase === 'validate' ? 11n : 12n;
+      expect(await dumpOf(files, uriA)).toMatchObject({ lastIndex: wanted });
+      const record = await recordStoreOf(files).read();
+      expect(record).toMatchObject({ migration: null, lastEnded: { result: 'rolled-back' } });
+    },
+  );
 });

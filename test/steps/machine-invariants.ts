@@ -95,7 +95,7 @@ async function checkSource(look: LookAtMachine, record: BindingRecord | null): P
       if (await isOfA(files, place)) found.push(await treeOf(files, place));
     // Empty: a directory that A never had.
     const wanted = Object.keys(sourceBytes[i] ?? {}).length === 0 ? [] : [sourceBytes[i]];
-    expect(found, `A's ${path}`).toEqual(wanted);
+    expect({ path, found }).toEqual({ path, found: wanted });
   }
 }
 
@@ -114,12 +114,22 @@ async function checkPath(
   const isSource = ownPaths(families, uriA).includes(path);
   // The target's path is reserved by the fence step, and by nothing where that never ended.
   const wasFenced = past.fenced && record.migration?.phase !== 'fence';
-  if (found.kind === 'absent' && !isSource) return expect(wasFenced, says).toBe(false);
-  expect(found.kind, says).toBe('directory');
-  expect(ownPaths(families, record.primary.uris), says).toContain(path);
-  expect(await files.stat(`${path}/${stagingMarkerName}`), says).toBeNull();
+  if (found.kind === 'absent' && !isSource)
+    return expect({ says, wasFenced }).toEqual({ says, wasFenced: false });
   const reversed = past.reversed && record.migration?.phase !== 'rollback-digest';
-  expect(await isOfA(files, path), says).toBe(isSource && !reversed);
+  expect({
+    says,
+    kind: found.kind,
+    isPrimary: ownPaths(families, record.primary.uris).includes(path),
+    marker: await files.stat(`${path}/${stagingMarkerName}`),
+    isOfA: await isOfA(files, path),
+  }).toEqual({
+    says,
+    kind: 'directory',
+    isPrimary: true,
+    marker: null,
+    isOfA: isSource && !reversed,
+  });
 }
 
 /** Where A never had a directory: a fence, nothing, or what a rollback leaves, which braft makes itself. */
@@ -157,7 +167,7 @@ async function checkPrimary(look: LookAtMachine, record: BindingRecord): Promise
     for (const place of [path, ...tags.map((tag) => parkedName(path, tag))]) {
       kinds.push((await lookAt(files, place)).kind);
     }
-    expect(kinds, `the primary's ${path}`).toContain('directory');
+    expect({ path, there: kinds.includes('directory') }).toEqual({ path, there: true });
   }
 }
 
@@ -171,7 +181,7 @@ export async function checkEnd(files: FileLayer, expected: ExpectedEnd): Promise
   const away = pathsAway(expected.primary);
   for (const path of away) {
     const { kind } = await lookAt(files, path);
-    expect(['fence', 'absent'], path).toContain(kind);
+    expect({ path, away: kind === 'fence' || kind === 'absent' }).toEqual({ path, away: true });
   }
 }
 

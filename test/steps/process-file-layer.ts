@@ -1,13 +1,13 @@
 import type { FileHandle, FileLayer, FileOpenMode, PathLock } from '../../storage/file-layer.ts';
 
 /** One operation that a process is about to make. */
-export interface Operation {
+interface Operation {
   readonly kind: 'read' | 'change' | 'lock';
   readonly path: string;
 }
 
 /** One process's view of a file layer that others go on using; `before` is asked before each operation. */
-export class ProcessFileLayer implements FileLayer {
+class ProcessFileLayer implements FileLayer {
   readonly #files: FileLayer;
   readonly #before: (operation: Operation) => Promise<void>;
   readonly #locks = new Map<PathLock, string>();
@@ -98,7 +98,7 @@ export class ProcessFileLayer implements FileLayer {
 }
 
 /** Thrown by the operation at which the process was killed, and by each one after it. */
-export class Killed extends Error {
+class Killed extends Error {
   override readonly name = 'Killed';
 }
 
