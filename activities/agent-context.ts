@@ -15,7 +15,7 @@ export interface AgentContext {
   readonly agentId: string;
   readonly files: FileLayer;
   readonly families: FamilyRegistry;
-  /** Looks at the machine's processes; they know the files of `files` only where those are its disk. */
+  /** Looks at the machine's processes, which know only the files of its own disk. */
   readonly findHolders: typeof findHolders;
   readonly now: () => Date;
 }

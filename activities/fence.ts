@@ -80,8 +80,8 @@ async function reserveInstance(step: Step, uris: InstanceUris, tag: string): Pro
 }
 
 /**
- * One migration owns a replica at a time, so that its fence of another one is of one that has ended.
- * What may still lie behind it (a target that a reversal left) stays under its parked name.
+ * One migration owns a replica at a time, so that its fence of another one is of one that has
+ * ended. What may still lie behind it (a target that a reversal left) stays under its parked name.
  */
 function isOfEnded(present: Fence, owner: FenceOwner): boolean {
   return present.replica === owner.replica && present.migration !== owner.migration;
@@ -95,7 +95,10 @@ export async function pointFences(step: Step, uris: InstanceUris, tag: string): 
   }
 }
 
-/** @throws `fence.unexpected` when no fence is there: a fence is pointed, an instance never replaced */
+/**
+ * @throws `fence.unexpected` when no fence is there: a fence is pointed, an instance never
+ * replaced
+ */
 async function pointFence(step: Step, place: FencedPath): Promise<void> {
   const { files } = step.context;
   const { path, parked } = place;

@@ -91,8 +91,8 @@ export async function makeDirectories(files: FileLayer, path: string): Promise<v
 }
 
 /**
- * Removes the file or tree, if there; not durable before its parent is synced. Another one removing it
- * at the same time is no failure.
+ * Removes the file or tree, if there; not durable before its parent is synced. Another one
+ * removing it at the same time is no failure.
  */
 export async function removeTree(files: FileLayer, path: string): Promise<void> {
   const stat = await files.stat(path);

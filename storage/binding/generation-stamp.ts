@@ -1,8 +1,8 @@
 /**
  * The generation stamp (CUT-2): inside an instance that a migration made, the generation of the
- * record under which it last became primary. It is written after the record and, durably, before the
- * instance is at its path. A stamp newer than the record shows that the record was lost, or that an
- * older one was put back: whoever trusted it could start from state that was left behind.
+ * record under which it last became primary. It is written after the record and, durably, before
+ * the instance is at its path. A stamp newer than the record shows that the record was lost, or
+ * that an older one was put back: whoever trusted it could start from state that was left behind.
  *
  * `quorumshift-generation.json` in the instance's first directory; every family ignores the name.
  * Nothing is written into a foreign source (I12).

@@ -73,7 +73,9 @@ export function ownMoments({ scenario, moments }: UndisturbedRun): readonly Mome
   );
 }
 
-/** The call again as the second attempt of its workflow, or a new workflow up to and with its step. */
+/**
+ * The call again as the second attempt of its workflow, or a new workflow up to and with its step.
+ */
 export async function succeed(
   run: UndisturbedRun,
   { files, moment, by }: { files: FileLayer; moment: Moment; by: Successor },

@@ -64,7 +64,9 @@ async function checkHolder(late: Late): Promise<void> {
   await checkMachine({ files, sourceBytes, leastRevision: moment.revision });
 }
 
-/** A late attempt that stalled elsewhere finds itself superseded, and leaves the machine as it is. */
+/**
+ * A late attempt that stalled elsewhere finds itself superseded, and leaves the machine as it is.
+ */
 async function checkLate(late: Late): Promise<void> {
   const { run, moment, files, by, letGo, outcome } = late;
   const driver = await succeed(run, { files, moment, by });
@@ -85,8 +87,8 @@ async function checkLate(late: Late): Promise<void> {
 }
 
 /**
- * All that a late attempt may still write to: the staging place of a copy that its successor left to
- * it, because it held its lock. The journal names it at the end, and nothing refers to it.
+ * All that a late attempt may still write to: the staging place of a copy that its successor left
+ * to it, because it held its lock. The journal names it at the end, and nothing refers to it.
  */
 async function abandonedPlaces(files: CrashFileLayer): Promise<string[]> {
   const lines = await readJournal(files, recordStoreOf(files).directory.journal);

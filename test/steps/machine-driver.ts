@@ -1,6 +1,6 @@
 /**
- * Drives a replica's migration on one machine as its workflow and agent do, without Temporal: it asks
- * for the steps that the record waits for, one at a time, through the same functions.
+ * Drives a replica's migration on one machine as its workflow and agent do, without Temporal: it
+ * asks for the steps that the record waits for, one at a time, through the same functions.
  */
 import { setImmediate as turn } from 'node:timers/promises';
 

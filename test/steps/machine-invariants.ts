@@ -132,14 +132,20 @@ async function checkPath(
   });
 }
 
-/** Where A never had a directory: a fence, nothing, or what a rollback leaves, which braft makes itself. */
+/**
+ * Where A never had a directory: a fence, nothing, or what a rollback leaves, which braft makes
+ * itself.
+ */
 async function checkUnusedPath(files: FileLayer, path: string): Promise<void> {
   const tree = await treeOf(files, path);
   if ((await lookAt(files, path)).kind !== 'fence')
     expect(['', '/']).toContain(Object.keys(tree).join(','));
 }
 
-/** What the journal tells of the migration so far; the last line may be of a change that never came. */
+/**
+ * What the journal tells of the migration so far; the last line may be of a change that never
+ * came.
+ */
 interface Past {
   readonly fenced: boolean;
   readonly reversed: boolean;

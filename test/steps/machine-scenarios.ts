@@ -24,7 +24,9 @@ const history: readonly ModelMutation[] = [
 /** What the replica writes on the target. */
 const written: ModelMutation = { ...appendOf(9n, 2, 3n), meta: { term: 3n } };
 
-/** What lies in every directory of the first source, and braft ignores: it tells A from all others. */
+/**
+ * What lies in every directory of the first source, and braft ignores: it tells A from all others.
+ */
 export const originName = 'origin';
 
 export const uriA = families.expand('local:///data/a');

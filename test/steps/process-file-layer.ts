@@ -6,7 +6,10 @@ interface Operation {
   readonly path: string;
 }
 
-/** One process's view of a file layer that others go on using; `before` is asked before each operation. */
+/**
+ * One process's view of a file layer that others go on using; `before` is asked before each
+ * operation.
+ */
 class ProcessFileLayer implements FileLayer {
   readonly #files: FileLayer;
   readonly #before: (operation: Operation) => Promise<void>;
@@ -102,7 +105,10 @@ class Killed extends Error {
   override readonly name = 'Killed';
 }
 
-/** A process that is killed before its `k`-th change: what it did stays, synced or not; its locks go. */
+/**
+ * A process that is killed before its `k`-th change: what it did stays, synced or not; its locks
+ * go.
+ */
 export function killedAt(files: FileLayer, k: number): { files: FileLayer; killed(): boolean } {
   let changes = 0;
   const process = new ProcessFileLayer(files, async ({ kind }) => {
