@@ -120,8 +120,8 @@ export async function unfencePath(files: FileLayer, place: FencedPath): Promise<
 }
 
 /**
- * Whether the fencing of a path where nothing was had not come so far that a fence stood there: then
- * nothing is to be undone but what lies at the parked name.
+ * Whether the fencing of a path where nothing was had not come so far that a fence stood there:
+ * then nothing is to be undone but what lies at the parked name.
  */
 export async function isUntouched(files: FileLayer, place: FencedPath): Promise<boolean> {
   const found = await look(files, place);
