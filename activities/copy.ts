@@ -3,10 +3,12 @@
  * between them. A killed attempt's work is continued from its last checkpoint. Staging belongs to
  * one attempt by its lock: while a stalled one holds it, this attempt begins a new place (BOOT-4).
  */
-import { hasCode } from '../core/errors.ts';
-import type { StagingInstance } from '../storage/contracts.ts';
+import { fail, hasCode, QuorumshiftError } from '../core/errors.ts';
+import { replicaText } from '../core/ids.ts';
+import type { Instance, StagingInstance } from '../storage/contracts.ts';
 import { parkedUris, urisNow } from '../storage/binding/parking.ts';
 import { copyState } from '../storage/image/copy-state.ts';
+import { checkState } from './state-checks.ts';
 import { stateBytes } from './state-size.ts';
 import { underControl } from './bulk-work.ts';
 import { pointFences } from './fence.ts';
@@ -18,6 +20,7 @@ export const copy: StepBody = async (step) => {
     files,
   });
   try {
+    await checkSource(step, source);
     const { staging, tag } = await stageTarget(step);
     try {
       const bytesTotal = await stateBytes(source);
@@ -34,6 +37,23 @@ export const copy: StepBody = async (step) => {
     await source.close();
   }
 };
+
+/**
+ * A running replica could not be read before it was stopped: what preflight did not see is checked
+ * here, before anything is copied.
+ * @throws `preflight.failed`: an operator decides, and may roll back
+ */
+async function checkSource(step: Step, source: Instance): Promise<void> {
+  const { input, target } = step.guard.migration;
+  const { families } = step.context;
+  try {
+    await checkState(source, [families.familyOf(source.uris), families.familyOf(target.uris)]);
+  } catch (cause) {
+    if (cause instanceof QuorumshiftError) throw cause;
+    const summary = cause instanceof Error ? cause.message : String(cause);
+    throw fail('preflight.failed', { replica: replicaText(input.replica), summary }, { cause });
+  }
+}
 
 /** The target's staging place; a new one when a late attempt still holds it. */
 async function stageTarget(step: Step): Promise<{ staging: StagingInstance; tag: string }> {

@@ -18,7 +18,7 @@ export async function checkState(
 ): Promise<string> {
   const state = instance.state();
   const { firstIndex, lastIndex, meta, snapshot } = state;
-  if (instance.warnings.length > 0) throw new Error(instance.warnings.join('; '));
+  if (instance.hazards.length > 0) throw new Error(instance.hazards.join('; '));
   const covered = snapshot?.lastIncludedIndex ?? 0n;
   if (firstIndex > covered + 1n) {
     const missing = `${covered + 1n}..${firstIndex - 1n}`;

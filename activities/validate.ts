@@ -5,6 +5,7 @@
  */
 import { join } from 'node:path';
 
+import { exitCodes, QuorumshiftError } from '../core/errors.ts';
 import { urisNow } from '../storage/binding/parking.ts';
 import type { StepEnding } from '../storage/binding/ownership.ts';
 import { compareInstances } from '../storage/equivalence/compare.ts';
@@ -16,6 +17,21 @@ import { stateBytes } from './state-size.ts';
 import type { Step, StepBody } from './step-runner.ts';
 
 export const validate: StepBody = async (step) => {
+  let comparison: Comparison;
+  try {
+    comparison = await compareBoth(step);
+  } catch (error) {
+    if (!(error instanceof QuorumshiftError) || error.definition.exitCode !== exitCodes.corrupt) {
+      throw error;
+    }
+    // What cannot be read back is not equal: the source, fenced since, goes back as it was.
+    return rollBack(step, { report: null }, `validation failed: ${error.message}`);
+  }
+  return comparison.equal ? prove(step, comparison) : reportDifference(step, comparison.report);
+};
+
+/** @throws the codes of unreadable state, among others */
+async function compareBoth(step: Step): Promise<Comparison> {
   const { files, families } = step.context;
   const { source, target } = step.guard.migration;
   const a = await families.open(urisNow(families, source), 'read-only', { files });
@@ -23,19 +39,14 @@ export const validate: StepBody = async (step) => {
     const b = await families.open(urisNow(families, target), 'read-only', { files });
     try {
       const bytesTotal = 2 * (await stateBytes(a));
-      const comparison = await underControl(step, { bytesTotal }, (options) =>
-        compareInstances(a, b, options),
-      );
-      return await (comparison.equal
-        ? prove(step, comparison)
-        : reportDifference(step, comparison.report));
+      return await underControl(step, { bytesTotal }, (options) => compareInstances(a, b, options));
     } finally {
       await b.close();
     }
   } finally {
     await a.close();
   }
-};
+}
 
 type Comparison = Awaited<ReturnType<typeof compareInstances>>;
 
@@ -75,10 +86,18 @@ async function reportDifference(
   const path = join(step.store.directory.proofs, file);
   const bytes = Buffer.from(`${JSON.stringify(report, null, 2)}\n`);
   await step.guard.effect(() => writeDurably(step.context.files, path, bytes));
-  const reason = `validation failed: ${report.summary}`.slice(0, 1000);
+  return rollBack(step, { report: file }, `validation failed: ${report.summary}`);
+}
+
+/** In characters: the reason is in the record, the journal and the workflow's result. */
+const longestReason = 1000;
+
+/** Ends the step with the decision to roll back; in a reversal, to copy again. */
+function rollBack(step: Step, info: StepEnding['info'], said: string): StepEnding {
+  const reason = said.slice(0, longestReason);
   return {
     outcome: 'different',
-    info: { report: file, reason },
+    info: { ...info, reason },
     change: (current, state) => ({
       ...current,
       migration: {

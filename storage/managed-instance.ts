@@ -36,6 +36,7 @@ export interface ManagedInstanceOptions {
   readonly readOnly: boolean;
   readonly state: DurableState;
   readonly warnings?: readonly string[];
+  readonly hazards?: readonly string[];
 }
 
 export function manageInstance(engine: StoreEngine, options: ManagedInstanceOptions): Instance {
@@ -46,6 +47,7 @@ class ManagedInstance implements Instance {
   readonly uris: InstanceUris;
   readonly family: string;
   readonly warnings: readonly string[];
+  readonly hazards: readonly string[];
   readonly snapshots: SnapshotStorage;
   readonly #engine: StoreEngine;
   readonly #options: ManagedInstanceOptions;
@@ -61,6 +63,7 @@ class ManagedInstance implements Instance {
     this.uris = options.uris;
     this.family = options.family;
     this.warnings = options.warnings ?? [];
+    this.hazards = options.hazards ?? [];
     this.snapshots = {
       latest: async () => {
         this.#requireOpen('read snapshot of');

@@ -11,7 +11,11 @@ import type {
 } from '../../contracts.ts';
 import type { FileLayer } from '../../file-layer.ts';
 import { makeDirectories } from '../../files.ts';
-import { manageInstance, type StoreEngine } from '../../managed-instance.ts';
+import {
+  manageInstance,
+  type ManagedInstanceOptions,
+  type StoreEngine,
+} from '../../managed-instance.ts';
 import { loadLog, requireWritable, type LoadedLog } from './load-log.ts';
 import { readIntent, withIntent } from './log-intent.ts';
 import { readLog, type ReadableLog } from './log-reader.ts';
@@ -66,6 +70,7 @@ export async function openReadOnly(options: OpenLocalOptions): Promise<Instance>
   return manage(engine, options, {
     readOnly: true,
     warnings,
+    hazards: [...log.hazards, ...snapshots.warnings],
     state: stateOf(log, { meta: meta.meta, snapshot: snapshots.current }),
   });
 }
@@ -73,7 +78,7 @@ export async function openReadOnly(options: OpenLocalOptions): Promise<Instance>
 function manage(
   engine: StoreEngine,
   options: OpenLocalOptions,
-  rest: { readOnly: boolean; warnings: readonly string[]; state: DurableState },
+  rest: Pick<ManagedInstanceOptions, 'readOnly' | 'warnings' | 'hazards' | 'state'>,
 ): Instance {
   const { uris, family, limits } = options;
   return manageInstance(engine, { uris, family, limits, ...rest });

@@ -32,6 +32,8 @@ export interface LoadedLog {
     readonly cut: readonly { readonly path: string; readonly bytes: number }[];
   };
   readonly warnings: readonly string[];
+  /** Those of the warnings behind which braft would lose or misread entries. */
+  readonly hazards: readonly string[];
 }
 
 export interface LoadOptions {
@@ -68,6 +70,7 @@ export async function loadLog(
 function withoutLogMeta(names: readonly string[]): LoadedLog {
   const segments = names.filter((name) => ['closed', 'open'].includes(parseLogName(name).kind));
   const warning = `log_meta is absent: braft takes the log for empty and deletes ${segments.length} segment file(s)`;
+  const warnings = segments.length > 0 ? [warning] : [];
   return {
     firstIndex: 1n,
     lastIndex: 0n,
@@ -75,7 +78,8 @@ function withoutLogMeta(names: readonly string[]): LoadedLog {
     hasLogMeta: false,
     hole: null,
     repairs: { remove: [], cut: [] },
-    warnings: segments.length > 0 ? [warning] : [],
+    warnings,
+    hazards: warnings,
   };
 }
 
@@ -113,6 +117,7 @@ class Loading {
   readonly #remove: string[] = [];
   readonly #cut: { path: string; bytes: number }[] = [];
   readonly #warnings: string[] = [];
+  readonly #hazards: string[] = [];
 
   constructor(files: FileLayer, options: LoadOptions) {
     this.#files = files;
@@ -194,7 +199,9 @@ class Loading {
     if (end.kind === 'corrupt' && zeros) {
       this.#warnings.push(`${path}: zeros from byte ${at} on, never synced, were cut off`);
     } else if (end.kind === 'torn') {
-      this.#warnings.push(`${path}: the log ends at byte ${at}: ${end.reason}`);
+      const warning = `${path}: the log ends at byte ${at}: ${end.reason}`;
+      this.#warnings.push(warning);
+      if (end.damaged) this.#hazards.push(warning);
     } else {
       refuseSegment(path, at, end.reason);
     }
@@ -217,7 +224,10 @@ class Loading {
     }
     const segments = open === null ? closed : [...closed, open];
     const lastIndex = segments.at(-1)?.last ?? firstIndex - 1n;
-    if (hole !== null && open !== null) this.#warnings.push(hole);
+    if (hole !== null && open !== null) {
+      this.#warnings.push(hole);
+      this.#hazards.push(hole);
+    }
     return {
       firstIndex,
       lastIndex,
@@ -226,6 +236,7 @@ class Loading {
       hole: open === null ? null : hole,
       repairs: { remove: [...found.doomed, ...this.#remove], cut: this.#cut },
       warnings: this.#warnings,
+      hazards: this.#hazards,
     };
   }
 }

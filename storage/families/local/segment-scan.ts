@@ -31,7 +31,7 @@ export type SegmentEnd =
   /**
    * A record is cut short by the end of the file, or a CONFIGURATION's payload is damaged there.
    */
-  | { readonly kind: 'torn'; readonly reason: string }
+  | { readonly kind: 'torn'; readonly reason: string; readonly damaged: boolean }
   /** A header is damaged. */
   | { readonly kind: 'corrupt'; readonly reason: string }
   /** A CONFIGURATION that is intact but no protobuf message. */
@@ -137,14 +137,16 @@ async function checkConfiguration(window: Window, offset: number): Promise<Segme
   if (window.locate(offset, length) < 0) await window.load(offset, length);
   const at = window.locate(offset, length);
   if (at < 0) return torn('a payload is cut short');
-  if (!isPayloadIntact(window.bytes, at)) return torn('the payload of a CONFIGURATION is damaged');
+  if (!isPayloadIntact(window.bytes, at))
+    return torn('the payload of a CONFIGURATION is damaged', true);
   const payload = window.bytes.subarray(at + recordHeaderBytes, at + length);
   if (decodeConfiguration(payload) !== null) return null;
   return { kind: 'unparsable', reason: 'a CONFIGURATION is no protobuf message' };
 }
 
-function torn(reason: string): SegmentEnd {
-  return { kind: 'torn', reason };
+/** `damaged`: whole records may follow, which braft cuts off as well. */
+function torn(reason: string, damaged = false): SegmentEnd {
+  return { kind: 'torn', reason, damaged };
 }
 
 /**
