@@ -23,7 +23,9 @@ export interface AgentContext {
 /** One attempt: its number, counted from 1, and its line to whoever waits for it. */
 export interface Attempt {
   readonly attempt: number;
-  /** By which another process may tell Temporal that this attempt has died; see orphaned-attempts. */
+  /**
+   * By which another process may tell Temporal that this attempt has died; see orphaned-attempts.
+   */
   readonly taskToken: Uint8Array;
   readonly signal: AbortSignal;
   heartbeat(progress: StepProgress): void;

@@ -1,8 +1,8 @@
 /**
- * A killed agent's attempt would be missed only after its heartbeat time-out of 30 s. So each attempt
- * leaves its task token beside the record, and an agent that starts tells Temporal at once that the
- * attempts from before it have died. Told wrongly (an earlier agent is still alive) nothing is lost:
- * the next attempt raises the token of the step, and the other one is superseded.
+ * A killed agent's attempt would be missed only after its heartbeat time-out of 30 s. So each
+ * attempt leaves its task token beside the record, and an agent that starts tells Temporal at once
+ * that the attempts from before it have died. Told wrongly (an earlier agent is still alive)
+ * nothing is lost: the next attempt raises the token of the step, and the other one is superseded.
  */
 import { dirname } from 'node:path';
 
@@ -22,7 +22,10 @@ export async function noteAttempt(
   await writeDurably(files, directory.attempt, taskToken);
 }
 
-/** Calls `report` with the token of each attempt that an earlier agent may have left, then forgets it. */
+/**
+ * Calls `report` with the token of each attempt that an earlier agent may have left, then forgets
+ * it.
+ */
 export async function reportOrphans(
   files: FileLayer,
   stateDir: string,

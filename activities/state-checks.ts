@@ -9,8 +9,8 @@ import { checkLimits } from '../storage/mutation-plan.ts';
 type Limited = Pick<Family, 'name' | 'limits'>;
 
 /**
- * Answers what was seen. Rejects with the first state that a node would refuse or silently repair by
- * losing something (I5), or that one of the families cannot hold (FAM-10).
+ * Answers what was seen. Rejects with the first state that a node would refuse or silently repair
+ * by losing something (I5), or that one of the families cannot hold (FAM-10).
  */
 export async function checkState(
   instance: Instance,

@@ -23,7 +23,9 @@ export async function stateBytes(instance: Instance): Promise<number> {
   return Math.round(bytes);
 }
 
-/** Bytes of all files at `paths` and below: the estimate for an instance that cannot be read now. */
+/**
+ * Bytes of all files at `paths` and below: the estimate for an instance that cannot be read now.
+ */
 export async function fileBytes(files: FileLayer, paths: readonly string[]): Promise<number> {
   let bytes = 0;
   for (const path of paths) {

@@ -1,7 +1,7 @@
 /**
  * The main job on real input, on a fresh machine: a replica that real braft wrote (its node was
- * killed) moves from braft's files to RocksDB by a Temporal workflow with an embedded server. In the
- * middle of the copy the agent is killed with -9; a new one goes on.
+ * killed) moves from braft's files to RocksDB by a Temporal workflow with an embedded server. In
+ * the middle of the copy the agent is killed with -9; a new one goes on.
  */
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { mkdir, mkdtemp, writeFile } from 'node:fs/promises';

@@ -3,7 +3,10 @@ import { createHash } from 'node:crypto';
 
 import type { MigrationInput } from './migration.ts';
 
-/** Hex SHA-256 of the input as JSON with sorted keys, without who asked, who answers for it, and by which release. */
+/**
+ * Hex SHA-256 of the input as JSON with sorted keys, without who asked, who answers for it, and by
+ * which release.
+ */
 export function inputDigest(input: MigrationInput): string {
   const { requestedBy: _who, standalone: _whoAnswers, contractVersion: _release, ...meant } = input;
   return createHash('sha256').update(sortedJson(meant)).digest('hex');

@@ -1,7 +1,8 @@
 /**
  * Keeps the memory of bulk work flat. V8 lets some 64 MiB of buffers outside its heap pile up, in
- * each thread, before it looks for dead ones; bulk work makes that much in a blink. Buffers of passing
- * batches die young, so a collection of the young generation, well below a millisecond, finds them.
+ * each thread, before it looks for dead ones; bulk work makes that much in a blink. Buffers of
+ * passing batches die young, so a collection of the young generation, well below a millisecond,
+ * finds them.
  */
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';

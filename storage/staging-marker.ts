@@ -1,7 +1,7 @@
 /**
- * The staging life of on-disk families: a marker file in the instance's first directory says that an
- * import has not ended. It holds the last checkpoint. While it is there the place never opens as an
- * instance (BOOT-4); removing it, durably, is the one step that publishes.
+ * The staging life of on-disk families: a marker file in the instance's first directory says that
+ * an import has not ended. It holds the last checkpoint. While it is there the place never opens as
+ * an instance (BOOT-4); removing it, durably, is the one step that publishes.
  */
 import { join } from 'node:path';
 
@@ -27,7 +27,10 @@ interface StagingMarker {
   } | null;
 }
 
-/** The marker in `directory`; undefined when there is none; null progress before the first checkpoint. */
+/**
+ * The marker in `directory`; undefined when there is none; null progress before the first
+ * checkpoint.
+ */
 export async function readStagingMarker(
   files: FileLayer,
   directory: string,

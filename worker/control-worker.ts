@@ -6,7 +6,9 @@ import { bundleWorkflowCode, Worker, type NativeConnection } from '@temporalio/w
 import { controlTaskQueue } from '../core/ids.ts';
 import { sdkLogger } from './temporal-runtime.ts';
 
-/** Sticky tasks wait this long for a worker that was killed; the default of 10 s stalls a migration. */
+/**
+ * Sticky tasks wait this long for a worker that was killed; the default of 10 s stalls a migration.
+ */
 const stickyTimeout = '1s';
 
 /** What is under way may finish before a stop. */

@@ -1,4 +1,6 @@
-/** How clients and workers find Temporal: its own environment and profiles (TEMPORAL_ADDRESS, …). */
+/**
+ * How clients and workers find Temporal: its own environment and profiles (TEMPORAL_ADDRESS, …).
+ */
 import { Client, Connection } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { NativeConnection } from '@temporalio/worker';

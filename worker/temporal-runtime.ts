@@ -1,6 +1,6 @@
 /**
- * The SDK's own log lines: warnings and errors only, so that ours can be read. Our workers run either
- * workflows or activities, by design: that one has none of the other is no warning.
+ * The SDK's own log lines: warnings and errors only, so that ours can be read. Our workers run
+ * either workflows or activities, by design: that one has none of the other is no warning.
  */
 import { DefaultLogger, Runtime } from '@temporalio/worker';
 

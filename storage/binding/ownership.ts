@@ -328,7 +328,9 @@ function endResult(migration: MigrationState): EndResult {
   return migration.rollback === null ? 'finalized' : 'rolled-back';
 }
 
-/** What the migration leaves to be deleted by hand: after a reversal, the target that it left too. */
+/**
+ * What the migration leaves to be deleted by hand: after a reversal, the target that it left too.
+ */
 function leftBehind(migration: MigrationState): LeftAside[] {
   const { direction, leftAside, source, sourceTag } = migration;
   if (direction === 'forward') return leftAside;

@@ -1,6 +1,6 @@
 /**
- * braft's own messages inside what every family keeps: CONFIGURATION payloads and the user metadata of
- * snapshot files. They are read for people, reports and checks, and never re-encoded.
+ * braft's own messages inside what every family keeps: CONFIGURATION payloads and the user metadata
+ * of snapshot files. They are read for people, reports and checks, and never re-encoded.
  */
 import { normalisePeerText } from './peer-id.ts';
 import { allBytes, allTexts, lastInt64, parseMessage } from './protobuf.ts';

@@ -6,8 +6,8 @@
  *     <directory>/quorumshift-staging.json    while an import has not ended (staging-marker.ts)
  *     <directory>/quorumshift-checkpoint.json its last checkpoint (engine-staging.ts)
  *
- * An instance is created as an import of nothing: under the marker, which is removed last. So a crash
- * at any point leaves nothing, a staging place, or a whole instance.
+ * An instance is created as an import of nothing: under the marker, which is removed last. So a
+ * crash at any point leaves nothing, a staging place, or a whole instance.
  */
 import { join } from 'node:path';
 
@@ -223,7 +223,9 @@ class EnginePlace {
     });
   }
 
-  /** Holds the place and marks it as staging; its marker as it was, or undefined when it was empty. */
+  /**
+   * Holds the place and marks it as staging; its marker as it was, or undefined when it was empty.
+   */
   async #holdEmptyOrStaging(
     action: string,
   ): Promise<Awaited<ReturnType<typeof readStagingMarker>>> {

@@ -7,10 +7,10 @@
  *     meta      { term, votedFor, auxiliary }       with each save
  *     snapshot  { id, meta, files }                 the published tree is `snapshots/<id>/tree`
  *
- * The range is the truth: entries outside it do not count. While an import has not ended the state of
- * its last checkpoint lies instead in the file `quorumshift-checkpoint.json` beside the database: the
- * three and the progress. (A record that is written again and again among millions of new chunks
- * would make RocksDB sort all of them anew.)
+ * The range is the truth: entries outside it do not count. While an import has not ended the state
+ * of its last checkpoint lies instead in the file `quorumshift-checkpoint.json` beside the
+ * database: the three and the progress. (A record that is written again and again among millions of
+ * new chunks would make RocksDB sort all of them anew.)
  */
 import { z } from 'zod';
 

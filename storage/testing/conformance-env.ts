@@ -23,7 +23,10 @@ export interface ConformanceEnv {
   readonly context: OpenContext;
 }
 
-/** One situation. `run` rejects with an AssertionError when the family does not do as the contract says. */
+/**
+ * One situation. `run` rejects with an AssertionError when the family does not do as the contract
+ * says.
+ */
 export interface ConformanceCase {
   readonly name: string;
   /** Clauses of the storage contract that it proves. */

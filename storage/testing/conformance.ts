@@ -2,7 +2,9 @@
  * The conformance suite for authors of storage families: run every case, unchanged, against a
  * family (FAM-7). It needs no test framework:
  *
- *     for (const { name, run } of conformanceCases) test(name, () => run({ family, uris, context }));
+ *     for (const { name, run } of conformanceCases) {
+ *       test(name, () => run({ family, uris, context }));
+ *     }
  */
 import type { ConformanceCase } from './conformance-env.ts';
 import { openingCases, snapshotCases, stagingCases } from './conformance-life.ts';

@@ -128,7 +128,9 @@ describe('looking for open files [CUT-7]', () => {
   it('without permission to look at every process refuses, naming one', async () => {
     const module = new URL('../../storage/binding/open-files.js', import.meta.url).href;
     const script = `
-      if (process.getuid() === 0) { process.setgroups([]); process.setgid(65534); process.setuid(65534); }
+      if (process.getuid() === 0) {
+      process.setgroups([]); process.setgid(65534); process.setuid(65534);
+    }
       const { findHolders } = await import(${JSON.stringify(module)});
       await findHolders(['/absent']).then(
         () => console.log('found'), (error) => console.log(error.code, error.message));`;

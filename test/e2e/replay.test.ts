@@ -115,7 +115,8 @@ async function writeHistory(
 
 /**
  * A history as JSON that the server's own encoding takes back: bytes as base64, int64 (event
- * numbers, times) as numbers. (The SDK's converter to JSON needs one copy of protobufjs in the whole tree.)
+ * numbers, times) as numbers. (The SDK's converter to JSON needs one copy of protobufjs in the
+ * whole tree.)
  */
 function plain(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value;

@@ -37,7 +37,7 @@ describe.skipIf(missing('temporal'))('a source that a crash left', () => {
     await truncate(logMeta, 0);
     const target = environment.uri('rocksdb', 'd');
     await environment.client.start(environment.input({ source, target, id: 'meta' }));
-    await expect(environment.outcome()).rejects.toThrow();
+    await expect(environment.outcome()).rejects.toThrow('Workflow execution failed');
     const { failure } = await environment.client.status(environment.replica);
     expect(failure).toContain('log_meta');
   });

@@ -1,4 +1,6 @@
-/** A replica that migrates again and again while things are killed, and is checked after each end. */
+/**
+ * A replica that migrates again and again while things are killed, and is checked after each end.
+ */
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { stat } from 'node:fs/promises';

@@ -5,8 +5,8 @@
  *     record(name TEXT PRIMARY KEY, value BLOB)
  *
  * An instance is in WAL mode with synchronous=FULL: a commit is durable. An import instead uses a
- * rollback journal and one transaction from checkpoint to checkpoint: pages that are new to the file
- * need no journal, so that every byte is written once.
+ * rollback journal and one transaction from checkpoint to checkpoint: pages that are new to the
+ * file need no journal, so that every byte is written once.
  */
 import { parentPort } from 'node:worker_threads';
 import { crc32 } from 'node:zlib';
@@ -17,7 +17,10 @@ import { buffersSpent } from '../../spent-buffers.ts';
 import { assert, InvariantError } from '../../../core/errors.ts';
 import type { Calls, DatabaseOptions, PackedChunks, Reply, Request } from './engine-messages.ts';
 
-/** Importing is bound by pages, each a write of its own: 8 KiB took a third longer, 64 KiB more memory. */
+/**
+ * Importing is bound by pages, each a write of its own: 8 KiB took a third longer, 64 KiB more
+ * memory.
+ */
 const pageBytes = 16384;
 /** The page cache; negative in SQLite's pragma: KiB. */
 const cacheKib = 8192;

@@ -1,4 +1,7 @@
-/** Chunks and records in SQLite, which lives in a thread of its own (engine-worker.ts has the tables). */
+/**
+ * Chunks and records in SQLite, which lives in a thread of its own (engine-worker.ts has the
+ * tables).
+ */
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 
@@ -51,8 +54,8 @@ class DatabaseThread {
   }
 
   /**
-   * Ends the thread. libsql closes the database's files only once its statements are collected: that
-   * is when the thread is gone, and not before.
+   * Ends the thread. libsql closes the database's files only once its statements are collected:
+   * that is when the thread is gone, and not before.
    */
   async end(): Promise<void> {
     this.#end(new Error('it is closed'));
