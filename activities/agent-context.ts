@@ -68,6 +68,7 @@ export function viewOf(record: BindingRecord, migrationId: string): BindingView 
     proof: migration?.proof
       ? { digest: migration.proof.digest, generation: migration.proof.generation }
       : null,
+    primary: { log: record.primary.uris.log, parkedTag: record.primary.parkedTag },
     rollingBack: migration ? migration.rollback !== null : lastEnded?.result === 'rolled-back',
   };
 }

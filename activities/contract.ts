@@ -60,6 +60,8 @@ export interface BindingView {
   /** Highest step number that has begun. */
   readonly step: number;
   readonly proof: ProofName | null;
+  /** Log URI of the primary, and the tag that it is parked under. */
+  readonly primary: { readonly log: string; readonly parkedTag: string | null };
   readonly rollingBack: boolean;
 }
 

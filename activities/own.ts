@@ -1,7 +1,9 @@
 /** Takes the replica for a workflow, or tells what its record says. */
 import { fail } from '../core/errors.ts';
 import { requireNotNewer } from '../storage/binding/generation-stamp.ts';
+import { requireUnnamed } from '../storage/binding/named-instances.ts';
 import { ownReplica } from '../storage/binding/ownership.ts';
+import type { MigrationInput } from '../schemas/migration.ts';
 import { inputDigest } from '../schemas/input-digest.ts';
 import { checkAddressee, recordStore, viewOf, type AgentContext } from './agent-context.ts';
 import { checkRoots } from './allowed-roots.ts';
@@ -26,9 +28,19 @@ export async function own(context: AgentContext, request: OwnActivityRequest): P
   const { replica, source, target } = input;
   const record = await store.read();
   await requireNotNewer({ files, families, replica, record, named: [source, target] });
+  await requireFree(context, input);
   const owned = await ownReplica(store, request);
   if (owned.kind === 'ended') return owned;
   return { kind: 'owned', view: viewOf(owned.record, input.migrationId) };
+}
+
+/** Source and target belong to no other replica. @throws `instance.named-by-record` */
+export async function requireFree(context: AgentContext, input: MigrationInput): Promise<void> {
+  const { files, families } = context;
+  const { stateDir } = context.config;
+  for (const uris of [input.source, input.target]) {
+    await requireUnnamed({ families, files, stateDir, uris, except: input.replica });
+  }
 }
 
 export async function readBinding(

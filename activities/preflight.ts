@@ -3,7 +3,11 @@ import { statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 import { hasCode, QuorumshiftError } from '../core/errors.ts';
+import type { BindingRecord } from '../schemas/binding-record.ts';
 import type { MigrationInput } from '../schemas/migration.ts';
+import { readFence } from '../storage/binding/fence-file.ts';
+import { replicaText } from '../core/ids.ts';
+import { requireFree } from './own.ts';
 import { requireSeparate, requireFenceable } from '../storage/binding/fence-obstacles.ts';
 import { requireNotNewer } from '../storage/binding/generation-stamp.ts';
 import { ownPaths } from '../storage/binding/parking.ts';
@@ -53,7 +57,13 @@ export async function preflight(
   await check('target empty', 'nothing there', async () => {
     const found = await families.familyOf(input.target).occupied(input.target, { files });
     if (found !== null) throw new Error(found);
+    await requireOwnFences(context, input, targets);
     return 'empty';
+  });
+  await check('replica free', 'the source is its primary, nobody else names either', async () => {
+    await requireFree(context, input);
+    const record = await recordStore(context, request).read();
+    return requireUnowned(record, input);
   });
   await check('record up to date', 'no instance is newer than the binding record', async () => {
     const record = await recordStore(context, request).read();
@@ -67,6 +77,31 @@ export async function preflight(
     return `${holders.length} open files now (the stop hook must end them)`;
   });
   return { findings, ...(await checkSource(context, input, check)) };
+}
+
+/** A fence of somebody else's at a place of the target: an instance lies, or will lie, behind it. */
+async function requireOwnFences(
+  { files }: AgentContext,
+  input: MigrationInput,
+  paths: readonly string[],
+): Promise<void> {
+  for (const path of paths) {
+    const fence = await readFence(files, path);
+    if (fence === null || fence.replica === replicaText(input.replica)) continue;
+    throw new Error(`${path} is reserved by migration ${fence.migration} of ${fence.replica}`);
+  }
+}
+
+function requireUnowned(record: BindingRecord | null, input: MigrationInput): string {
+  if (record === null) return 'no record yet';
+  const { migration, primary } = record;
+  if (migration !== null && migration.id !== input.migrationId) {
+    throw new Error(`migration ${migration.id} owns it, in phase ${migration.phase}`);
+  }
+  if (migration === null && JSON.stringify(primary.uris) !== JSON.stringify(input.source)) {
+    throw new Error(`its primary is ${primary.uris.log}`);
+  }
+  return `generation ${record.generation}`;
 }
 
 type Check = (name: string, limit: string, measure: () => Promise<string>) => Promise<boolean>;

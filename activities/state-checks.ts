@@ -29,8 +29,9 @@ export async function checkState(
     for (const { name, limits } of families) checkLimits({ family: name, limits }, batch);
     term = checkTerms(batch, state, term);
   }
-  if (meta.term < term) {
-    throw new Error(`the term on record, ${meta.term}, is below the log's, ${term}`);
+  const known = [term, snapshot?.lastIncludedTerm ?? 0n];
+  if (known.some((seen) => meta.term < seen)) {
+    throw new Error(`the term on record, ${meta.term}, is below ${known.join(' or ')}, seen here`);
   }
   await checkNames(instance, families);
   return `last term ${term}, snapshot ${snapshot === null ? 'none' : covered}`;

@@ -1,7 +1,9 @@
 /**
  * Runs one attempt of a step: addressee, token, body, recorded result. The same for every phase.
  */
-import { assert } from '../core/errors.ts';
+import { assert, fail } from '../core/errors.ts';
+import { describe, lookAt } from '../storage/binding/fence-file.ts';
+import { ownPaths } from '../storage/binding/parking.ts';
 import type { StepPhase } from '../core/phases.ts';
 import { beginStep, type StepEnding, type StepGuard } from '../storage/binding/ownership.ts';
 import type { RecordStore } from '../storage/binding/record-store.ts';
@@ -41,6 +43,7 @@ export async function runStep(
   const { phase, request, attempt, body } = call;
   checkAddressee(context, request);
   const store = recordStore(context, request);
+  if (phase === 'finalize') await requireTarget(context, store);
   const begun = await beginStep(store, { ...claimOf(request, attempt), phase });
   if ('done' in begun) return answer(store, request, begun.done);
   const { guard } = begun;
@@ -55,6 +58,25 @@ export async function runStep(
     },
   );
   return answer(store, request, await guard.finish(ending));
+}
+
+/**
+ * Before finalize is written, and with it the end of every way back: the target is where the replica
+ * is said to be.
+ * @throws `fence.unexpected`: rollback is still possible then
+ */
+async function requireTarget(context: AgentContext, store: RecordStore): Promise<void> {
+  const { files, families } = context;
+  const migration = (await store.read())?.migration ?? null;
+  if (migration?.phase !== 'soak') return;
+  const { uris } = migration.target;
+  for (const path of ownPaths(families, uris)) {
+    const found = await lookAt(files, path);
+    if (found.kind !== 'directory')
+      throw fail('fence.unexpected', { path, actual: describe(found) });
+  }
+  if ((await families.familyOf(uris).occupied(uris, { files })) !== null) return;
+  throw fail('instance.missing', { instance: uris.log, actual: 'its directories are empty' });
 }
 
 /** The result with the record as it is now. */

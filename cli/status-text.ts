@@ -3,7 +3,7 @@ import pc from 'picocolors';
 
 import type { MigrationReport } from '../client/migration-client.ts';
 import { replicaText } from '../core/ids.ts';
-import { isAfterSwap, phases, type Direction, type Phase } from '../core/phases.ts';
+import { phases } from '../core/phases.ts';
 import type { BindingRecord, LeftAside } from '../schemas/binding-record.ts';
 import { bytesText, durationText } from './output.ts';
 
@@ -19,7 +19,7 @@ export function reportText(report: MigrationReport): string {
   lines.push(`from     ${status.input.source.log}`, `to       ${status.input.target.log}`);
   if (status.phase !== null) lines.push(`phase    ${status.phase}: ${phases[status.phase].says}`);
   if (status.view !== null && status.phase !== null) {
-    lines.push(`primary  ${primaryText(status.phase, status.view.direction)}`);
+    lines.push(`primary  ${placeText(status.view.primary.log, status.view.primary.parkedTag)}`);
     if (status.view.proof !== null) {
       const { digest, generation } = status.view.proof;
       lines.push(`proof    ${digest} (generation ${generation})`);
@@ -52,9 +52,8 @@ function runText(report: MigrationReport): string {
   return `${colour(report.run)}  ${report.closedAt ? `ended ${report.closedAt}` : since}`;
 }
 
-function primaryText(phase: Phase, direction: Direction): string {
-  if (phase === 'ended') return 'as the outcome says';
-  return isAfterSwap(phase, direction) ? 'the target' : 'the source';
+function placeText(log: string, parkedTag: string | null): string {
+  return parkedTag === null ? `${log} (at its place)` : `${log} (parked under ${parkedTag})`;
 }
 
 function progressLines(report: MigrationReport): string[] {
@@ -81,11 +80,9 @@ function asideLines(leftAside: readonly LeftAside[]): string[] {
 
 export function recordText(record: BindingRecord): string {
   const { migration, primary, lastEnded } = record;
-  const where =
-    primary.parkedTag === null ? 'at its place' : `parked under the tag ${primary.parkedTag}`;
   const lines = [
     `${pc.bold(replicaText(record.replica))}  generation ${record.generation}, revision ${record.revision}`,
-    `primary  ${primary.uris.log} (${where})`,
+    `primary  ${placeText(primary.uris.log, primary.parkedTag)}`,
   ];
   if (migration === null) {
     lines.push('no migration owns it: it is safe to start a new one');

@@ -255,6 +255,7 @@ export class MigrationClient {
     const listings: MigrationListing[] = [];
     const query = `WorkflowType = 'migrateReplica'`;
     for await (const run of this.#client.workflow.list({ query })) {
+      if (run.status.name === 'CONTINUED_AS_NEW') continue;
       const [cluster = '', member = ''] = run.workflowId.slice(workflowIdPrefix.length).split('/');
       const migrationId = run.memo?.['migrationId'];
       listings.push({

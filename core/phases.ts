@@ -173,11 +173,6 @@ export function rollbackPlan(phase: Phase, direction: Direction): readonly Phase
   return plan;
 }
 
-/** Whether the record already names the target as primary. */
-export function isAfterSwap(phase: Phase, direction: Direction): boolean {
-  return rollbackStart(phase, direction) === 'rollback-stop' || phase === 'finalize';
-}
-
 export function isStepPhase(phase: Phase): phase is StepPhase {
   return phase !== 'soak' && phase !== 'ended';
 }

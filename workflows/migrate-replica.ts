@@ -165,15 +165,16 @@ class ReplicaMigration {
     if (!(await this.#passGates())) return null;
     const phase = state.phase === 'soak' ? 'finalize' : state.phase;
     if (phase === null || !isStepPhase(phase)) return null;
+    const deciding = this.#wantsRollback();
     try {
-      const answer = this.#wantsRollback() ? await this.#decide() : await this.#runStep(phase);
+      const answer = deciding ? await this.#decide() : await this.#runStep(phase);
       state.view = answer.view;
       state.results.push(answer.result);
       if (answer.result.outcome === 'held') await this.#afterHeld(answer);
       else if (phase === 'look' || phase === 'rollback-look') this.#looks = 0;
       return null;
     } catch (error) {
-      return this.#afterFailure(error, wishBefore);
+      return this.#afterFailure(error, { retryVersion: wishBefore, deciding });
     }
   }
 
@@ -195,13 +196,14 @@ class ReplicaMigration {
       return false;
     }
     const phase = state.phase;
-    if (state.cancelled && (phase === 'soak' || phase === 'swap')) {
+    if (state.cancelled && phase === 'soak') {
       const reason = 'the workflow was cancelled after the cutover: nothing was undone';
       await this.#waitForOperator({ kind: 'cancelled', reason, remedy: 'complete or roll back' });
       state.cancelled = false;
       return false;
     }
-    if (phase === 'swap' && input.policy.approval === 'manual' && !this.#isApproved()) {
+    const forward = state.view?.direction === 'forward';
+    if (phase === 'swap' && forward && input.policy.approval === 'manual' && !this.#isApproved()) {
       const reason = `the cutover needs approval of proof ${state.view?.proof?.digest ?? ''}`;
       await this.#wait({ kind: 'approval', reason, remedy: 'approve' }, () => this.#isApproved());
       return false;
@@ -246,6 +248,8 @@ class ReplicaMigration {
   async #runStep(phase: StepPhase): Promise<StepAnswer> {
     const { state } = this.#context();
     const request = this.#stepRequest();
+    // The step writes this phase before its first effect; from here on rollback is refused.
+    if (phase === 'finalize' && state.view !== null) state.view = { ...state.view, phase };
     const scope = new CancellationScope({ cancellable: true });
     const running = scope.run(() => this.#calls.step(phase)(request));
     if (phases[phase].kind !== 'bulk') return running;
@@ -283,7 +287,10 @@ class ReplicaMigration {
   }
 
   /** Decides what a failed step means: adopt again, wait for the machine, or ask a human. */
-  async #afterFailure(error: unknown, retryVersion: number): Promise<MigrationOutcome | null> {
+  async #afterFailure(
+    error: unknown,
+    attempt: { readonly retryVersion: number; readonly deciding: boolean },
+  ): Promise<MigrationOutcome | null> {
     const { state } = this.#context();
     if (isCancellation(error)) return null;
     if (isSuperseded(error)) return this.#adoptAgain();
@@ -292,9 +299,29 @@ class ReplicaMigration {
       return null;
     }
     const failure = describeFailure(error);
-    if (state.retryVersion !== retryVersion) return null;
+    // A decision that the machine refuses is not asked for again until someone wishes it again.
+    if (attempt.deciding) state.rollbackWish = null;
+    await this.#lookAgain();
+    if (state.retryVersion !== attempt.retryVersion) return null;
     await this.#waitForOperator({ kind: 'failed', reason: failure.reason, remedy: failure.remedy });
     return null;
+  }
+
+  /** After a failure the record may be further than this workflow knew, or not as far. */
+  async #lookAgain(): Promise<void> {
+    const { state, input } = this.#context();
+    try {
+      const agentId = this.#agentId();
+      const view = await this.#calls.ask.readBinding({
+        contractVersion,
+        agentId,
+        replica: input.replica,
+      });
+      if (view !== null && view.lease === state.view?.lease) state.view = view;
+    } catch (error) {
+      // The machine has gone meanwhile: the next step says so.
+      if (!isUnreachable(error)) throw error;
+    }
   }
 
   /** A newer lease owns the replica: end without compensating. The same lease: take a new one. */
@@ -369,7 +396,8 @@ class ReplicaMigration {
   /** Sends pause and throttle to the machine, where running bulk work reads them. */
   async #controlLoop(): Promise<void> {
     const { state, input } = this.#context();
-    let sent = state.request.carried || state.bytesPerSecond !== null ? -1 : 0;
+    // The machine may still hold the wishes of a migration before this one.
+    let sent = -1;
     for (;;) {
       await condition(
         () => state.stage === 'ended' || (state.view !== null && state.controlVersion !== sent),

@@ -4,7 +4,7 @@ import { Option, type Command } from 'commander';
 import { fail } from '../../core/errors.ts';
 import { discardImport, importOffline } from '../../storage/binding/offline-import.ts';
 import { requireUnnamed } from '../../storage/binding/named-instances.ts';
-import type { Instance } from '../../storage/contracts.ts';
+import type { Instance, InstanceUris } from '../../storage/contracts.ts';
 import { compareInstances, compareWithImage } from '../../storage/equivalence/compare.ts';
 import { defaultFamilies } from '../../storage/families/registry.ts';
 import { fileSink, streamSink } from '../../storage/image/image-sink.ts';
@@ -96,24 +96,41 @@ async function importCommand(
   const target = { families, files, uris };
   await requireUnnamed({ ...target, stateDir: options.stateDir });
   if (options.discard === true) {
-    await discardImport(target);
-    print(options.output, { t: 'discarded', instance: uris.log }, () => `discarded ${uris.log}`);
+    const found = await discardImport(target);
+    print(options.output, { t: 'discarded', instance: uris.log, found }, () =>
+      found ? `discarded the import into ${uris.log}` : 'nothing to discard',
+    );
     return;
   }
   const { image } = options;
   if (image === undefined) throw fail('usage.invalid', { reason: 'give --image, or --discard' });
   let imported: Awaited<ReturnType<typeof importImage>> | undefined;
-  await importOffline(target, async (staging) => {
+  const done = await importOffline(target, async (staging) => {
     imported = await withProgress('import', (progress) =>
       importImage(imageBytes(image), staging, progress),
     );
   });
+  if (done === 'completed') await requireSameState(uris, image);
   const digest = imported?.digest.root ?? null;
   print(
     options.output,
     { t: 'imported', instance: uris.log, digest, ...imported?.counts },
-    () => `imported into ${uris.log}\ndigest ${digest ?? '(had been imported before)'}`,
+    () =>
+      `imported into ${uris.log}\n${digest === null ? 'an earlier import, completed and equal to this image' : `digest ${digest}`}`,
   );
+}
+
+/** What an earlier, interrupted import had published must be of this very image. */
+async function requireSameState(uris: InstanceUris, image: string): Promise<void> {
+  const instance = await defaultFamilies().open(uris, 'read-only', { files });
+  try {
+    const comparison = await compareWithImage(instance, imageBytes(image));
+    if (comparison.equal) return;
+    const actual = `an earlier import of another image has been completed in ${uris.log}`;
+    throw fail('image.resume-mismatch', { action: 'import', actual });
+  } finally {
+    await instance.close();
+  }
 }
 
 function imageBytes(image: string): ImageBytes {

@@ -1,7 +1,8 @@
-/** Offline commands never write to an instance that a binding record names. */
+/** Nobody writes to an instance that another replica's binding record names. */
 import { join } from 'node:path';
 
 import { fail } from '../../core/errors.ts';
+import { replicaText, type ReplicaName } from '../../core/ids.ts';
 import type { InstanceUris } from '../contracts.ts';
 import type { FamilyRegistry } from '../family-registry.ts';
 import type { FileLayer } from '../file-layer.ts';
@@ -15,10 +16,13 @@ export async function requireUnnamed(options: {
   readonly files: FileLayer;
   readonly stateDir: string;
   readonly uris: InstanceUris;
+  /** Whose own record does not count. */
+  readonly except?: ReplicaName;
 }): Promise<void> {
-  const { families, files, stateDir, uris } = options;
+  const { families, files, stateDir, uris, except } = options;
   const wanted = new Set(ownPaths(families, uris));
   for (const store of await knownReplicas(files, stateDir)) {
+    if (except !== undefined && replicaText(store.replica) === replicaText(except)) continue;
     const record = await store.read();
     if (record === null) continue;
     const { primary, migration } = record;
@@ -27,7 +31,7 @@ export async function requireUnnamed(options: {
     if (!paths.some((path) => wanted.has(path))) continue;
     throw fail('instance.named-by-record', {
       instance: uris.log,
-      replica: `${store.replica.cluster}/${store.replica.member}`,
+      replica: replicaText(store.replica),
       record: store.directory.record,
     });
   }

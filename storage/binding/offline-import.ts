@@ -11,8 +11,8 @@ import type { FamilyRegistry } from '../family-registry.ts';
 import type { FileLayer } from '../file-layer.ts';
 import { requireWhole } from '../image/copy-state.ts';
 import { hasCode } from '../../core/errors.ts';
-import { readFence, removeFence } from './fence-file.ts';
-import { ownPaths, parkedUris } from './parking.ts';
+import { lookAt, readFence, removeFence } from './fence-file.ts';
+import { parkedUris } from './parking.ts';
 import {
   moveToTrash,
   parkedName,
@@ -20,6 +20,7 @@ import {
   reservePath,
   trashName,
   unfencePath,
+  type FencedPath,
 } from './path-fence.ts';
 
 /** One import at a time into one place, so one tag. */
@@ -34,22 +35,26 @@ export interface OfflineTarget {
 }
 
 /**
- * Fills the target by `fill` and makes it an instance.
- * @throws `instance.not-empty`, `instance.locked`, and what `fill` throws: the place stays staged
- * then
+ * Fills the target by `fill` and makes it an instance. Answers `completed` when an earlier import had
+ * published it already: `fill` was not called, and what is there is that import's.
+ * @throws `instance.not-empty`, `instance.locked`, and what `fill` throws: the place stays staged then
  */
 export async function importOffline(
   target: OfflineTarget,
   fill: (staging: StagingInstance) => Promise<void>,
-): Promise<void> {
+): Promise<'imported' | 'completed'> {
   const { families, files, uris } = target;
-  const paths = ownPaths(families, uris);
-  await requireEmpty(target);
-  for (const path of paths) {
-    await reservePath(files, { path, parked: parkedName(path, importTag) }, owner);
+  const places = importPlaces(target);
+  const before = await admission(target);
+  if (before !== 'none') {
+    await admit(target, places);
+    return 'completed';
   }
+  await requireEmpty(target);
+  for (const place of places) await reservePath(files, place, owner);
   const staged = parkedUris(families, uris, importTag);
-  if (!(await isPublished(target, staged))) {
+  const published = await isPublished(target, staged);
+  if (!published) {
     await withStaging(target, staged, fill);
     // Opened again: what is published is what the last checkpoint says, read back from disk.
     await withStaging(target, staged, async (staging) => {
@@ -57,24 +62,77 @@ export async function importOffline(
       await staging.publish();
     });
   }
-  for (const path of paths) {
-    const place = { path, parked: parkedName(path, importTag) };
-    await unfencePath(files, place);
-    await removeFence(files, place.parked);
-  }
+  await admit(target, places);
+  return published ? 'completed' : 'imported';
 }
 
-/** Removes what an interrupted import left; touches nothing else. */
-export async function discardImport(target: OfflineTarget): Promise<void> {
-  const { families, files, uris } = target;
-  for (const path of ownPaths(families, uris)) {
-    const parked = parkedName(path, importTag);
+/**
+ * Removes what an interrupted import left, and touches nothing else; answers whether there was any.
+ * @throws `instance.not-empty` once it has been published and is being admitted
+ */
+export async function discardImport(target: OfflineTarget): Promise<boolean> {
+  const { files, uris } = target;
+  if ((await admission(target)) !== 'none') {
+    throw fail('instance.not-empty', {
+      action: 'discard the import into',
+      instance: uris.log,
+      actual: 'it is whole and partly in place; the same import completes it',
+    });
+  }
+  let found = false;
+  for (const { path, parked } of importPlaces(target)) {
     const trash = trashName(parked, 'discarded');
     await removeTrash(files, trash);
-    await moveToTrash(files, { parked, trash });
+    const left = await lookAt(files, parked);
+    found ||= left.kind !== 'absent';
+    if (left.kind === 'fence') await removeFence(files, parked);
+    else await moveToTrash(files, { parked, trash });
     await removeTrash(files, trash);
-    if ((await readFence(files, path))?.migration === owner.migration)
-      await removeFence(files, path);
+    if (!(await isImportFence(files, path))) continue;
+    found = true;
+    await removeFence(files, path);
+  }
+  return found;
+}
+
+/** The log's place last: while one of the others is fenced, no node starts. */
+function importPlaces({ families, uris }: OfflineTarget): FencedPath[] {
+  const places = families
+    .familyOf(uris)
+    .places(uris)
+    .filter((place) => !place.shared);
+  const ordered = places.toSorted((a, b) => Number(a.role === 'log') - Number(b.role === 'log'));
+  return ordered.map(({ path }) => ({ path, parked: parkedName(path, importTag) }));
+}
+
+/**
+ * Whether the places of a published import have begun to be admitted. After an exchange the fence lies
+ * at the parked name, behind a directory; a place still to come has its directory parked behind its
+ * fence. While places are being reserved neither is so: nothing is parked yet.
+ */
+async function admission(target: OfflineTarget): Promise<'none' | 'begun'> {
+  const { files } = target;
+  let admitted = 0;
+  let exchanged = 0;
+  let waiting = 0;
+  for (const { path, parked } of importPlaces(target)) {
+    const isDirectory = (await lookAt(files, path)).kind === 'directory';
+    const behind = await lookAt(files, parked);
+    if (isDirectory) admitted += 1;
+    if (isDirectory && (await isImportFence(files, parked))) exchanged += 1;
+    if ((await isImportFence(files, path)) && behind.kind === 'directory') waiting += 1;
+  }
+  return exchanged > 0 || (admitted > 0 && waiting > 0) ? 'begun' : 'none';
+}
+
+async function isImportFence(files: FileLayer, path: string): Promise<boolean> {
+  return (await readFence(files, path))?.migration === owner.migration;
+}
+
+async function admit({ files }: OfflineTarget, places: readonly FencedPath[]): Promise<void> {
+  for (const place of places) {
+    await unfencePath(files, place);
+    await removeFence(files, place.parked);
   }
 }
 

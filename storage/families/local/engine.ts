@@ -66,11 +66,16 @@ export async function openReadOnly(options: OpenLocalOptions): Promise<Instance>
     snapshots: snapshots.storage,
     close: options.release,
   };
-  const warnings = [...log.warnings, ...meta.warnings, ...snapshots.warnings];
+  const isUsed = log.lastIndex >= log.firstIndex || snapshots.current !== null;
+  const forgottenVote =
+    isUsed && meta.stable === null
+      ? ['there is no metadata: a node would start at term 1 and has forgotten its vote']
+      : [];
+  const warnings = [...log.warnings, ...meta.warnings, ...snapshots.warnings, ...forgottenVote];
   return manage(engine, options, {
     readOnly: true,
     warnings,
-    hazards: [...log.hazards, ...snapshots.warnings],
+    hazards: [...log.hazards, ...snapshots.warnings, ...forgottenVote],
     state: stateOf(log, { meta: meta.meta, snapshot: snapshots.current }),
   });
 }
