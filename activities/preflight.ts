@@ -79,7 +79,9 @@ export async function preflight(
   return { findings, ...(await checkSource(context, input, check)) };
 }
 
-/** A fence of somebody else's at a place of the target: an instance lies, or will lie, behind it. */
+/**
+ * A fence of somebody else's at a place of the target: an instance lies, or will lie, behind it.
+ */
 async function requireOwnFences(
   { files }: AgentContext,
   input: MigrationInput,

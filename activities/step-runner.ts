@@ -61,8 +61,8 @@ export async function runStep(
 }
 
 /**
- * Before finalize is written, and with it the end of every way back: the target is where the replica
- * is said to be.
+ * Before finalize is written, and with it the end of every way back: the target is where the
+ * replica is said to be.
  * @throws `fence.unexpected`: rollback is still possible then
  */
 async function requireTarget(context: AgentContext, store: RecordStore): Promise<void> {

@@ -139,8 +139,8 @@ export interface Instance {
   /** Anything that a reader of this state should know but that does not stop it. */
   readonly warnings: readonly string[];
   /**
-   * Those of the warnings behind which a node would lose or misread state when it starts here: a
-   * migration refuses them. A record that a crash tore off the end of the log is none.
+   * What a node would lose or misread when it starts here: a migration refuses it. A record that a
+   * crash tore off the end of the log is none.
    */
   readonly hazards: readonly string[];
   close(): Promise<void>;

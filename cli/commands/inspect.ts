@@ -62,7 +62,9 @@ type Line = Readonly<Record<string, unknown>>;
 /** One object a line; the shape of `test/fixtures/braft/*.expected.jsonl`. */
 async function* describeInstance(instance: Instance, entries: boolean): AsyncGenerator<Line> {
   const { firstIndex, lastIndex, meta } = instance.state();
-  for (const warning of instance.warnings) yield { t: 'warning', text: warning };
+  for (const text of new Set([...instance.warnings, ...instance.hazards])) {
+    yield { t: 'warning', text };
+  }
   yield { t: 'log', rc: 0, first: firstIndex, last: lastIndex, family: instance.family };
   const vote = meta.votedFor && Buffer.from(meta.votedFor).toString('utf8');
   yield { t: 'meta', rc: 0, term: meta.term, voted_for: vote ?? anyPeer, empty: vote === null };

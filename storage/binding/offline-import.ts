@@ -35,9 +35,10 @@ export interface OfflineTarget {
 }
 
 /**
- * Fills the target by `fill` and makes it an instance. Answers `completed` when an earlier import had
- * published it already: `fill` was not called, and what is there is that import's.
- * @throws `instance.not-empty`, `instance.locked`, and what `fill` throws: the place stays staged then
+ * Fills the target by `fill` and makes it an instance. Answers `completed` when an earlier import
+ * had published it already: `fill` was not called, and what is there is that import's.
+ * @throws `instance.not-empty`, `instance.locked`, and what `fill` throws: the place stays staged
+ * then
  */
 export async function importOffline(
   target: OfflineTarget,
@@ -106,9 +107,9 @@ function importPlaces({ families, uris }: OfflineTarget): FencedPath[] {
 }
 
 /**
- * Whether the places of a published import have begun to be admitted. After an exchange the fence lies
- * at the parked name, behind a directory; a place still to come has its directory parked behind its
- * fence. While places are being reserved neither is so: nothing is parked yet.
+ * Whether the places of a published import have begun to be admitted. After an exchange the fence
+ * lies at the parked name, behind a directory; a place still to come has its directory parked
+ * behind its fence. While places are being reserved neither is so: nothing is parked yet.
  */
 async function admission(target: OfflineTarget): Promise<'none' | 'begun'> {
   const { files } = target;

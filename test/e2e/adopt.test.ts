@@ -30,7 +30,7 @@ describe.skipIf(missing('temporal'))('a migration whose workflow is gone', () =>
 
   test(
     'terminated in each phase, forward and back: resume --from-record adopts it, and it ends as without [OPS-6]',
-    { timeout: 180_000 },
+    { timeout: 300_000 },
     async () => {
       const held = await Promise.all(subjects.map(holdSubject));
       for (const { subject } of held) {
@@ -44,7 +44,7 @@ describe.skipIf(missing('temporal'))('a migration whose workflow is gone', () =>
 
   test(
     'with the database lost in each phase: status --local tells where it stands, and resume --from-record adopts it [OPS-6]',
-    { timeout: 180_000 },
+    { timeout: 300_000 },
     async () => {
       const held = await Promise.all(subjects.map(holdSubject));
       await fleet.kill('server');

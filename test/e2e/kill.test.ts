@@ -21,7 +21,7 @@ describe.skipIf(missing('temporal'))('kill -9 at every phase boundary', () => {
 
   test.each(['control', 'server', 'agent'] as const)(
     'of the %s, with a replica in each phase: each ends as without [OPS-1] [CUT-5] [I9]',
-    { timeout: 120_000 },
+    { timeout: 300_000 },
     async (who) => {
       const held = await Promise.all(subjects.map(holdSubject));
       const victims: readonly Victim[] = who === 'agent' ? fleet.machines : [who];

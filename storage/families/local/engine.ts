@@ -71,7 +71,7 @@ export async function openReadOnly(options: OpenLocalOptions): Promise<Instance>
     isUsed && meta.stable === null
       ? ['there is no metadata: a node would start at term 1 and has forgotten its vote']
       : [];
-  const warnings = [...log.warnings, ...meta.warnings, ...snapshots.warnings, ...forgottenVote];
+  const warnings = [...log.warnings, ...meta.warnings, ...snapshots.warnings];
   return manage(engine, options, {
     readOnly: true,
     warnings,
