@@ -165,16 +165,15 @@ class ReplicaMigration {
     if (!(await this.#passGates())) return null;
     const phase = state.phase === 'soak' ? 'finalize' : state.phase;
     if (phase === null || !isStepPhase(phase)) return null;
-    const deciding = this.#wantsRollback();
     try {
-      const answer = deciding ? await this.#decide() : await this.#runStep(phase);
+      const answer = this.#wantsRollback() ? await this.#decide() : await this.#runStep(phase);
       state.view = answer.view;
       state.results.push(answer.result);
       if (answer.result.outcome === 'held') await this.#afterHeld(answer);
       else if (phase === 'look' || phase === 'rollback-look') this.#looks = 0;
       return null;
     } catch (error) {
-      return this.#afterFailure(error, { retryVersion: wishBefore, deciding });
+      return this.#afterFailure(error, wishBefore);
     }
   }
 
@@ -196,7 +195,7 @@ class ReplicaMigration {
       return false;
     }
     const phase = state.phase;
-    if (state.cancelled && phase === 'soak') {
+    if (state.cancelled && (phase === 'soak' || phase === 'swap')) {
       const reason = 'the workflow was cancelled after the cutover: nothing was undone';
       await this.#waitForOperator({ kind: 'cancelled', reason, remedy: 'complete or roll back' });
       state.cancelled = false;
@@ -248,8 +247,6 @@ class ReplicaMigration {
   async #runStep(phase: StepPhase): Promise<StepAnswer> {
     const { state } = this.#context();
     const request = this.#stepRequest();
-    // The step writes this phase before its first effect; from here on rollback is refused.
-    if (phase === 'finalize' && state.view !== null) state.view = { ...state.view, phase };
     const scope = new CancellationScope({ cancellable: true });
     const running = scope.run(() => this.#calls.step(phase)(request));
     if (phases[phase].kind !== 'bulk') return running;
@@ -287,10 +284,7 @@ class ReplicaMigration {
   }
 
   /** Decides what a failed step means: adopt again, wait for the machine, or ask a human. */
-  async #afterFailure(
-    error: unknown,
-    attempt: { readonly retryVersion: number; readonly deciding: boolean },
-  ): Promise<MigrationOutcome | null> {
+  async #afterFailure(error: unknown, retryVersion: number): Promise<MigrationOutcome | null> {
     const { state } = this.#context();
     if (isCancellation(error)) return null;
     if (isSuperseded(error)) return this.#adoptAgain();
@@ -299,29 +293,9 @@ class ReplicaMigration {
       return null;
     }
     const failure = describeFailure(error);
-    // A decision that the machine refuses is not asked for again until someone wishes it again.
-    if (attempt.deciding) state.rollbackWish = null;
-    await this.#lookAgain();
-    if (state.retryVersion !== attempt.retryVersion) return null;
+    if (state.retryVersion !== retryVersion) return null;
     await this.#waitForOperator({ kind: 'failed', reason: failure.reason, remedy: failure.remedy });
     return null;
-  }
-
-  /** After a failure the record may be further than this workflow knew, or not as far. */
-  async #lookAgain(): Promise<void> {
-    const { state, input } = this.#context();
-    try {
-      const agentId = this.#agentId();
-      const view = await this.#calls.ask.readBinding({
-        contractVersion,
-        agentId,
-        replica: input.replica,
-      });
-      if (view !== null && view.lease === state.view?.lease) state.view = view;
-    } catch (error) {
-      // The machine has gone meanwhile: the next step says so.
-      if (!isUnreachable(error)) throw error;
-    }
   }
 
   /** A newer lease owns the replica: end without compensating. The same lease: take a new one. */
