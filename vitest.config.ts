@@ -5,11 +5,6 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['dist/test/**/*.test.js'],
-    // Long campaigns, by QUORUMSHIFT_LONG=1; docs/status.md says what is open in them.
-    exclude:
-      process.env['QUORUMSHIFT_LONG'] === '1'
-        ? []
-        : ['dist/test/e2e/kill.test.js', 'dist/test/e2e/validation-failure.test.js'],
     globalSetup: ['dist/test/setup/global-setup.js'],
     pool: 'forks',
     maxWorkers: 2,

@@ -13,21 +13,20 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 
-import type { PreflightAnswer, StepAnswer, StepRequest } from '../activities/contract.ts';
+import type {
+  BindingView,
+  PreflightAnswer,
+  StepAnswer,
+  StepRequest,
+} from '../activities/contract.ts';
 import { contractVersion, replicaText } from '../core/ids.ts';
 import { isStepPhase, phases, rollbackStart, type StepPhase } from '../core/phases.ts';
 import { agentCalls, type AgentCalls } from './agent-calls.ts';
 import { describeFailure, isSuperseded, isUnreachable } from './failures.ts';
-import type {
-  MigrateReplicaRequest,
-  MigrateReplicaResult,
-  MigrationOutcome,
-  Waiting,
-} from './messages.ts';
+import type { MigrateReplicaRequest, MigrateReplicaResult, MigrationOutcome } from './messages.ts';
 import { MigrationState } from './migration-state.ts';
-
-/** Between two tries to reach a machine that is away. */
-const unreachableRetryMs = 10_000;
+import { passGates } from './gates.ts';
+import { Waits } from './waits.ts';
 
 /** A look that finds a holder is repeated after a stop; then a human is asked. */
 const looksBeforeAsking = 3;
@@ -60,12 +59,14 @@ function watchCancellation(state: MigrationState): void {
 class ReplicaMigration {
   readonly #state: MigrationState;
   readonly #calls: AgentCalls;
+  readonly #waits: Waits;
   #step = 0;
   #claims = 0;
   #looks = 0;
 
   constructor(state: MigrationState) {
     this.#state = state;
+    this.#waits = new Waits(state);
     this.#calls = agentCalls(state.request.input.host);
   }
 
@@ -101,13 +102,27 @@ class ReplicaMigration {
     const { state, input } = this.#context();
     const reached = await this.#untilReached(async () => {
       const answer = await this.#calls.ask.ping();
-      const agentId = state.agentId ?? answer.agentId;
-      state.agentId = agentId;
-      return this.#calls.ask.readBinding({ contractVersion, agentId, replica: input.replica });
+      state.agentId ??= answer.agentId;
+      return this.#readBinding();
     });
     if (reached === 'abandoned') return 'abandoned';
-    if (reached?.migrationId !== input.migrationId) await this.#preflight();
-    return this.#own(reached?.lease ?? 0);
+    if (reached?.migrationId !== input.migrationId) {
+      const checked = await this.#untilReached(() => this.#preflight());
+      if (checked === 'abandoned') return 'abandoned';
+    }
+    return this.#untilReached(() => this.#ownNewest());
+  }
+
+  /** Owns the replica on top of whatever lease it has by now: this workflow is the newest. */
+  async #ownNewest(): Promise<MigrationOutcome | null> {
+    for (;;) {
+      const lease = (await this.#readBinding())?.lease ?? 0;
+      try {
+        return await this.#own(lease);
+      } catch (error) {
+        if (!isSuperseded(error)) throw error;
+      }
+    }
   }
 
   async #own(expectedLease: number): Promise<MigrationOutcome | null> {
@@ -162,11 +177,11 @@ class ReplicaMigration {
   async #advance(): Promise<MigrationOutcome | null> {
     const { state } = this.#context();
     const wishBefore = state.retryVersion;
-    if (!(await this.#passGates())) return null;
+    if (!(await passGates(state, this.#waits))) return null;
     const phase = state.phase === 'soak' ? 'finalize' : state.phase;
     if (phase === null || !isStepPhase(phase)) return null;
     try {
-      const answer = this.#wantsRollback() ? await this.#decide() : await this.#runStep(phase);
+      const answer = state.wantsRollback ? await this.#decide() : await this.#runStep(phase);
       state.view = answer.view;
       state.results.push(answer.result);
       if (answer.result.outcome === 'held') await this.#afterHeld(answer);
@@ -175,66 +190,6 @@ class ReplicaMigration {
     } catch (error) {
       return this.#afterFailure(error, wishBefore);
     }
-  }
-
-  #wantsRollback(): boolean {
-    const { state } = this.#context();
-    if (state.rollbackWish === null || state.view?.phase == null) return false;
-    return rollbackStart(state.view.phase, state.view.direction) !== null;
-  }
-
-  /** True when the next step may run now; waits otherwise, and says why. */
-  async #passGates(): Promise<boolean> {
-    const { state, input } = this.#context();
-    if (this.#wantsRollback()) return true;
-    if (state.paused) {
-      await this.#wait(
-        { kind: 'paused', reason: 'an operator paused it', remedy: 'resume' },
-        () => !state.paused,
-      );
-      return false;
-    }
-    const phase = state.phase;
-    if (state.cancelled && (phase === 'soak' || phase === 'swap')) {
-      const reason = 'the workflow was cancelled after the cutover: nothing was undone';
-      await this.#waitForOperator({ kind: 'cancelled', reason, remedy: 'complete or roll back' });
-      state.cancelled = false;
-      return false;
-    }
-    const forward = state.view?.direction === 'forward';
-    if (phase === 'swap' && forward && input.policy.approval === 'manual' && !this.#isApproved()) {
-      const reason = `the cutover needs approval of proof ${state.view?.proof?.digest ?? ''}`;
-      await this.#wait({ kind: 'approval', reason, remedy: 'approve' }, () => this.#isApproved());
-      return false;
-    }
-    return phase === 'soak' ? this.#soak() : true;
-  }
-
-  #isApproved(): boolean {
-    const { approved, view } = this.#context().state;
-    return (
-      approved !== null &&
-      approved.digest === view?.proof?.digest &&
-      approved.generation === view.proof.generation
-    );
-  }
-
-  async #soak(): Promise<boolean> {
-    const { state, input } = this.#context();
-    if (state.completeWish !== null) return true;
-    state.soakStartedMs ??= Date.now();
-    const left = state.soakStartedMs + input.policy.soakSeconds * 1000 - Date.now();
-    if (left > 0) {
-      const reason = `the replica runs on the target for ${input.policy.soakSeconds} s`;
-      const done = () => state.completeWish !== null;
-      await this.#wait({ kind: 'soak', reason, remedy: 'wait, complete or roll back' }, done, left);
-      return false;
-    }
-    if (input.policy.finalize === 'auto') return true;
-    const reason = 'the soak has ended; the source is kept until finalize';
-    const remedy = 'complete or roll back';
-    await this.#wait({ kind: 'finalize', reason, remedy }, () => state.completeWish !== null);
-    return false;
   }
 
   async #decide(): Promise<StepAnswer> {
@@ -246,12 +201,14 @@ class ReplicaMigration {
   /** Runs one step; a wish to roll back cancels bulk work that is under way. */
   async #runStep(phase: StepPhase): Promise<StepAnswer> {
     const { state } = this.#context();
+    // From here on no rollback is accepted: the machine will refuse it, too.
+    if (phase === 'finalize') state.enterFinalize();
     const request = this.#stepRequest();
     const scope = new CancellationScope({ cancellable: true });
     const running = scope.run(() => this.#calls.step(phase)(request));
     if (phases[phase].kind !== 'bulk') return running;
     let ended = false;
-    const watch = condition(() => ended || this.#wantsRollback() || state.abandonWish !== null);
+    const watch = condition(() => ended || state.wantsRollback || state.abandonWish !== null);
     void watch.then(() => scope.cancel());
     try {
       return await running;
@@ -280,7 +237,7 @@ class ReplicaMigration {
     this.#looks = 0;
     const holders = String(answer.result.info['holders'] ?? '');
     const reason = `processes still hold files of the replica: ${holders}`;
-    await this.#waitForOperator({ kind: 'held', reason, remedy: 'end them, then resume' });
+    await this.#waits.forOperator({ kind: 'held', reason, remedy: 'end them, then resume' });
   }
 
   /** Decides what a failed step means: adopt again, wait for the machine, or ask a human. */
@@ -289,28 +246,41 @@ class ReplicaMigration {
     if (isCancellation(error)) return null;
     if (isSuperseded(error)) return this.#adoptAgain();
     if (isUnreachable(error)) {
-      await this.#waitForHost();
+      await this.#waits.forHost();
       return null;
     }
     const failure = describeFailure(error);
+    await this.#lookAgain();
     if (state.retryVersion !== retryVersion) return null;
-    await this.#waitForOperator({ kind: 'failed', reason: failure.reason, remedy: failure.remedy });
+    await this.#waits.forOperator({
+      kind: 'failed',
+      reason: failure.reason,
+      remedy: failure.remedy,
+    });
     return null;
   }
 
   /** A newer lease owns the replica: end without compensating. The same lease: take a new one. */
   async #adoptAgain(): Promise<MigrationOutcome | null> {
-    const { state, input } = this.#context();
-    const view = await this.#untilReached(() =>
-      this.#calls.ask.readBinding({
-        contractVersion,
-        agentId: this.#agentId(),
-        replica: input.replica,
-      }),
-    );
+    const { state } = this.#context();
+    const view = await this.#untilReached(() => this.#readBinding());
     if (view === 'abandoned') return 'abandoned';
     if (view === null || view.lease > (state.view?.lease ?? 0)) return 'superseded';
     return this.#own(view.lease);
+  }
+
+  /** After a failure: the record as it is now decides what may be done. */
+  async #lookAgain(): Promise<void> {
+    const { state, input } = this.#context();
+    const view = await this.#readBinding().catch(() => null);
+    if (view?.migrationId === input.migrationId && view.lease === state.view?.lease) {
+      state.view = view;
+    }
+  }
+
+  async #readBinding(): Promise<BindingView | null> {
+    const { replica } = this.#context().input;
+    return this.#calls.ask.readBinding({ contractVersion, agentId: this.#agentId(), replica });
   }
 
   async #untilReached<T>(call: () => Promise<T>): Promise<T | 'abandoned'> {
@@ -322,49 +292,10 @@ class ReplicaMigration {
         return answer;
       } catch (error) {
         if (!isUnreachable(error)) throw error;
-        await this.#waitForHost();
+        await this.#waits.forHost();
         if (state.abandonWish !== null) return 'abandoned';
       }
     }
-  }
-
-  async #waitForHost(): Promise<void> {
-    const { input } = this.#context();
-    const reason = `the agent of machine ${input.host} does not answer`;
-    const remedy = 'start the agent there; abandon if the machine is lost';
-    await this.#wait({ kind: 'host-unreachable', reason, remedy }, () => false, unreachableRetryMs);
-  }
-
-  async #waitForOperator(waiting: Omit<Waiting, 'sinceMs'>): Promise<void> {
-    const { state } = this.#context();
-    const before = state.retryVersion;
-    const done = () =>
-      state.retryVersion !== before ||
-      (waiting.kind === 'cancelled' && state.completeWish !== null);
-    await this.#wait(waiting, done);
-  }
-
-  /** Waits until `done`, a wish that ends any wait, or the time; the status says why meanwhile. */
-  async #wait(
-    waiting: Omit<Waiting, 'sinceMs'>,
-    done: () => boolean,
-    timeoutMs?: number,
-  ): Promise<void> {
-    const { state } = this.#context();
-    const before = state.waiting;
-    const same = before?.kind === waiting.kind && before.reason === waiting.reason;
-    state.waiting = { ...waiting, sinceMs: same ? before.sinceMs : Date.now() };
-    const wasPaused = state.paused;
-    const wasCancelled = state.cancelled;
-    const awake = () =>
-      done() ||
-      this.#wantsRollback() ||
-      state.abandonWish !== null ||
-      (state.cancelled && !wasCancelled) ||
-      (state.paused && !wasPaused && waiting.kind !== 'host-unreachable');
-    if (timeoutMs === undefined) await condition(awake);
-    else await condition(awake, timeoutMs);
-    if (waiting.kind !== 'host-unreachable') state.waiting = null;
   }
 
   /** Sends pause and throttle to the machine, where running bulk work reads them. */

@@ -73,6 +73,17 @@ export class MigrationState {
     return this.view?.phase ?? null;
   }
 
+  /** Whether a rollback is wished for that may still be decided. */
+  get wantsRollback(): boolean {
+    if (this.rollbackWish === null || this.view?.phase == null) return false;
+    return rollbackStart(this.view.phase, this.view.direction) !== null;
+  }
+
+  /** Finalize is about to be asked for; what is wished from now on comes too late. */
+  enterFinalize(): void {
+    if (this.view !== null) this.view = { ...this.view, phase: 'finalize' };
+  }
+
   carried(): Carried {
     const { paused, bytesPerSecond, approved, soakStartedMs, cancelled } = this;
     const { rollbackWish, completeWish, abandonWish } = this;

@@ -12,7 +12,8 @@ import { defaultFamilies } from '../../storage/families/registry.ts';
 import { nodeFileLayer } from '../../storage/node-file-layer.ts';
 import { missing } from '../setup/toolchain.ts';
 import { sharedTemporal } from '../setup/shared-temporal.ts';
-import { MigrationEnvironment } from './migration-environment.ts';
+import { holdPhase } from '../soak/hold-phase.ts';
+import { eventually, MigrationEnvironment } from './migration-environment.ts';
 import { treeBytes } from './tree-bytes.ts';
 
 describe.skipIf(missing('temporal'))('a target that is altered before its validation', () => {
@@ -69,8 +70,9 @@ describe.skipIf(missing('temporal'))('a target that is altered before its valida
     given: { readonly id: string; readonly target: string },
     alter: (target: Instance) => Promise<void>,
   ): Promise<string | null> {
+    const altered = beforeValidation(given, alter);
     await environment.client.start(environment.input({ ...given, source }));
-    await beforeValidation(given, alter);
+    await altered;
     const { outcome, reason } = await environment.outcome();
     expect(outcome).toBe('rolled-back');
     expect(await environment.store.read()).toMatchObject({
@@ -81,35 +83,29 @@ describe.skipIf(missing('temporal'))('a target that is altered before its valida
     return reason;
   }
 
-  /** Alters the target while the record's lock keeps the validation from beginning. */
+  /** Pauses the migration within `publish`, so that it stands before `validate`, and alters. */
   async function beforeValidation(
     given: { readonly id: string; readonly target: string },
     alter: (target: Instance) => Promise<void>,
   ): Promise<void> {
+    const { client, replica, store } = environment;
+    const hold = await holdPhase(store, { migrationId: given.id, phase: 'publish' });
+    if (hold === null) throw new Error('the migration was not caught while it published');
+    await client.pause(replica);
+    await hold.release();
+    await eventually('the pause before the validation', async () => {
+      const { status } = await client.status(replica);
+      return status?.phase === 'validate' && status.waiting?.kind === 'paused';
+    });
     const families = defaultFamilies();
     const uris = parkedUris(families, families.expand(given.target), `${given.id}-target`);
-    const deadline = Date.now() + 30_000;
-    for (let altered = false; !altered;) {
-      const seen = await environment.store.read();
-      if (seen?.lastEnded?.id === given.id || Date.now() > deadline) throw new Error('too late');
-      if (seen?.migration?.phase !== 'validate') {
-        await new Promise((done) => setImmediate(done));
-        continue;
-      }
-      altered = await environment.store.locked(async ({ record }) => {
-        const { token, migration } = record ?? {};
-        const published = migration?.results.at(-1);
-        // Its token is still that of the step before: the validation has not begun.
-        if (published?.did !== 'publish' || token?.step !== published.step) return false;
-        const target = await families.open(uris, 'read-write', { files: nodeFileLayer });
-        try {
-          await alter(target);
-        } finally {
-          await target.close();
-        }
-        return true;
-      });
+    const target = await families.open(uris, 'read-write', { files: nodeFileLayer });
+    try {
+      await alter(target);
+    } finally {
+      await target.close();
     }
+    await client.resume(replica);
   }
 
   async function differenceReport(id: string) {

@@ -1,8 +1,11 @@
+import { rename } from 'node:fs/promises';
+
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { replicaWorkflowId } from '../../core/ids.ts';
 import { sharedTemporal } from '../setup/shared-temporal.ts';
 import { missing } from '../setup/toolchain.ts';
+import { holdPhase } from '../soak/hold-phase.ts';
 import { MigratingReplica } from '../soak/migrating-replica.ts';
 import { eventually, MigrationEnvironment } from './migration-environment.ts';
 
@@ -33,6 +36,49 @@ describe.skipIf(missing('temporal'))('a migration whose workflow is cancelled', 
     expect((await replica.store.read())?.migration?.phase).toBe('soak');
     await replica.environment.client.complete(replica.replica);
     await replica.end(running, 'finalized');
+  });
+});
+
+describe.skipIf(missing('temporal'))('a rollback that is asked for', () => {
+  let environment: MigrationEnvironment;
+
+  beforeAll(async () => {
+    environment = await MigrationEnvironment.create(await sharedTemporal());
+    await Promise.all([environment.start('control'), environment.start('agent')]);
+  });
+
+  afterAll(() => environment.close());
+
+  test('while finalize runs is refused, and finalize ends [CUT-8]', async () => {
+    const replica = await MigratingReplica.create(environment, 'asked-late');
+    const { client } = environment;
+    const running = await replica.begin({ finalize: 'manual' });
+    await untilWaiting(replica, 'finalize');
+    await client.complete(replica.replica);
+    const { migrationId } = running.input;
+    const hold = await holdPhase(replica.store, { migrationId, phase: 'finalize' });
+    await expect(client.rollback(replica.replica, 'too late')).rejects.toMatchObject({
+      code: 'migration.illegal-action',
+    });
+    await hold?.release();
+    await replica.end(running, 'finalized');
+  });
+
+  test('after a finalize that found no target is taken: the way back had stayed open [CUT-6] [CUT-8]', async () => {
+    const replica = await MigratingReplica.create(environment, 'target-away');
+    const { client } = environment;
+    const running = await replica.begin({ finalize: 'manual' });
+    await untilWaiting(replica, 'finalize');
+    const path = new URL(running.input.target.log).pathname;
+    await rename(path, `${path}-away`);
+    await client.complete(replica.replica);
+    await untilWaiting(replica, 'failed');
+    const { status } = await client.status(replica.replica);
+    expect(status?.phase).toBe('soak');
+    expect(status?.actions).toContain('rollback');
+    await rename(`${path}-away`, path);
+    await client.rollback(replica.replica, 'the disk was loose');
+    await replica.end(running, 'rolled-back');
   });
 });
 

@@ -1,0 +1,54 @@
+/** What must be given before the next step of a migration may run: by operators, policy or time. */
+import type { MigrationState } from './migration-state.ts';
+import type { Waits } from './waits.ts';
+
+/** True when the next step may run now; waits otherwise, and the status says why. */
+export async function passGates(state: MigrationState, waits: Waits): Promise<boolean> {
+  if (state.wantsRollback) return true;
+  if (state.paused) {
+    const reason = 'an operator paused it';
+    await waits.until({ kind: 'paused', reason, remedy: 'resume' }, () => !state.paused);
+    return false;
+  }
+  const { phase } = state;
+  const forward = state.view?.direction === 'forward';
+  if (state.cancelled && phase === 'soak') {
+    const reason = 'the workflow was cancelled after the cutover: nothing was undone';
+    await waits.forOperator({ kind: 'cancelled', reason, remedy: 'complete or roll back' });
+    state.cancelled = false;
+    return false;
+  }
+  const { approval } = state.request.input.policy;
+  if (phase === 'swap' && forward && approval === 'manual' && !isApproved(state)) {
+    const reason = `the cutover needs approval of proof ${state.view?.proof?.digest ?? ''}`;
+    await waits.until({ kind: 'approval', reason, remedy: 'approve' }, () => isApproved(state));
+    return false;
+  }
+  return phase === 'soak' ? passSoak(state, waits) : true;
+}
+
+function isApproved({ approved, view }: MigrationState): boolean {
+  return (
+    approved !== null &&
+    approved.digest === view?.proof?.digest &&
+    approved.generation === view.proof.generation
+  );
+}
+
+async function passSoak(state: MigrationState, waits: Waits): Promise<boolean> {
+  if (state.completeWish !== null) return true;
+  const { soakSeconds, finalize } = state.request.input.policy;
+  state.soakStartedMs ??= Date.now();
+  const left = state.soakStartedMs + soakSeconds * 1000 - Date.now();
+  const completed = () => state.completeWish !== null;
+  if (left > 0) {
+    const reason = `the replica runs on the target for ${soakSeconds} s`;
+    const remedy = 'wait, complete or roll back';
+    await waits.until({ kind: 'soak', reason, remedy }, completed, left);
+    return false;
+  }
+  if (finalize === 'auto') return true;
+  const reason = 'the soak has ended; the source is kept until finalize';
+  await waits.until({ kind: 'finalize', reason, remedy: 'complete or roll back' }, completed);
+  return false;
+}
