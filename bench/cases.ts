@@ -23,8 +23,16 @@ export interface BenchmarkCase {
   readonly ours: (at: Workplace) => string;
   readonly reference: (at: Workplace) => string;
   /** The ratio of wall times that the product aims at; null where none is set. */
-  readonly aim: Readonly<Record<PayloadKind, number | null>>;
+  readonly aim: Readonly<Record<PayloadKind, number>>;
+  /** How many times the aim is good enough for now. */
+  readonly tolerance: number;
+  /** Where the time goes that keeps it from its aim; a sentence or two. */
+  readonly limitedBy: string;
 }
+
+/** Twice the aim; where RocksDB itself is the limit, less is asked of us beside it. */
+const tolerance = 2;
+const rocksdbTolerance = 1.5;
 
 const program = join(fileURLToPath(new URL('.', import.meta.url)), '../../bin/quorumshift.mjs');
 
@@ -46,20 +54,22 @@ const roundTrip = ({ source, output }: Workplace) =>
   `mkdir -p "${output}" && ${packTo(source, `${output}/archive`)} && ` +
   `lz4 -dqc "${output}/archive" | tar -x -C "${output}" && sync -f "${output}"`;
 
-function importInto(family: string, aim: BenchmarkCase['aim']): BenchmarkCase {
+type Judgement = Pick<BenchmarkCase, 'aim' | 'tolerance' | 'limitedBy'>;
+
+function importInto(family: string, judgement: Judgement): BenchmarkCase {
   return {
     name: `import into ${family}`,
     referenceName: '`lz4 -d \\| tar -x`, sync',
     ours: ({ image, output }) => quorumshift(`import --image "${image}" "${family}://${output}"`),
     reference: unpack,
-    aim,
+    ...judgement,
   };
 }
 
 /**
  * Through an image in a pipe: nothing is on disk but the target. Then both are read and compared.
  */
-function moveInto(family: string, aim: BenchmarkCase['aim']): BenchmarkCase {
+function moveInto(family: string, judgement: Judgement): BenchmarkCase {
   return {
     name: `move local to ${family}, validated`,
     referenceName: '`tar \\| lz4`, sync, `lz4 -d \\| tar -x`, sync',
@@ -68,7 +78,7 @@ function moveInto(family: string, aim: BenchmarkCase['aim']): BenchmarkCase {
       `${quorumshift(`import --image - "${family}://${output}"`)} && ` +
       quorumshift(`verify "local://${source}" "${family}://${output}"`),
     reference: roundTrip,
-    aim,
+    ...judgement,
   };
 }
 
@@ -79,16 +89,46 @@ export const benchmarkCases: readonly BenchmarkCase[] = [
     ours: ({ source, output }) => quorumshift(`export "local://${source}" --image "${output}"`),
     reference: ({ source, output }) => packTo(source, output),
     aim: { text: 0.5, random: 0.25 },
+    tolerance,
+    limitedBy:
+      'Compression and the checks of the log share two processors with the writing; ' +
+      'the log is read twice, once to open it. Of incompressible payloads as many ' +
+      'bytes are written as by the reference, so the disk bounds both.',
   },
-  importInto('local', { text: 0.4, random: 0.25 }),
-  importInto('sqlite', { text: 0.6, random: 0.8 }),
-  importInto('rocksdb', { text: 0.55, random: 0.55 }),
+  importInto('local', {
+    aim: { text: 0.4, random: 0.25 },
+    tolerance,
+    limitedBy:
+      'One thread decompresses, checks every frame and entry, digests, and makes two ' +
+      'checksums for each record; the disk takes the same bytes as from the ' +
+      'reference.',
+  }),
+  importInto('sqlite', {
+    aim: { text: 0.6, random: 0.8 },
+    tolerance,
+    limitedBy:
+      'As into local; besides, every page is built by SQLite in a second thread and ' +
+      'checksummed.',
+  }),
+  importInto('rocksdb', {
+    aim: { text: 0.55, random: 0.55 },
+    tolerance: rocksdbTolerance,
+    limitedBy:
+      'RocksDB writes everything twice, to its log and to a table, and compresses it; ' +
+      'its Node package has neither a way to leave out the log nor to take finished ' +
+      'tables. The best arrangement found of batches and buffers is in use.',
+  }),
   {
     name: 'verify local with local',
     referenceName: '`openssl sha256` of one copy',
     ours: ({ source, twin }) => quorumshift(`verify "local://${source}" "local://${twin}"`),
     reference: openssl,
     aim: { text: 1, random: 1 },
+    tolerance,
+    limitedBy:
+      'Two copies are read, checked record by record and digested, where the ' +
+      "reference hashes one by a processor's own SHA instructions. `local` reads a " +
+      'log once to open it and once more for its entries.',
   },
   {
     name: 'verify local with rocksdb',
@@ -97,8 +137,26 @@ export const benchmarkCases: readonly BenchmarkCase[] = [
       quorumshift(`verify "local://${source}" "rocksdb://${twin}-rocksdb"`),
     reference: openssl,
     aim: { text: 1.5, random: 1.5 },
+    tolerance: rocksdbTolerance,
+    limitedBy:
+      "As local with local; besides, RocksDB's package hands values out in new " +
+      'buffers through a thread of its own.',
   },
-  moveInto('local', { text: 0.6, random: 0.6 }),
-  moveInto('rocksdb', { text: 0.6, random: 0.6 }),
-  moveInto('sqlite', { text: 0.9, random: 0.9 }),
+  moveInto('local', {
+    aim: { text: 0.6, random: 0.6 },
+    tolerance,
+    limitedBy:
+      'The sum of export, import and verification; the disk takes the bytes once ' +
+      'where the reference writes twice.',
+  }),
+  moveInto('rocksdb', {
+    aim: { text: 0.6, random: 0.6 },
+    tolerance: rocksdbTolerance,
+    limitedBy: 'As import into rocksdb.',
+  }),
+  moveInto('sqlite', {
+    aim: { text: 0.9, random: 0.9 },
+    tolerance,
+    limitedBy: 'As import into sqlite, and reading it back.',
+  }),
 ];

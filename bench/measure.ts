@@ -2,7 +2,7 @@
  * Runs one shell command and measures it: wall time, CPU seconds of it and its children, memory.
  */
 import { spawn } from 'node:child_process';
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -12,7 +12,7 @@ export interface Measurement {
   readonly wallSeconds: number;
   /** User and system time together. */
   readonly cpuSeconds: number;
-  /** Null for programs that are not ours. */
+  /** The largest of our processes' figures; null for programs that are not ours. */
   readonly probe: ProbeReport | null;
 }
 
@@ -24,20 +24,21 @@ const probeModule = join(fileURLToPath(new URL('.', import.meta.url)), 'probe.js
  */
 export async function measure(options: {
   readonly script: string;
-  /** Directory for the measurement's own file. */
+  /** Directory for the measurement's own files. */
   readonly scratch: string;
 }): Promise<Measurement> {
-  const report = join(options.scratch, 'probe.json');
-  rmSync(report, { force: true });
+  const reports = mkdtempSync(join(options.scratch, 'probes-'));
   // bash's own clock of the whole group: the last line of stderr.
   const timed = `set -euo pipefail; TIMEFORMAT='%R %U %S'; time { ${options.script}; }`;
   const stderr = await bash(timed, {
-    QUORUMSHIFT_BENCH_PROBE: report,
+    QUORUMSHIFT_BENCH_PROBE: reports,
     NODE_OPTIONS: `--import=${probeModule}`,
   });
   const times = stderr.trim().split('\n').at(-1)?.split(' ').map(Number) ?? [];
   const [wallSeconds = Number.NaN, user = Number.NaN, system = Number.NaN] = times;
-  return { wallSeconds, cpuSeconds: user + system, probe: readProbe(report) };
+  const probe = readProbes(reports);
+  rmSync(reports, { recursive: true });
+  return { wallSeconds, cpuSeconds: user + system, probe };
 }
 
 /** Runs bash to its end; resolves to what it wrote to stderr. */
@@ -57,9 +58,15 @@ export async function bash(script: string, env: Record<string, string> = {}): Pr
   });
 }
 
-function readProbe(path: string): ProbeReport | null {
-  if (!existsSync(path)) return null;
-  return JSON.parse(readFileSync(path, 'utf8')) as ProbeReport;
+function readProbes(directory: string): ProbeReport | null {
+  const reports = readdirSync(directory).map(
+    (name) => JSON.parse(readFileSync(join(directory, name), 'utf8')) as ProbeReport,
+  );
+  if (reports.length === 0) return null;
+  return {
+    peakMegabytes: Math.max(...reports.map((report) => report.peakMegabytes)),
+    eventLoopP99Ms: Math.max(...reports.map((report) => report.eventLoopP99Ms)),
+  };
 }
 
 export function median(values: readonly number[]): number {

@@ -1,81 +1,148 @@
-/** docs/benchmarks.md, written from one run. */
+/** docs/benchmarks.md: every aim with today's figure, then what was measured. */
 import { cpus, release } from 'node:os';
 
 import type { BenchmarkCase } from './cases.ts';
 import { median, type Measurement } from './measure.ts';
-import type { PayloadKind } from './payload-source.ts';
+import {
+  eventLoopP99Ms,
+  medianRatio,
+  peakMegabytes,
+  type CaseResult,
+  type Workload,
+} from './results.ts';
 
-export interface CaseResult {
+/** The product's bounds on every case. */
+const maxPeakMegabytes = 160;
+const maxEventLoopMs = 20;
+
+/** A case with what it measured. */
+export interface ReportedCase {
   readonly benchmark: BenchmarkCase;
-  readonly kind: PayloadKind;
-  /** One pair for each round. */
-  readonly pairs: readonly { readonly ours: Measurement; readonly reference: Measurement }[];
+  readonly result: CaseResult;
 }
 
-const headings = [
-  'work',
-  'reference',
-  'payload',
-  'ratio',
-  'aim',
-  'wall s, ours / reference',
-  'CPU s, ours / reference',
-  'peak MB',
-  'event loop p99 ms',
-];
-
-/** Texts to the left, figures to the right. */
-const rulers = headings.map((_heading, column) => (column < 3 ? '---' : '---:'));
-
-/** The median of the ratios of each pair, so that a slow minute of the machine counts for both. */
-export function medianRatio(result: CaseResult): number {
-  return median(
-    result.pairs.map(({ ours, reference }) => ours.wallSeconds / reference.wallSeconds),
+/** One line for a terminal. */
+export function resultLine(reported: ReportedCase): string {
+  const [work, kind, today, aim, judgement, peak, delay] = aimCells(reported);
+  return (
+    `${work} (${kind}): ${today}, aim ${aim}: ${judgement}; ` +
+    `peak ${peak} MB, event loop ${delay} ms, wall s ${walls(reported.result)}`
   );
 }
 
-export function resultLine(result: CaseResult): string {
-  const ours = result.pairs.map((pair) => pair.ours);
-  const reference = result.pairs.map((pair) => pair.reference);
-  const peak = Math.max(...ours.map(({ probe }) => probe?.peakMegabytes ?? Number.NaN));
-  const delay = Math.max(...ours.map(({ probe }) => probe?.eventLoopP99Ms ?? Number.NaN));
-  const of = (list: readonly Measurement[], pick: (one: Measurement) => number) =>
-    median(list.map(pick)).toFixed(2);
-  const cells = [
-    result.benchmark.name,
-    result.benchmark.referenceName,
-    result.kind,
-    medianRatio(result).toFixed(2),
-    result.benchmark.aim[result.kind]?.toFixed(2) ?? '',
-    `${of(ours, (one) => one.wallSeconds)} / ${of(reference, (one) => one.wallSeconds)}`,
-    `${of(ours, (one) => one.cpuSeconds)} / ${of(reference, (one) => one.cpuSeconds)}`,
-    peak.toFixed(0),
-    delay.toFixed(1),
-  ];
-  return `| ${cells.join(' | ')} |`;
+function aimOf({ benchmark, result }: ReportedCase): number {
+  return benchmark.aim[result.kind];
 }
 
-export function benchmarkDocument(options: {
-  readonly results: readonly CaseResult[];
-  readonly size: string;
-  readonly entryBytes: number;
-  readonly seed: number;
-}): string {
-  const { results, size, entryBytes, seed } = options;
-  const pairs = results[0]?.pairs.length ?? 0;
+function judgementOf(reported: ReportedCase): string {
+  const ratio = medianRatio(reported.result);
+  const { tolerance } = reported.benchmark;
+  if (ratio <= aimOf(reported)) return 'met';
+  return ratio <= aimOf(reported) * tolerance ? `within ${tolerance} ×` : `above ${tolerance} ×`;
+}
+
+function aimCells(reported: ReportedCase): string[] {
+  const { benchmark, result } = reported;
+  const bounded = (value: number, limit: number, digits: number) =>
+    value > limit ? `**${value.toFixed(digits)}**` : value.toFixed(digits);
+  return [
+    benchmark.name,
+    result.kind,
+    medianRatio(result).toFixed(2),
+    aimOf(reported).toFixed(2),
+    judgementOf(reported),
+    bounded(peakMegabytes(result), maxPeakMegabytes, 0),
+    bounded(eventLoopP99Ms(result), maxEventLoopMs, 1),
+  ];
+}
+
+function medianOf(list: readonly Measurement[], pick: (one: Measurement) => number): string {
+  return median(list.map(pick)).toFixed(2);
+}
+
+function walls({ pairs }: CaseResult): string {
+  const wall = (one: Measurement) => one.wallSeconds;
+  const ours = pairs.map((pair) => pair.ours);
+  const reference = pairs.map((pair) => pair.reference);
+  return `${medianOf(ours, wall)} / ${medianOf(reference, wall)}`;
+}
+
+function measuredCells({ benchmark, result }: ReportedCase): string[] {
+  const { pairs, kind } = result;
+  const cpu = (one: Measurement) => one.cpuSeconds;
+  const ratios = pairs.map(({ ours, reference }) =>
+    (ours.wallSeconds / reference.wallSeconds).toFixed(2),
+  );
+  const ours = pairs.map((pair) => pair.ours);
+  const reference = pairs.map((pair) => pair.reference);
+  return [
+    benchmark.name,
+    benchmark.referenceName,
+    kind,
+    walls(result),
+    `${medianOf(ours, cpu)} / ${medianOf(reference, cpu)}`,
+    ratios.join(', '),
+  ];
+}
+
+/** `texts` columns to the left, the others, figures, to the right. */
+function table(
+  headings: readonly string[],
+  texts: number,
+  rows: readonly (readonly string[])[],
+): string {
+  const rulers = headings.map((_heading, column) => (column < texts ? '---' : '---:'));
+  return [headings, rulers, ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
+}
+
+/** Of each case above its aim, what keeps it there. */
+function limits(cases: readonly ReportedCase[]): string {
+  const missing = cases.filter((one) => medianRatio(one.result) > aimOf(one));
+  const names = new Set(missing.map(({ benchmark }) => benchmark));
+  return [...names].map(({ name, limitedBy }) => `- **${name}**: ${limitedBy}`).join('\n');
+}
+
+export function benchmarkDocument(cases: readonly ReportedCase[], workload: Workload): string {
+  const aims = table(
+    ['work', 'payload', 'ratio', 'aim', 'judgement', 'peak MB', 'event loop p99 ms'],
+    2,
+    cases.map(aimCells),
+  );
+  const measured = table(
+    ['work', 'reference', 'payload', 'wall s', 'CPU s', 'ratio of each pair'],
+    3,
+    cases.map(measuredCells),
+  );
+  const parts = [
+    '# Benchmarks',
+    'Written by `npm run bench` from docs/benchmarks.json; do not edit by hand.',
+    '## Aims',
+    'Ratio: our wall time to that of the plain tool for the same job; below 1 we are faster. ' +
+      'Twice the aim is what is asked for now (1.5 times where RocksDB is the limit). Memory is ' +
+      `to stay below ${maxPeakMegabytes} MB and the event loop's delay below ${maxEventLoopMs} ` +
+      'ms, whatever the size; figures above are bold.',
+    aims,
+    '## What limits those above their aim',
+    limits(cases),
+    '## Measured',
+    'Wall and CPU seconds: medians, ours / the reference; CPU is user and system time together.',
+    measured,
+    '## How',
+    howMeasured(workload),
+  ];
+  return `${parts.join('\n\n')}\n`;
+}
+
+function howMeasured({ size, entryBytes, seed }: Workload): string {
   const [cpu] = cpus();
-  const how =
+  return (
     `${size} of ${entryBytes}-byte entries, seed ${seed}; "text" looks like a service's log and ` +
-    `compresses about 3:1 by LZ4, "random" does not compress. Pairs for each line: ${pairs}, ours ` +
-    'and the reference in alternating order, page cache warm for both. Every result is durable ' +
-    "before the clock stops. The ratio is the median of the pairs' ratios of wall time, ours to " +
-    'the reference: below 1 we are faster. CPU seconds are user and system time together. Memory ' +
-    'and event-loop delay are the largest seen, of our process (of a pipe: the last to end).';
-  const machine =
+    `compresses about 3:1 by LZ4, "random" does not compress. Ours and the reference run in ` +
+    'pairs of alternating order, after one uncounted run of each; the page cache is warm for ' +
+    "both. Every result is durable before the clock stops. A ratio is the median of its pairs'. " +
+    "Memory is the kernel's high-water mark of resident memory (VmHWM), program included; it and " +
+    "the event loop's delay are the largest of all pairs and all processes of a pipe.\n\n" +
     `Machine: ${cpus().length} × ${cpu?.model ?? 'unknown'}, Linux ${release()}, ` +
-    `Node ${process.versions.node}.`;
-  const written = 'Written by `npm run bench`; do not edit by hand.';
-  const table = [headings.join(' | '), rulers.join(' | ')].map((row) => `| ${row} |`);
-  const rows = [...table, ...results.map(resultLine)].join('\n');
-  return `${['# Benchmarks', written, how, machine, rows].join('\n\n')}\n`;
+    `Node ${process.versions.node}.`
+  );
 }

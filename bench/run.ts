@@ -2,8 +2,10 @@
  * Compares quorumshift with tar, lz4 and openssl on one generated braft directory:
  *
  *     npm run bench -- --bytes 1GiB --pairs 5
+ *     npm run bench -- --only "import into" --kinds text
  *     npm run bench -- --bytes 64MiB --pairs 1 --only export --print
  *
+ * A run of some cases replaces theirs in docs/benchmarks.md and keeps the others.
  * Pairs run as A B, B A, A B, … in one process, so that what the machine does besides hits both.
  * Needs three to four times `--bytes` of disk under `--work`.
  */
@@ -18,7 +20,8 @@ import { parseByteSize } from './byte-size.ts';
 import { benchmarkCases, quorumshift, type BenchmarkCase, type Workplace } from './cases.ts';
 import { bash, measure, type Measurement } from './measure.ts';
 import type { PayloadKind } from './payload-source.ts';
-import { benchmarkDocument, resultLine, type CaseResult } from './report.ts';
+import { benchmarkDocument, resultLine, type ReportedCase } from './report.ts';
+import { mergedResults, writeResults, type CaseResult } from './results.ts';
 
 const { values } = parseArgs({
   options: {
@@ -26,11 +29,11 @@ const { values } = parseArgs({
     'entry-bytes': { type: 'string', default: '1024' },
     pairs: { type: 'string', default: '5' },
     seed: { type: 'string', default: '1' },
-    /** Only cases whose name has this in it. */
+    /** Only cases whose name has one of these in it, split at commas. */
     only: { type: 'string', default: '' },
     kinds: { type: 'string', default: 'text,random' },
     work: { type: 'string', default: tmpdir() },
-    /** Print the document instead of writing docs/benchmarks.md. */
+    /** Print the document of this run instead of writing docs/benchmarks.md. */
     print: { type: 'boolean', default: false },
   },
 });
@@ -38,17 +41,37 @@ const { values } = parseArgs({
 const pairs = Number(values.pairs);
 const seed = Number(values.seed);
 const entryBytes = parseByteSize(values['entry-bytes']);
-const cases = benchmarkCases.filter(({ name }) => name.includes(values.only));
+const workload = { size: values.bytes, entryBytes, seed };
+const wanted = values.only.split(',');
+const cases = benchmarkCases.filter(({ name }) => wanted.some((part) => name.includes(part)));
 const work = mkdtempSync(join(values.work, 'quorumshift-bench-'));
 try {
   const results: CaseResult[] = [];
-  for (const kind of kindsOf(values.kinds)) results.push(...(await runKind(kind)));
-  const document = benchmarkDocument({ results, size: values.bytes, entryBytes, seed });
-  const path = fileURLToPath(new URL('../../docs/benchmarks.md', import.meta.url));
-  if (values.print) console.log(document);
-  else writeFileSync(path, document);
+  // Without a case (`--only none`) the document is written anew from what is stored.
+  const kinds = cases.length === 0 ? [] : kindsOf(values.kinds);
+  for (const kind of kinds) results.push(...(await runKind(kind)));
+  if (values.print) console.log(benchmarkDocument(reported(results), workload));
+  else save(results);
 } finally {
   rmSync(work, { recursive: true, force: true });
+}
+
+function save(results: readonly CaseResult[]): void {
+  const docs = fileURLToPath(new URL('../../docs/', import.meta.url));
+  const stored = join(docs, 'benchmarks.json');
+  const merged = mergedResults(stored, workload, results);
+  writeResults(stored, workload, merged);
+  writeFileSync(join(docs, 'benchmarks.md'), benchmarkDocument(reported(merged), workload));
+}
+
+/** In the order of the cases, text before random. */
+function reported(results: readonly CaseResult[]): ReportedCase[] {
+  return benchmarkCases.flatMap((benchmark) =>
+    results
+      .filter(({ name }) => name === benchmark.name)
+      .toSorted((a, b) => -a.kind.localeCompare(b.kind))
+      .map((result) => ({ benchmark, result })),
+  );
 }
 
 function kindsOf(text: string): PayloadKind[] {
@@ -63,7 +86,7 @@ async function runKind(kind: PayloadKind): Promise<CaseResult[]> {
   const results: CaseResult[] = [];
   for (const benchmark of cases) {
     const result = await runCase({ benchmark, kind, at });
-    console.log(resultLine(result));
+    console.log(resultLine({ benchmark, result }));
     results.push(result);
   }
   rmSync(join(work, kind), { recursive: true });
@@ -114,7 +137,7 @@ async function runCase(options: {
       measured.push({ ours: await runOnce(runs.ours, at), reference });
     }
   }
-  return { benchmark, kind, pairs: measured };
+  return { name: benchmark.name, kind, pairs: measured };
 }
 
 /** What the run before left to be written must not be paid for by the next. */
