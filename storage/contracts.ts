@@ -159,7 +159,10 @@ export interface StagingInstance {
   readonly progress: StagingProgress | null;
   /** Sets where the log begins; once, before the first {@link append}. */
   begin(firstIndex: bigint): Promise<void>;
-  /** Appends the next entries. Not durable before the next checkpoint. */
+  /**
+   * Appends the next entries. Not durable before the next checkpoint. When it resolves the giver
+   * may use the batch's bytes again.
+   */
   append(batch: EntryBatch): Promise<void>;
   setMeta(meta: RaftMeta): Promise<void>;
   /** The snapshot of the staged state; commits with `prepare()`; a second one replaces it. */

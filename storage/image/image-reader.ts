@@ -31,6 +31,7 @@ import {
   imageMinor,
   integrityContext,
   lz4Flag,
+  maxChunkBytes,
   preambleBytes,
   readFrameHeader,
   readPreamble,
@@ -57,15 +58,27 @@ interface Frame extends FrameHeader {
   readonly stored: Buffer;
 }
 
+export interface ReadImageOptions {
+  /**
+   * A batch of entries is done with when the section after the next is asked for, as it is by a
+   * consumer behind `prefetch` that is done with one when it asks for the next: its memory is used
+   * again.
+   */
+  readonly passing?: boolean;
+}
+
 /**
  * The sections of an image, the trailer last and nothing after it.
  * @throws `image.corrupt` naming the byte offset; `image.unsupported-version`
  */
-export async function* readImage(bytes: ImageBytes): AsyncGenerator<ImageSection> {
+export async function* readImage(
+  bytes: ImageBytes,
+  options: ReadImageOptions = {},
+): AsyncGenerator<ImageSection> {
   const cursor = new ByteCursor(bytes);
   try {
     const order = new SectionOrder();
-    const decoder = new SectionDecoder();
+    const decoder = new SectionDecoder(options.passing === true ? new ContentSlots() : null);
     for await (const frame of readFrames(cursor)) {
       order.accept(frame);
       const section = decoder.decode(frame);
@@ -151,8 +164,24 @@ class SectionOrder {
   }
 }
 
+/**
+ * Memory for the content of LOG frames, taken in turn: one is with the consumer, one is being
+ * filled. Fresh buffers of 4 MiB would cost page faults and scatter the heap.
+ */
+class ContentSlots {
+  readonly #slots: (Buffer | undefined)[] = [undefined, undefined];
+  #next = 0;
+
+  take(): Buffer {
+    const slot = (this.#slots[this.#next] ??= Buffer.allocUnsafeSlow(maxChunkBytes));
+    this.#next = (this.#next + 1) % this.#slots.length;
+    return slot;
+  }
+}
+
 /** Decodes frames and holds them against each other: contiguous entries, whole files. */
 class SectionDecoder {
+  readonly #slots: ContentSlots | null;
   #header: ImageHeader | null = null;
   #range = { firstIndex: 0n, lastIndex: -1n };
   #nextIndex = 0n;
@@ -161,6 +190,10 @@ class SectionDecoder {
   #hasSnapshot = false;
   #file: SnapshotFile | null = null;
   #fileMissing = 0;
+
+  constructor(slots: ContentSlots | null) {
+    this.#slots = slots;
+  }
 
   decode(frame: Frame): ImageSection | null {
     const { stored, offset } = frame;
@@ -173,7 +206,7 @@ class SectionDecoder {
       case Section.META:
         return this.#decodeMeta(frame);
       case Section.LOG:
-        return this.#decodeLog(frame, decompressBlocks(stored, frame));
+        return this.#decodeLog(frame, decompressBlocks(stored, frame, this.#slots?.take()));
       case Section.SNAPSHOT:
         return this.#decodeSnapshot(frame);
       case Section.FILE:
@@ -225,7 +258,8 @@ class SectionDecoder {
     this.#large ??= beginLarge(content);
     if (this.#large === null) return parseRun(content, { frame, firstIndex: this.#nextIndex });
     const { pieces } = this.#large;
-    pieces.push(content);
+    // Pieces stay until the last one is there.
+    pieces.push(this.#slots === null ? content : Buffer.from(content));
     this.#large.missing -= content.length;
     if (this.#large.missing < 0) throw corrupt(frame.offset, 'bytes follow a large entry');
     if (this.#large.missing > 0) return null;

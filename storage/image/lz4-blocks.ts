@@ -85,15 +85,17 @@ function joined(parts: readonly Buffer[]): Buffer {
 }
 
 /**
- * The content of a frame. Sizes are checked before a block is decompressed: lz4-napi trusts its
- * size prefix.
+ * The content of a frame, in the first bytes of `target` or in memory of its own. Sizes are checked
+ * before a block is decompressed: lz4-napi trusts its size prefix.
  * @throws `image.corrupt` at `offset`
  */
 export function decompressBlocks(
   stored: Buffer,
   frame: { readonly contentBytes: number; readonly offset: number },
+  target?: Buffer,
 ): Buffer {
-  const content = Buffer.allocUnsafeSlow(frame.contentBytes);
+  const { contentBytes } = frame;
+  const content = target?.subarray(0, contentBytes) ?? Buffer.allocUnsafeSlow(contentBytes);
   let at = 0;
   for (let filled = 0; filled < content.length;) {
     const expected = Math.min(blockBytes, content.length - filled);

@@ -74,7 +74,8 @@ export async function importImage(
   options: ImportImageOptions = {},
 ): Promise<{ digest: StateDigest; counts: StateCounts }> {
   const digester = new StateDigester();
-  const sections = metered(verifiedState(prefetch(readImage(image)), digester), options);
+  const read = prefetch(readImage(image, { passing: true }));
+  const sections = metered(verifiedState(read, digester), options);
   await importState(sections, {
     staging,
     digester,

@@ -11,7 +11,7 @@
  * they lie before it in the same write-ahead log. RocksDB checks its own checksums when reading.
  */
 import type RocksDb from 'rocksdb';
-import type { IteratorOptions, RocksDbBatch, RocksDbIterator } from 'rocksdb';
+import type { BatchOperation, IteratorOptions, RocksDbIterator } from 'rocksdb';
 
 import { fail } from '../../../core/errors.ts';
 import { canonicalBytes } from '../../entry-batch.ts';
@@ -96,35 +96,43 @@ class RocksDbStore implements ChunkStore {
   async write(write: StoreWrite): Promise<void> {
     const entriesOnly = write.remove === undefined && write.records.size === 0;
     if (write.durable || !entriesOnly) return this.#writeWhole(write);
-    // Nothing here counts before the next durable write: several small batches are faster.
-    const batches: RocksDbBatch[] = [];
+    // Nothing here counts before the next durable write: several small batches, in any order, are
+    // faster. All are given over at once, because that copies their bytes.
+    const writes: Promise<void>[] = [];
     for (let i = 0; i < write.chunks.length; i += bulkBatchChunks) {
       const chunks = write.chunks.slice(i, i + bulkBatchChunks);
-      batches.push(filledBatch(this.#db.batch(), { ...write, chunks }));
+      writes.push(this.#commit(operationsOf({ ...write, chunks }), { sync: false }));
     }
-    for (const batch of batches) await this.#commit(batch, { sync: false });
+    for (const result of await Promise.allSettled(writes)) {
+      if (result.status === 'rejected') throw result.reason;
+    }
   }
 
   async #writeWhole(write: StoreWrite): Promise<void> {
-    const batch = this.#db.batch();
-    if (write.chunks.length === 0 && write.records.size === 0) await this.#putLastAgain(batch);
-    if (write.remove !== undefined) await this.#removeChunks(batch, write.remove);
-    await this.#commit(filledBatch(batch, write), { sync: write.durable });
+    const operations: BatchOperation[] = [];
+    if (write.chunks.length === 0 && write.records.size === 0) {
+      operations.push(...(await this.#lastAgain()));
+    }
+    if (write.remove !== undefined) operations.push(...(await this.#removals(write.remove)));
+    operations.push(...operationsOf(write));
+    await this.#commit(operations, { sync: write.durable });
   }
 
   /** A batch must hold something to be synced: the last chunk as it is, or the format record. */
-  async #putLastAgain(batch: RocksDbBatch): Promise<void> {
+  async #lastAgain(): Promise<BatchOperation[]> {
     const lastChunk = { gte: chunkKey(0n), lte: chunkKey(2n ** 63n), reverse: true, limit: 1 };
-    for await (const [key, bytes] of this.#scan(lastChunk)) {
-      batch.put(key, bytes);
-      return;
+    for (const range of [lastChunk, recordRange]) {
+      const found: BatchOperation[] = [];
+      for await (const [key, value] of this.#scan(range)) found.push({ type: 'put', key, value });
+      if (found.length > 0) return found;
     }
-    for await (const [key, value] of this.#scan(recordRange)) batch.put(key, value);
+    return [];
   }
 
-  #commit(batch: RocksDbBatch, options: { sync: boolean }): Promise<void> {
+  /** Its bytes are copied at once. Freed with the write, where a chained batch waits for V8. */
+  #commit(operations: readonly BatchOperation[], options: { sync: boolean }): Promise<void> {
     return new Promise((resolve, reject) => {
-      batch.write(options, (error) =>
+      this.#db.batch(operations, options, (error) =>
         error ? reject(storeError(error, 'write', this.#path)) : resolve(),
       );
     });
@@ -164,10 +172,12 @@ class RocksDbStore implements ChunkStore {
   }
 
   /** Deletions of the keys present: the batch stays as small as what it removes. */
-  async #removeChunks(batch: RocksDbBatch, remove: { from: bigint; to: bigint }): Promise<void> {
-    if (remove.from > remove.to) return;
+  async #removals(remove: { from: bigint; to: bigint }): Promise<BatchOperation[]> {
+    if (remove.from > remove.to) return [];
     const range = { gte: chunkKey(remove.from), lte: chunkKey(remove.to), values: false };
-    for await (const [key] of this.#scan(range)) batch.del(key);
+    const found: BatchOperation[] = [];
+    for await (const [key] of this.#scan(range)) found.push({ type: 'del', key });
+    return found;
   }
 
   /** Ends the native iterator whatever happens: the database cannot close before. */
@@ -194,14 +204,15 @@ class RocksDbStore implements ChunkStore {
   }
 }
 
-function filledBatch(
-  batch: RocksDbBatch,
-  write: Pick<StoreWrite, 'chunks' | 'records'>,
-): RocksDbBatch {
-  for (const chunk of write.chunks) batch.put(chunkKey(chunk.firstIndex), canonicalBytes(chunk));
-  for (const [name, value] of write.records) {
-    if (value === null) batch.del(recordKey(name));
-    else batch.put(recordKey(name), value);
+function operationsOf({ chunks, records }: Pick<StoreWrite, 'chunks' | 'records'>) {
+  const operations: BatchOperation[] = chunks.map((chunk) => ({
+    type: 'put',
+    key: chunkKey(chunk.firstIndex),
+    value: canonicalBytes(chunk),
+  }));
+  for (const [name, value] of records) {
+    const key = recordKey(name);
+    operations.push(value === null ? { type: 'del', key } : { type: 'put', key, value });
   }
-  return batch;
+  return operations;
 }

@@ -31,17 +31,20 @@ declare module 'rocksdb' {
     end(callback: Callback): void;
   }
 
-  export class RocksDbBatch {
-    put(key: Buffer, value: Uint8Array): this;
-    del(key: Buffer): this;
-    write(options: { readonly sync: boolean }, callback: Callback): void;
-  }
+  export type BatchOperation =
+    | { readonly type: 'put'; readonly key: Buffer; readonly value: Uint8Array }
+    | { readonly type: 'del'; readonly key: Buffer };
 
   class RocksDb {
     constructor(location: string);
     open(options: RocksDbOptions, callback: Callback): void;
     close(callback: Callback): void;
-    batch(): RocksDbBatch;
+    /** Atomic; the operations' bytes are copied before it returns. */
+    batch(
+      operations: readonly BatchOperation[],
+      options: { readonly sync: boolean },
+      callback: Callback,
+    ): void;
     iterator(options: IteratorOptions): RocksDbIterator;
   }
 
