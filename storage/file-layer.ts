@@ -17,6 +17,17 @@ export type FileOpenMode =
   /** Must not exist (EEXIST); reading and writing. */
   | 'create-exclusive';
 
+/** Positions, lengths and memory of direct writes are multiples of it. */
+export const directAlignment = 4096;
+
+export interface OpenHow {
+  /**
+   * Writes go past the page cache (O_DIRECT) where the file system can, and must be whole blocks
+   * of {@link directAlignment} from aligned memory: `streamed-file.ts` makes them so.
+   */
+  readonly direct?: boolean;
+}
+
 export interface FileHandle {
   /**
    * Reads up to `length` bytes at `position` into `buffer` at `offset`; returns the bytes read, 0
@@ -45,7 +56,7 @@ export interface PathLock {
 }
 
 export interface FileLayer {
-  open(path: string, mode: FileOpenMode): Promise<FileHandle>;
+  open(path: string, mode: FileOpenMode, how?: OpenHow): Promise<FileHandle>;
   /** Names in the directory, unsorted. */
   list(path: string): Promise<string[]>;
   /** Does not follow a symbolic link at the end; null when nothing is there. */

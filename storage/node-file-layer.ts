@@ -28,13 +28,21 @@ import { promisify } from 'node:util';
 import koffi from 'koffi';
 
 import { fail } from '../core/errors.ts';
-import type { FileHandle, FileLayer, FileOpenMode, FileStat, PathLock } from './file-layer.ts';
+import type {
+  FileHandle,
+  FileLayer,
+  FileOpenMode,
+  FileStat,
+  OpenHow,
+  PathLock,
+} from './file-layer.ts';
 import { isErrno } from './files.ts';
 
 const openAsync = promisify(open);
 const closeAsync = promisify(close);
 const fsyncAsync = promisify(fsync);
 const ftruncateAsync = promisify(ftruncate);
+const unlinkAsync = promisify(unlink);
 const fstatAsync = promisify(fstat);
 const lstatAsync = promisify(lstat);
 
@@ -64,10 +72,12 @@ const fileMode = 0o644;
 const directoryMode = 0o755;
 
 class NodeFileHandle implements FileHandle {
-  readonly #fd: number;
+  #fd: number;
+  #direct: boolean;
 
-  constructor(fd: number) {
+  constructor(fd: number, direct: boolean) {
     this.#fd = fd;
+    this.#direct = direct;
   }
 
   read(buffer: Uint8Array, offset: number, length: number, position: number): Promise<number> {
@@ -81,8 +91,24 @@ class NodeFileHandle implements FileHandle {
 
   async write(bytes: Uint8Array, position: number): Promise<void> {
     for (let done = 0; done < bytes.length;) {
-      done += await this.#writeSome(bytes, done, position + done);
+      try {
+        done += await this.#writeSome(bytes, done, position + done);
+      } catch (error) {
+        if (!this.#direct || !isErrno(error, 'EINVAL')) throw error;
+        await this.#leaveDirect();
+        continue;
+      }
+      // What is left of a short write need not be whole blocks.
+      if (this.#direct && done < bytes.length) await this.#leaveDirect();
     }
+  }
+
+  /** The same file through the page cache from now on. */
+  async #leaveDirect(): Promise<void> {
+    const buffered = await openAsync(`/proc/self/fd/${this.#fd}`, constants.O_RDWR);
+    await closeAsync(this.#fd);
+    this.#fd = buffered;
+    this.#direct = false;
   }
 
   #writeSome(bytes: Uint8Array, offset: number, position: number): Promise<number> {
@@ -109,6 +135,21 @@ class NodeFileHandle implements FileHandle {
   close(): Promise<void> {
     return closeAsync(this.#fd);
   }
+}
+
+async function openFile(path: string, mode: FileOpenMode, how?: OpenHow): Promise<FileHandle> {
+  const flags = openFlags[mode];
+  if (how?.direct === true) {
+    try {
+      const fd = await openAsync(path, flags | constants.O_DIRECT, fileMode);
+      return new NodeFileHandle(fd, true);
+    } catch (error) {
+      // The file may be there by now, but empty: an exclusive creation has happened.
+      if (!isErrno(error, 'EINVAL')) throw error;
+      if (mode === 'create-exclusive') await unlinkAsync(path).catch(() => {});
+    }
+  }
+  return new NodeFileHandle(await openAsync(path, flags, fileMode), false);
 }
 
 async function stat(path: string): Promise<FileStat | null> {
@@ -186,7 +227,7 @@ function describeProcess(pid: number): string {
 }
 
 export const nodeFileLayer: FileLayer = {
-  open: async (path, mode) => new NodeFileHandle(await openAsync(path, openFlags[mode], fileMode)),
+  open: openFile,
   list: promisify(readdir) as (path: string) => Promise<string[]>,
   stat,
   makeDirectory: (path) => promisify(mkdir)(path, { mode: directoryMode }).then(() => {}),

@@ -5,6 +5,7 @@ import type { Writable } from 'node:stream';
 
 import { fail } from '../../core/errors.ts';
 import type { FileHandle, FileLayer, PathLock } from '../file-layer.ts';
+import { StreamedFile } from '../streamed-file.ts';
 
 export interface ImageSink {
   /** Takes the next bytes; they are the caller's again when it resolves. */
@@ -24,7 +25,7 @@ export async function fileSink(files: FileLayer, path: string): Promise<ImageSin
   await requireAbsent(files, path);
   await removeLeftovers(files, path);
   const temporary = `${path}.${randomBytes(6).toString('hex')}.partial`;
-  const file = await files.open(temporary, 'create-exclusive');
+  const file = await files.open(temporary, 'create-exclusive', { direct: true });
   const lock = await files.lock(temporary, 'exclusive');
   if ('holder' in lock) {
     await file.close();
@@ -64,37 +65,23 @@ interface FileSinkParts {
   readonly lock: PathLock;
 }
 
-/**
- * Written bytes that may wait for the disk: syncing on the way keeps the disk at work and the last
- * sync short.
- */
-const maxUnsyncedBytes = 64 * 1024 * 1024;
-
 class FileSink implements ImageSink {
   readonly #parts: FileSinkParts;
-  #position = 0;
-  #unsynced = 0;
-  #syncing: Promise<void> = Promise.resolve();
+  readonly #stream: StreamedFile;
 
   constructor(parts: FileSinkParts) {
     this.#parts = parts;
+    this.#stream = new StreamedFile(parts.file);
   }
 
-  async write(bytes: Uint8Array): Promise<void> {
-    await this.#parts.file.write(bytes, this.#position);
-    this.#position += bytes.length;
-    this.#unsynced += bytes.length;
-    if (this.#unsynced < maxUnsyncedBytes) return;
-    this.#unsynced = 0;
-    await this.#syncing;
-    this.#syncing = this.#parts.file.sync();
-    // Its failure is thrown by the next await of it; until then it is not unhandled.
-    this.#syncing.catch(() => {});
+  write(bytes: Uint8Array): Promise<void> {
+    return this.#stream.append(bytes);
   }
 
   async finish(): Promise<void> {
     const { files, path, temporary, file, lock } = this.#parts;
-    await this.#syncing;
+    await this.#stream.flush();
+    await this.#stream.release();
     await file.sync();
     await file.close();
     await requireAbsent(files, path);
@@ -105,7 +92,7 @@ class FileSink implements ImageSink {
 
   async abort(): Promise<void> {
     const { files, temporary, file, lock } = this.#parts;
-    await this.#syncing.catch(() => {});
+    await this.#stream.release();
     await file.close();
     await files.removeFile(temporary);
     await lock.release();

@@ -1,7 +1,15 @@
 import { posix } from 'node:path';
 
 import { fail } from '../../core/errors.ts';
-import type { FileHandle, FileLayer, FileOpenMode, FileStat, PathLock } from '../file-layer.ts';
+import type {
+  FileHandle,
+  FileLayer,
+  FileOpenMode,
+  FileStat,
+  OpenHow,
+  PathLock,
+} from '../file-layer.ts';
+import { directAlignment } from '../file-layer.ts';
 import { CrashTree, type DirectoryNode, type FileNode, type Node } from './crash-tree.ts';
 import { seededRandom, type SeededRandom } from './seeded-random.ts';
 
@@ -119,13 +127,13 @@ export class CrashFileLayer implements FileLayer {
     return lines.join('\n');
   }
 
-  async open(path: string, mode: FileOpenMode): Promise<FileHandle> {
+  async open(path: string, mode: FileOpenMode, how?: OpenHow): Promise<FileHandle> {
     this.#requireAlive();
     const node = this.#find(path, 'open');
     if (mode === 'read' || mode === 'read-write') {
       if (node === null) throw errno('ENOENT', 'open', path);
       if (node.kind === 'directory' && mode === 'read-write') throw errno('EISDIR', 'open', path);
-      return this.#handle({ node, path, writable: mode === 'read-write' });
+      return this.#handle({ node, path, writable: mode === 'read-write', direct: how?.direct });
     }
     if (node !== null && mode === 'create-exclusive') throw errno('EEXIST', 'open', path);
     if (node?.kind === 'directory') throw errno('EISDIR', 'open', path);
@@ -135,7 +143,7 @@ export class CrashFileLayer implements FileLayer {
       if (node === null) this.#tree.change([{ directory, name, node: file }]);
       else if (file.content.size > 0) file.content.truncate(0);
     });
-    return this.#handle({ node: file, path, writable: true });
+    return this.#handle({ node: file, path, writable: true, direct: how?.direct });
   }
 
   async list(path: string): Promise<string[]> {
@@ -241,7 +249,13 @@ export class CrashFileLayer implements FileLayer {
     return posix.resolve('/', path);
   }
 
-  #handle({ node, path, writable }: { node: Node; path: string; writable: boolean }): FileHandle {
+  #handle(opened: {
+    node: Node;
+    path: string;
+    writable: boolean;
+    direct: boolean | undefined;
+  }): FileHandle {
+    const { node, path, writable, direct } = opened;
     let open = true;
     const use = (call: string, needed: 'reading' | 'writing'): FileNode => {
       this.#requireAlive();
@@ -261,6 +275,8 @@ export class CrashFileLayer implements FileLayer {
       },
       write: async (bytes, position) => {
         const { content } = use('write', 'writing');
+        const whole = bytes.length % directAlignment === 0 && position % directAlignment === 0;
+        if (direct === true && !whole) throw errno('EINVAL', 'write', path);
         if (bytes.length > 0) this.#write({ content, path, bytes, position });
       },
       truncate: async (size) => {

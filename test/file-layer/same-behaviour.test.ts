@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import type { FileHandle, FileLayer, FileOpenMode } from '../../storage/file-layer.ts';
+import { StreamedFile } from '../../storage/streamed-file.ts';
 import { isErrno, makeDirectories, readWhole } from '../../storage/files.ts';
 import { nodeFileLayer } from '../../storage/node-file-layer.ts';
 import { CrashFileLayer } from '../../storage/testing/crash-file-layer.ts';
@@ -89,6 +90,29 @@ describe.each([
     ['create-exclusive', 'directory', 'EEXIST'],
   ])('opening for %s at "%s" ends with %s', async (mode, name, code) => {
     expect(await codeOf(openOnce(name, mode))).toBe(code);
+  });
+
+  it.each([
+    ['nothing', []],
+    ['a byte', [1]],
+    ['a block', [4096]],
+    ['more than its buffers', [5 * 1024 * 1024 + 1]],
+    ['pieces around a buffer', [2 * 1024 * 1024 - 1, 1, 1, 4097]],
+  ])('a streamed file of %s has these bytes after each flush', async (_what, sizes) => {
+    const file = await files.open(at('streamed'), 'create', { direct: true });
+    const stream = new StreamedFile(file);
+    const expected: Buffer[] = [];
+    for (const size of [...sizes, 0]) {
+      const piece = Buffer.alloc(size, `${size} bytes `);
+      expected.push(piece);
+      await stream.append(piece);
+      await stream.flush();
+      const found = await readWhole(files, at('streamed'), 16 * 1024 * 1024);
+      expect(found?.equals(Buffer.concat(expected))).toBe(true);
+      expect(stream.bytes).toBe(found?.length);
+    }
+    await stream.release();
+    await file.close();
   });
 
   it('create empties a file, read-write keeps it', async () => {

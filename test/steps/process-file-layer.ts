@@ -1,4 +1,10 @@
-import type { FileHandle, FileLayer, FileOpenMode, PathLock } from '../../storage/file-layer.ts';
+import type {
+  FileHandle,
+  FileLayer,
+  FileOpenMode,
+  OpenHow,
+  PathLock,
+} from '../../storage/file-layer.ts';
 
 /** One operation that a process is about to make. */
 interface Operation {
@@ -31,10 +37,10 @@ class ProcessFileLayer implements FileLayer {
     for (const lock of locks) await lock.release();
   }
 
-  async open(path: string, mode: FileOpenMode): Promise<FileHandle> {
+  async open(path: string, mode: FileOpenMode, how?: OpenHow): Promise<FileHandle> {
     const makes = mode === 'create' || mode === 'create-exclusive';
     const handle = await this.#run(makes ? 'change' : 'read', path, () =>
-      this.#files.open(path, mode),
+      this.#files.open(path, mode, how),
     );
     return {
       read: (buffer, offset, length, position) =>
