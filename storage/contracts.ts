@@ -116,6 +116,11 @@ export interface Mutation {
 export interface ReadOptions {
   /** A batch holds at most this many bytes of canonical entries, one larger entry aside. */
   readonly maxBytes?: number;
+  /**
+   * The reader is done with each batch before it asks for the one after the next: its memory may
+   * then be used again. Otherwise a batch keeps its bytes.
+   */
+  readonly passing?: boolean;
 }
 
 /** One replica's durable state in one family. */

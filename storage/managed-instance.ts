@@ -16,15 +16,15 @@ import type {
 import type { EntryBatch } from './entry-batch.ts';
 import { planMutation, type MutationPlan } from './mutation-plan.ts';
 
-/** Default size of a read batch: large enough for bulk work, small beside the memory bound. */
-const defaultReadBytes = 1024 * 1024;
+/** The size is large enough for bulk work, and small beside the memory bound. */
+const defaultRead: Required<ReadOptions> = { maxBytes: 1024 * 1024, passing: false };
 
 /** What a family writes itself; everything here is called by {@link manageInstance} alone. */
 export interface StoreEngine {
   /** Executes the plan; resolves when all of it is durable. One call at a time. */
   commit(plan: MutationPlan): Promise<void>;
   /** Entries `from..to`, within the retained range. May run beside a commit. */
-  read(from: bigint, to: bigint, maxBytes: number): AsyncIterable<EntryBatch>;
+  read(from: bigint, to: bigint, options: Required<ReadOptions>): AsyncIterable<EntryBatch>;
   readonly snapshots: SnapshotStorage;
   close(): Promise<void>;
 }
@@ -94,7 +94,7 @@ class ManagedInstance implements Instance {
       }
     }
     if (from > to) return nothing();
-    return this.#engine.read(from, to, options.maxBytes ?? defaultReadBytes);
+    return this.#engine.read(from, to, { ...defaultRead, ...options });
   }
 
   apply(mutation: Mutation): Promise<void> {
@@ -118,7 +118,7 @@ class ManagedInstance implements Instance {
         instance: uris.log,
         family,
         limits,
-        stored: (from, to) => this.#engine.read(from, to, defaultReadBytes),
+        stored: (from, to) => this.#engine.read(from, to, defaultRead),
       },
       this.#state,
       mutation,

@@ -1,6 +1,6 @@
 /** Executes mutation plans on a {@link ChunkStore}: each plan is one atomic, durable write. */
 import { assert, fail } from '../../core/errors.ts';
-import type { DurableState, SnapshotStorage } from '../contracts.ts';
+import type { DurableState, ReadOptions, SnapshotStorage } from '../contracts.ts';
 import { batchBytes, lastIndexOf, sliceBatch, type EntryBatch } from '../entry-batch.ts';
 import type { StoreEngine } from '../managed-instance.ts';
 import type { MutationPlan } from '../mutation-plan.ts';
@@ -65,7 +65,11 @@ export class ChunkEngine implements StoreEngine {
     if (replaced !== null && replaced.id !== snapshot?.id) await trees.retire(replaced.id);
   }
 
-  async *read(from: bigint, to: bigint, maxBytes: number): AsyncGenerator<EntryBatch> {
+  async *read(
+    from: bigint,
+    to: bigint,
+    { maxBytes }: Required<ReadOptions>,
+  ): AsyncGenerator<EntryBatch> {
     const cursor: ReadCursor = { next: from, to, overtaken: false };
     this.#cursors.add(cursor);
     let joined: EntryBatch[] = [];

@@ -41,8 +41,8 @@ export async function compareInstances(
 ): Promise<Comparison> {
   const before = { a: a.state(), b: b.state() };
   const comparison = await compareSides(
-    new Side(a.uris.log, () => readState(a)),
-    new Side(b.uris.log, () => readState(b)),
+    new Side(a.uris.log, () => readState(a, { passing: true })),
+    new Side(b.uris.log, () => readState(b, { passing: true })),
     options,
   );
   requireUnchanged(a, before.a);
@@ -62,8 +62,10 @@ export async function compareWithImage(
 ): Promise<Comparison> {
   const before = instance.state();
   const comparison = await compareSides(
-    new Side(instance.uris.log, () => readState(instance)),
-    new Side('image', (digester) => verifiedState(prefetch(readImage(image)), digester)),
+    new Side(instance.uris.log, () => readState(instance, { passing: true })),
+    new Side('image', (digester) =>
+      verifiedState(prefetch(readImage(image, { passing: true })), digester),
+    ),
     options,
   );
   requireUnchanged(instance, before);
@@ -175,9 +177,14 @@ function differenceIn(a: EntryBatch, b: EntryBatch): EntryPair | null {
   for (let i = 0; i < a.count; i += 1) {
     const pair = { a: sliceBatch(a, i, i + 1), b: sliceBatch(b, i, i + 1) };
     if (canonicalBytes(pair.a).equals(canonicalBytes(pair.b))) continue;
-    return { index: lastIndexOf(pair.a), ...pair };
+    // The memory of what passes is used again.
+    return { index: lastIndexOf(pair.a), a: ownCopy(pair.a), b: ownCopy(pair.b) };
   }
   return null;
+}
+
+function ownCopy(entry: EntryBatch): EntryBatch {
+  return { ...entry, bytes: Buffer.from(entry.bytes) };
 }
 
 async function drain(side: Side, meter: PairMeter): Promise<void> {

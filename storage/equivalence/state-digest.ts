@@ -33,6 +33,7 @@ export async function digestInstance(
   const digester = new StateDigester(resume);
   const stream = exportState(instance, {
     ...transfer,
+    passing: true,
     digester,
     ...(onProgress && {
       onProgress: (progress) =>

@@ -41,6 +41,7 @@ export async function copyState(
     ...options,
     onProgress,
     from,
+    passing: true,
     skipSnapshotFiles: keepsSnapshot,
   });
   await importState(stream, {

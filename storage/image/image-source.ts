@@ -1,6 +1,7 @@
 /** Where the bytes of an image come from. */
 import { fail } from '../../core/errors.ts';
 import type { FileLayer } from '../file-layer.ts';
+import { buffersSpent } from '../spent-buffers.ts';
 import { corrupt } from './image-format.ts';
 import { prefetch } from './prefetch.ts';
 
@@ -26,6 +27,7 @@ async function* readPieces(files: FileLayer, path: string): AsyncGenerator<Buffe
   const file = await files.open(path, 'read');
   try {
     for (let position = 0; ;) {
+      buffersSpent(pieceBytes);
       const piece = Buffer.allocUnsafeSlow(pieceBytes);
       const got = await file.read(piece, 0, piece.length, position);
       if (got === 0) return;

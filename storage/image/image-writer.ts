@@ -1,6 +1,6 @@
 /**
- * From a stream of sections to the bytes of an image. Two frames are compressed while the one
- * before them is written; memory holds those three and nothing else of the state.
+ * From a stream of sections to the bytes of an image. A frame is compressed while the one before
+ * it is written; memory holds those, the one being gathered, and nothing else of the state.
  */
 import { Blake3Hasher } from '@napi-rs/blake-hash';
 import { crc32c } from '@node-rs/crc32';
@@ -33,8 +33,8 @@ import { compressBlocks } from './lz4-blocks.ts';
 import type { StateCounts, StateSection, StateStream } from './state-stream.ts';
 import type { StateDigest } from './state-digester.ts';
 
-/** Frames being compressed while another is written. */
-const framesAhead = 2;
+/** Frames being compressed while another is written: by two threads each; more is more memory. */
+const framesAhead = 1;
 
 /** A frame whose stored bytes are being made. */
 interface PendingFrame {
@@ -78,7 +78,7 @@ export async function writeImage(
 /** Turns sections into frames, each chunked by its own rule. */
 class SectionWriter {
   readonly #frames: FrameWriter;
-  readonly #log = new LogChunker();
+  readonly #log = new LogChunker(framesAhead);
   readonly #file = new FileChunker();
 
   constructor(frames: FrameWriter) {

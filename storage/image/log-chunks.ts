@@ -1,21 +1,22 @@
 /** Cuts a log into the content of LOG frames, at places that depend on the log alone (IMG-7). */
-import {
-  batchBytes,
-  canonicalBytes,
-  offsetAt,
-  sliceBatch,
-  type EntryBatch,
-} from '../entry-batch.ts';
+import { canonicalBytes, offsetAt, sliceBatch, type EntryBatch } from '../entry-batch.ts';
 import { chunkIndexes, maxChunkBytes } from './image-format.ts';
 
-/** Pieces that lie back to back in a chunk; views of the batches they came from. */
+/** Pieces that lie back to back in a chunk. */
 export type Chunk = readonly Buffer[];
 
 export class LogChunker {
-  #pieces: Buffer[] = [];
+  /** Chunks are gathered in the same memory in turn: fresh buffers would cost page faults. */
+  readonly #slots: Buffer[];
+  #slot = 0;
   #bytes = 0;
 
-  /** Takes the next entries; yields each chunk that they complete. */
+  /** @param chunksInUse how many chunks the taker may still need while the next is gathered */
+  constructor(chunksInUse: number) {
+    this.#slots = Array.from({ length: chunksInUse + 1 }, () => Buffer.alloc(0));
+  }
+
+  /** Takes the next entries, copying them; yields each chunk that they complete. */
   *add(batch: EntryBatch): Generator<Chunk> {
     for (let i = 0; i < batch.count;) {
       const taken = this.#fitting(batch, i);
@@ -48,19 +49,24 @@ export class LogChunker {
   }
 
   #push(run: EntryBatch): void {
-    this.#pieces.push(canonicalBytes(run));
-    this.#bytes += batchBytes(run);
+    this.#bytes += canonicalBytes(run).copy(this.#target(), this.#bytes);
+  }
+
+  #target(): Buffer {
+    const slot = this.#slots[this.#slot];
+    if (slot !== undefined && slot.length > 0) return slot;
+    return (this.#slots[this.#slot] = Buffer.allocUnsafeSlow(maxChunkBytes));
   }
 
   #take(): Chunk {
-    const pieces = this.#pieces;
-    this.#pieces = [];
+    const chunk = this.#target().subarray(0, this.#bytes);
+    this.#slot = (this.#slot + 1) % this.#slots.length;
     this.#bytes = 0;
-    return pieces;
+    return [chunk];
   }
 }
 
-/** An entry that no chunk holds has chunks of its own. */
+/** An entry that no chunk holds has chunks of its own, views of its batch. */
 function* largeEntry(bytes: Buffer): Generator<Chunk> {
   for (let at = 0; at < bytes.length; at += maxChunkBytes) {
     yield [bytes.subarray(at, at + maxChunkBytes)];

@@ -3,8 +3,9 @@
  * which are a little-endian u32 of the content's size and an LZ4 block, or, with the top bit of the
  * length set, the content itself where compressing would gain little.
  */
-import { compress, uncompressSync } from 'lz4-napi';
+import { compress, compressSync, uncompressSync } from 'lz4-napi';
 
+import { buffersSpent } from '../spent-buffers.ts';
 import { blockBytes, corrupt, rawBlockFlag } from './image-format.ts';
 import type { Chunk } from './log-chunks.ts';
 
@@ -27,10 +28,9 @@ export async function compressBlocks(chunk: Chunk): Promise<Uint8Array[]> {
   const blocks = cutBlocks(chunk);
   const step = Math.ceil(blocks.length / probes);
   const packed = new Map<Buffer, Buffer>();
-  await compressInto(
-    packed,
-    blocks.filter((_, i) => i % step === 0),
-  );
+  for (const block of blocks.filter((_, i) => i % step === 0)) {
+    keepIfWorthwhile(packed, block, compressSync(block));
+  }
   if (packed.size > 0) {
     await compressInto(
       packed,
@@ -40,14 +40,16 @@ export async function compressBlocks(chunk: Chunk): Promise<Uint8Array[]> {
   return blocks.flatMap((block) => storedBlock(block, packed.get(block)));
 }
 
-/** Compresses the blocks; what is not worth it is left out of `packed`. */
+/** What was not worth compressing is left out of `packed`. */
+function keepIfWorthwhile(packed: Map<Buffer, Buffer>, block: Buffer, bytes: Buffer): void {
+  buffersSpent(bytes.length);
+  if (bytes.length <= block.length * worthwhile) packed.set(block, bytes);
+}
+
 async function compressInto(packed: Map<Buffer, Buffer>, blocks: readonly Buffer[]): Promise<void> {
   const queue = blocks.values();
   const lane = async (): Promise<void> => {
-    for (const block of queue) {
-      const bytes = await compress(block);
-      if (bytes.length <= block.length * worthwhile) packed.set(block, bytes);
-    }
+    for (const block of queue) keepIfWorthwhile(packed, block, await compress(block));
   };
   await Promise.all(Array.from({ length: lanes }, lane));
 }
@@ -121,6 +123,7 @@ function decompressBlock(block: Buffer, due: { expected: number; offset: number 
     throw corrupt(due.offset, 'a block has another size than due');
   }
   try {
+    buffersSpent(due.expected);
     return uncompressSync(block);
   } catch (cause) {
     const text = cause instanceof Error ? cause.message : String(cause);

@@ -15,7 +15,6 @@ import type {
   SnapshotReader,
 } from '../contracts.ts';
 import { batchBytes, type EntryBatch } from '../entry-batch.ts';
-import { buffersSpent } from '../spent-buffers.ts';
 import { prefetch } from './prefetch.ts';
 import { Pacer, type RateLimit } from './rate-limit.ts';
 import { StateDigester, type StateDigest } from './state-digester.ts';
@@ -59,6 +58,8 @@ export interface TransferOptions {
 }
 
 export interface ExportOptions extends TransferOptions {
+  /** `passing` of ReadOptions: sections of entries are done with when the next is asked for. */
+  readonly passing?: boolean;
   /** Continues a digest from a checkpoint: entries before it are not read again. */
   readonly digester?: StateDigester;
 }
@@ -89,6 +90,8 @@ export async function* exportState(
 export interface ReadStateOptions extends TransferOptions {
   /** First index to read; null for the whole log. */
   readonly from?: bigint | null;
+  /** `passing` of ReadOptions: sections of entries are done with when the next is asked for. */
+  readonly passing?: boolean;
   readonly skipSnapshotFiles?: boolean;
 }
 
@@ -103,7 +106,9 @@ export async function* readState(
   yield { kind: 'meta', meta };
   const from = options.from ?? firstIndex;
   if (from <= lastIndex) {
-    for await (const batch of prefetch(instance.read(from, lastIndex, { maxBytes: readBytes }))) {
+    const passing = options.passing ?? false;
+    const batches = instance.read(from, lastIndex, { maxBytes: readBytes, passing });
+    for await (const batch of prefetch(batches)) {
       yield { kind: 'entries', batch };
       await meter.entries(batch);
     }
@@ -200,7 +205,6 @@ export class TransferMeter {
       entriesTotal: this.#entriesTotal,
       bytesDone: this.#bytesDone,
     });
-    buffersSpent(bytes);
     await this.#pacer.moved(bytes);
   }
 }

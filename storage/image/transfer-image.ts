@@ -39,7 +39,10 @@ export async function exportImage(
   try {
     const before = instance.state();
     const header = imageHeaderOf(instance, options.sourceFormatVersion);
-    const written = await writeImage(exportState(instance, options), { header, sink });
+    const written = await writeImage(exportState(instance, { ...options, passing: true }), {
+      header,
+      sink,
+    });
     requireUnchanged(instance, before);
     await sink.finish();
     return written;

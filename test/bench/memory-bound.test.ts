@@ -29,7 +29,7 @@ async function peakOf(args: string): Promise<number> {
   return probe?.peakMegabytes ?? Number.NaN;
 }
 
-test('a log larger than the bound is exported, imported into each family on disk and verified, and every process stays below the bound [IMG-3]', async () => {
+test('a log larger than the bound is exported, imported into each family on disk and verified, and every process stays below the bound [IMG-6]', async () => {
   const image = join(scratch, 'image');
   const source = `"local://${join(scratch, 'source')}"`;
   const peaks: Record<string, number> = {

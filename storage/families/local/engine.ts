@@ -7,6 +7,7 @@ import type {
   FamilyLimits,
   Instance,
   InstanceUris,
+  ReadOptions,
   SnapshotStorage,
 } from '../../contracts.ts';
 import type { FileLayer } from '../../file-layer.ts';
@@ -62,7 +63,7 @@ export async function openReadOnly(options: OpenLocalOptions): Promise<Instance>
   };
   const engine: StoreEngine = {
     commit: () => Promise.reject(new Error('open read-only')),
-    read: (from, to, maxBytes) => readLog(readable, { from, to, maxBytes }),
+    read: (from, to, options) => readLog(readable, { from, to, ...options }),
     snapshots: snapshots.storage,
     close: options.release,
   };
@@ -193,8 +194,8 @@ class LocalEngine implements StoreEngine {
     if (plan.meta !== undefined) await this.#meta.save(plan.meta);
   }
 
-  read(from: bigint, to: bigint, maxBytes: number) {
-    return readLog(this.#log, { from, to, maxBytes });
+  read(from: bigint, to: bigint, options: Required<ReadOptions>) {
+    return readLog(this.#log, { from, to, ...options });
   }
 
   async close(): Promise<void> {

@@ -3,6 +3,7 @@ import { fail } from '../../../core/errors.ts';
 import type { EntryBatch } from '../../entry-batch.ts';
 import type { FileHandle, FileLayer } from '../../file-layer.ts';
 import { isErrno } from '../../files.ts';
+import { buffersSpent } from '../../spent-buffers.ts';
 import { recordOffsetsIn, toBatch, type SegmentPiece } from './record-batch.ts';
 import { readUint32, recordHeaderBytes } from './record.ts';
 import { refuseSegment } from './segment-scan.ts';
@@ -26,6 +27,34 @@ export interface ReadRange {
   readonly from: bigint;
   readonly to: bigint;
   readonly maxBytes: number;
+  /** `passing` of ReadOptions. */
+  readonly passing: boolean;
+}
+
+/**
+ * Memory for pieces, taken in turn. Those in use at a time: one with the reader, one that waits for
+ * it, one that it may have asked for, one being read ahead. A larger piece gets memory of its own.
+ */
+class PieceSlots {
+  readonly #slots: (Buffer | undefined)[] = [undefined, undefined, undefined, undefined];
+  readonly #slotBytes: number;
+  #next = 0;
+
+  constructor(slotBytes: number) {
+    this.#slotBytes = slotBytes;
+  }
+
+  take(bytes: number): Buffer {
+    if (bytes > this.#slotBytes) return ownMemory(bytes);
+    const slot = (this.#slots[this.#next] ??= Buffer.allocUnsafeSlow(this.#slotBytes));
+    this.#next = (this.#next + 1) % this.#slots.length;
+    return slot.subarray(0, bytes);
+  }
+}
+
+function ownMemory(bytes: number): Buffer {
+  buffersSpent(bytes);
+  return Buffer.allocUnsafeSlow(bytes);
 }
 
 /**
@@ -33,12 +62,13 @@ export interface ReadRange {
  * @throws `data.corrupt`, `log.out-of-range`
  */
 export async function* readLog(log: ReadableLog, range: ReadRange): AsyncGenerator<EntryBatch> {
+  const slots = range.passing ? new PieceSlots(range.maxBytes) : null;
   let next = range.from;
   while (next <= range.to) {
     await log.settled();
     const { generation } = log;
     try {
-      for await (const batch of readOneSegment(log, { ...range, from: next })) {
+      for await (const batch of readOneSegment(log, { ...range, from: next, slots })) {
         if (log.generation !== generation) break;
         yield batch;
         next = batch.firstIndex + BigInt(batch.count);
@@ -69,7 +99,12 @@ export function findSegment(log: ReadableLog, index: bigint): Segment | null {
   return found !== undefined && index >= found.first && index <= found.last ? found : null;
 }
 
-async function* readOneSegment(log: ReadableLog, range: ReadRange): AsyncGenerator<EntryBatch> {
+interface SlottedRange extends ReadRange {
+  /** Null: every piece has memory of its own. */
+  readonly slots: PieceSlots | null;
+}
+
+async function* readOneSegment(log: ReadableLog, range: SlottedRange): AsyncGenerator<EntryBatch> {
   const { from } = range;
   const segment = findSegment(log, from);
   if (segment === null) throw notFound(log, from);
@@ -78,7 +113,7 @@ async function* readOneSegment(log: ReadableLog, range: ReadRange): AsyncGenerat
   if (newest !== undefined && newest !== segment && newest.first <= to) to = newest.first - 1n;
   const file = await openSegmentFile(log.files, segment);
   try {
-    yield* readRecords({ file, segment, from, to, maxBytes: range.maxBytes });
+    yield* readRecords({ ...range, file, segment, to });
   } finally {
     await file.close();
   }
@@ -107,7 +142,7 @@ async function openSegmentFile(files: FileLayer, segment: Segment): Promise<File
   }
 }
 
-interface RecordRange extends ReadRange {
+interface RecordRange extends SlottedRange {
   readonly file: FileHandle;
   readonly segment: Segment;
 }
@@ -118,8 +153,11 @@ async function* readRecords(range: RecordRange): AsyncGenerator<EntryBatch> {
   const path = segment.path;
   const start = offsets.floor(segment.position(from));
   const limit = offsets.ceiling(segment.position(to));
-  const fetch = (offset: number, wanted: number) =>
-    readPiece(range.file, { path, offset, bytes: Math.min(wanted, limit - offset) });
+  const fetch = (offset: number, wanted: number) => {
+    const bytes = Math.min(wanted, limit - offset);
+    const target = range.slots?.take(bytes) ?? ownMemory(bytes);
+    return readPiece(range.file, { path, offset, target });
+  };
   let index = segment.first + BigInt(start.position);
   let pending = fetch(start.offset, range.maxBytes);
   try {
@@ -161,10 +199,9 @@ function oneRecordBytes(piece: SegmentPiece): number {
 
 async function readPiece(
   file: FileHandle,
-  options: { path: string; offset: number; bytes: number },
+  options: { path: string; offset: number; target: Buffer },
 ): Promise<SegmentPiece> {
-  const { path, offset } = options;
-  const bytes = Buffer.allocUnsafeSlow(options.bytes);
+  const { path, offset, target: bytes } = options;
   let filled = 0;
   while (filled < bytes.length) {
     const got = await file.read(bytes, filled, bytes.length - filled, offset + filled);

@@ -77,7 +77,7 @@ export function memoryEngine(
     commit: async (plan) => {
       cell.content = applyPlan(cell.content, plan);
     },
-    read: (from, to, maxBytes) => readClipped(clip(cell.content.batches, from, to), maxBytes),
+    read: (from, to, { maxBytes }) => readClipped(clip(cell.content.batches, from, to), maxBytes),
     snapshots: {
       latest: async () => {
         const { snapshot } = cell.content;

@@ -15,6 +15,7 @@ import type { BatchOperation, IteratorOptions, RocksDbIterator } from 'rocksdb';
 
 import { fail } from '../../../core/errors.ts';
 import { canonicalBytes } from '../../entry-batch.ts';
+import { buffersSpent } from '../../spent-buffers.ts';
 import type {
   ChunkStore,
   StoredChunk,
@@ -158,6 +159,7 @@ class RocksDbStore implements ChunkStore {
       fillCache: false,
     };
     for await (const [key, bytes] of this.#scan(options)) {
+      buffersSpent(bytes.length);
       yield [{ firstIndex: key.readBigUInt64BE(1), bytes }];
     }
   }

@@ -7,6 +7,7 @@ import { Worker } from 'node:worker_threads';
 
 import { assert, fail } from '../../../core/errors.ts';
 import { canonicalBytes, type EntryBatch } from '../../entry-batch.ts';
+import { buffersSpent } from '../../spent-buffers.ts';
 import type {
   ChunkStore,
   StoredChunk,
@@ -137,6 +138,7 @@ class SqliteStore implements ChunkStore {
       const last = group.at(-1)?.firstIndex;
       if (last === undefined) return;
       if (last < to) asked = ask(last + 1n);
+      for (const { bytes } of group) buffersSpent(bytes.length);
       yield group;
       if (last >= to) return;
     }
