@@ -15,6 +15,7 @@ import type { BatchOperation, IteratorOptions, RocksDbIterator } from 'rocksdb';
 
 import { fail } from '../../../core/errors.ts';
 import { canonicalBytes } from '../../entry-batch.ts';
+import { shareNativeHeaps } from '../../native-heap.ts';
 import { buffersSpent } from '../../spent-buffers.ts';
 import type {
   ChunkStore,
@@ -49,6 +50,7 @@ const recordRange = { gte: Buffer.from([recordTag]), lte: Buffer.from([recordTag
 
 /** @throws `io.failed`, `data.corrupt` */
 export async function openRocksDbStore(options: StoreOpenOptions): Promise<ChunkStore> {
+  shareNativeHeaps();
   const { default: RocksDbConstructor } = await import('rocksdb');
   const db = new RocksDbConstructor(options.path);
   const create = options.mode === 'create';
