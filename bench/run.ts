@@ -49,13 +49,14 @@ try {
   const results: CaseResult[] = [];
   // Without a case (`--only none`) the document is written anew from what is stored.
   const kinds = cases.length === 0 ? [] : kindsOf(values.kinds);
+  if (kinds.length === 0) save([]);
   for (const kind of kinds) results.push(...(await runKind(kind)));
   if (values.print) console.log(benchmarkDocument(reported(results), workload));
-  else save(results);
 } finally {
   rmSync(work, { recursive: true, force: true });
 }
 
+/** After each case: a run that is stopped leaves those that it has measured. */
 function save(results: readonly CaseResult[]): void {
   const docs = fileURLToPath(new URL('../../docs/', import.meta.url));
   const stored = join(docs, 'benchmarks.json');
@@ -88,6 +89,7 @@ async function runKind(kind: PayloadKind): Promise<CaseResult[]> {
     const result = await runCase({ benchmark, kind, at });
     console.log(resultLine({ benchmark, result }));
     results.push(result);
+    if (!values.print) save([result]);
   }
   rmSync(join(work, kind), { recursive: true });
   return results;

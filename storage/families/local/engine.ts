@@ -63,7 +63,7 @@ export async function openReadOnly(options: OpenLocalOptions): Promise<Instance>
   };
   const engine: StoreEngine = {
     commit: () => Promise.reject(new Error('open read-only')),
-    read: (from, to, options) => readLog(readable, { from, to, ...options }),
+    read: (from, to, how) => readLog(readable, { from, to, ...how }),
     snapshots: snapshots.storage,
     close: options.release,
   };
