@@ -23,7 +23,10 @@ describe.skipIf(missing('temporal'))('a migration whose workflow is gone', () =>
   let subjects: readonly PhaseSubject[];
 
   beforeAll(async () => {
-    ({ fleet, subjects } = await startSubjects(process.env['QUORUMSHIFT_TEMPORAL_BIN'] ?? ''));
+    ({ fleet, subjects } = await startSubjects(process.env['QUORUMSHIFT_TEMPORAL_BIN'] ?? '', [
+      'forward',
+      'rollback',
+    ]));
   });
 
   afterAll(() => fleet?.close());

@@ -30,7 +30,8 @@ const runs: Readonly<Record<string, (replica: MigratingReplica) => Promise<void>
   finalized: async (replica) => replica.end(await replica.begin(), 'finalized'),
   'rolled-back-from-soak': async (replica) => {
     const running = await replica.begin({ finalize: 'manual' });
-    await replica.rollBackFromSoak();
+    await replica.untilSoaking();
+    await replica.rollBack();
     await replica.end(running, 'rolled-back');
   },
   'validation-failed': async (replica) => {

@@ -2,10 +2,11 @@
  * Holds a migration in a phase by the record's own lock: whoever works on the replica can neither
  * begin nor finish a step while it is held, so a kill hits exactly this phase.
  */
-import { watch } from 'node:fs/promises';
+import { EventEmitter, once } from 'node:events';
+import { watch } from 'node:fs';
 import { basename } from 'node:path';
 
-import type { Phase } from '../../core/phases.ts';
+import type { Direction, Phase } from '../../core/phases.ts';
 import type { BindingRecord } from '../../schemas/binding-record.ts';
 import type { RecordStore } from '../../storage/binding/record-store.ts';
 
@@ -21,6 +22,8 @@ export interface PhaseHold {
 interface WantedPhase {
   readonly migrationId: string;
   readonly phase: Phase;
+  /** The way that the data moves; forward unless given. */
+  readonly direction?: Direction;
 }
 
 /** Resolves when the migration stands in `phase`, held; null when it ended without being caught. */
@@ -42,15 +45,23 @@ async function* recordsOf(store: RecordStore): AsyncGenerator<BindingRecord | nu
   const { root, record } = store.directory;
   // Makes the directory where the agent has not yet.
   await store.locked(async () => {});
-  const ended = new AbortController();
+  const changes = new EventEmitter();
+  let seen = 0;
+  let changed = 1;
+  // Counted as they come: what changes while a caller looks at a record must not be missed.
+  const watcher = watch(root, (_event, name) => {
+    if (name !== basename(record)) return;
+    changed += 1;
+    changes.emit('changed');
+  });
   try {
-    const changes = watch(root, { signal: ended.signal });
-    yield await store.read();
-    for await (const change of changes) {
-      if (change.filename === basename(record)) yield await store.read();
+    for (;;) {
+      if (seen === changed) await once(changes, 'changed');
+      seen = changed;
+      yield await store.read();
     }
   } finally {
-    ended.abort();
+    watcher.close();
   }
 }
 
@@ -75,8 +86,12 @@ async function tryHold(store: RecordStore, wanted: WantedPhase): Promise<PhaseHo
 }
 
 function isIn(record: BindingRecord | null, wanted: WantedPhase): boolean {
-  const { id, phase } = record?.migration ?? {};
-  return id === wanted.migrationId && phase === wanted.phase;
+  const { id, phase, direction } = record?.migration ?? {};
+  return (
+    id === wanted.migrationId &&
+    phase === wanted.phase &&
+    direction === (wanted.direction ?? 'forward')
+  );
 }
 
 /** Whether the record shows a step that has begun and not finished. */

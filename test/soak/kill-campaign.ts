@@ -87,7 +87,10 @@ class KillCampaign {
     while (!this.#over) {
       const back = random.below(rollbackOneIn) === 0;
       const running = await replica.begin({ finalize: back ? 'manual' : 'auto' });
-      if (back) await replica.rollBackFromSoak();
+      if (back) {
+        await replica.untilSoaking();
+        await replica.rollBack();
+      }
       await replica.end(running, back ? 'rolled-back' : 'finalized');
       this.#migrations += 1;
     }

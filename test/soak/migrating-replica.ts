@@ -12,6 +12,7 @@ import type { MigrationInput } from '../../schemas/migration.ts';
 import { verifyJournal } from '../../storage/binding/journal.ts';
 import { ownPaths } from '../../storage/binding/parking.ts';
 import type { RecordStore } from '../../storage/binding/record-store.ts';
+import { batchOf, EntryType } from '../../storage/entry-batch.ts';
 import { defaultFamilies } from '../../storage/families/registry.ts';
 import { nodeFileLayer } from '../../storage/node-file-layer.ts';
 import type { MigrationEnvironment } from '../e2e/migration-environment.ts';
@@ -72,16 +73,40 @@ export class MigratingReplica {
     return { input, target, digest: root };
   }
 
-  /** An operator goes back while it runs on the target. */
-  async rollBackFromSoak(): Promise<void> {
-    const { environment, replica } = this;
-    const { client } = environment;
-    const operationId = randomUUID();
+  /** It runs on the target, until an operator decides. */
+  async untilSoaking(): Promise<void> {
     await throughOutages(async () => {
-      const { status } = await client.status(replica);
+      const { status } = await this.environment.client.status(this.replica);
       if (status?.waiting?.kind !== 'finalize') throw new Error('it does not soak yet');
     });
-    await throughOutages(() => client.rollback(replica, 'test', { operationId }));
+  }
+
+  /** Appends to the target, as the replica does while it soaks: the digest to end with is new. */
+  async writeOnTarget(running: RunningMigration): Promise<RunningMigration> {
+    const families = defaultFamilies();
+    const { target } = running.input;
+    const instance = await families.open(target, 'read-write', { files: nodeFileLayer });
+    try {
+      const { lastIndex, meta } = instance.state();
+      const entry = {
+        index: lastIndex + 1n,
+        term: meta.term,
+        type: EntryType.DATA,
+        payload: Buffer.from('written on the target'),
+      };
+      await instance.apply({ entries: { after: lastIndex, batches: [batchOf([entry])] } });
+    } finally {
+      await instance.close();
+    }
+    const { root } = await this.environment.digest(running.target);
+    return { ...running, digest: root };
+  }
+
+  /** An operator goes back. */
+  async rollBack(): Promise<void> {
+    const operationId = randomUUID();
+    const { client } = this.environment;
+    await throughOutages(() => client.rollback(this.replica, 'test', { operationId }));
   }
 
   /** Waits until the record says that it ended, then checks what is on disk. */
