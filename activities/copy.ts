@@ -11,6 +11,7 @@ import { copyState } from '../storage/image/copy-state.ts';
 import { checkState } from './state-checks.ts';
 import { stateBytes } from './state-size.ts';
 import { underControl } from './bulk-work.ts';
+import { withdraw } from './discard.ts';
 import { pointFences } from './fence.ts';
 import type { Step, StepBody } from './step-runner.ts';
 
@@ -21,6 +22,9 @@ export const copy: StepBody = async (step) => {
   });
   try {
     await checkSource(step, source);
+    // What the replica had there before it was migrated is older than what moves back now.
+    const { direction, target } = step.guard.migration;
+    if (direction === 'back') await withdraw(step, target.uris);
     const { staging, tag } = await stageTarget(step);
     try {
       const bytesTotal = await stateBytes(source);

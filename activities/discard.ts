@@ -7,7 +7,9 @@ import type { InstanceUris } from '../storage/contracts.ts';
 import type { Step, StepBody } from './step-runner.ts';
 
 export const discard: StepBody = async (step) => {
-  const { target, targetTag } = step.guard.migration;
+  const { target, targetTag, results } = step.guard.migration;
+  // Before publishing, what lies at a shared place is not this migration's.
+  if (results.some(({ did }) => did === 'publish')) await withdraw(step, target.uris);
   await discardPlace(step, target.uris, targetTag);
   return discardStaging(step, { discarded: targetTag });
 };
@@ -26,6 +28,12 @@ export async function discardStaging(step: Step, info: StepEnding['info']): Prom
       migration: { ...migration, leftAside: leftAside.filter(({ kind }) => kind !== 'staging') },
     }),
   };
+}
+
+/** Takes away what an instance wrote at places that it shares with others. */
+export async function withdraw({ guard, context }: Step, uris: InstanceUris): Promise<void> {
+  const { files, families } = context;
+  await guard.effect(async () => families.familyOf(uris).withdraw?.(uris, { files }));
 }
 
 /** Removes a parked instance or staging place; done already is as good. */

@@ -253,4 +253,11 @@ export interface Family {
   stage(uris: InstanceUris, context: OpenContext): Promise<StagingInstance>;
   /** What is there, in words; null when empty: absent, or empty directories. */
   occupied(uris: InstanceUris, context: OpenContext): Promise<string | null>;
+  /**
+   * Takes away what the instance wrote at places that it shares with other replicas (those of its
+   * own are moved and removed by their names). Durable when resolved; done already is as good.
+   * Absent where a family's instances share nothing.
+   * @throws `instance.locked` while another process has the shared place open
+   */
+  withdraw?(uris: InstanceUris, context: OpenContext): Promise<void>;
 }

@@ -27,7 +27,6 @@ async function* readPieces(files: FileLayer, path: string): AsyncGenerator<Buffe
   const file = await files.open(path, 'read');
   try {
     for (let position = 0; ;) {
-      buffersSpent(pieceBytes);
       const piece = Buffer.allocUnsafeSlow(pieceBytes);
       const got = await file.read(piece, 0, piece.length, position);
       if (got === 0) return;
@@ -83,6 +82,7 @@ export class ByteCursor {
     const { buffer, byteOffset, byteLength } = next.value;
     this.#pieces.push(Buffer.from(buffer, byteOffset, byteLength));
     this.#buffered += byteLength;
+    buffersSpent(byteLength);
     return true;
   }
 

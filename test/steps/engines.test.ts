@@ -91,3 +91,73 @@ describe('a machine with its real disk', () => {
     },
   );
 });
+
+describe('metadata in a LevelDB that groups share', () => {
+  /** An instance of group `group` under `root`, whose metadata lies in the shared database. */
+  function sharing(root: string, name: string, group: string): InstanceUris {
+    return {
+      log: `local://${root}/data/${name}/log`,
+      meta: `local-merged://${root}/data/shared`,
+      snapshot: `local://${root}/data/${name}/snapshot`,
+      groupId: group,
+    };
+  }
+
+  async function makeNeighbour(root: string): Promise<InstanceUris> {
+    const uris = sharing(root, 'neighbour', 'g_2');
+    const instance = await families.open(uris, 'create', { files });
+    await applyToInstance(instance, { meta: { term: 9n, votedFor: voteA } });
+    await instance.close();
+    return uris;
+  }
+
+  it.each(['publish', 'validate', 'soak', null] as const)(
+    'as the target, rolled back at %s: the group’s own key goes with the target, the neighbour’s stays [CUT-6] [I10]',
+    async (rollbackAt) => {
+      await withMachine(async ({ root, first }) => {
+        const neighbour = await makeNeighbour(root);
+        const [state, theirs] = [await dumpAt(first), await dumpAt(neighbour)];
+        const target = sharing(root, 'second', 'g_1');
+        const context = machineContext(files, { root, families });
+        const drive = (id: string, at: typeof rollbackAt) =>
+          new MachineDriver(context, {
+            name: id,
+            input: migrationInput(id, { source: first, target }),
+            ...(at !== null && { rollbackAt: at }),
+          }).drive();
+        await drive('m1', rollbackAt);
+        const kept = rollbackAt === null ? target : first;
+        expect(await dumpAt(kept)).toEqual(state);
+        expect(await dumpAt(neighbour)).toEqual(theirs);
+        if (kept === target) return;
+        // The target's places are free again: with a key left there, this would be refused.
+        await drive('m2', null);
+        expect(await dumpAt(target)).toEqual(state);
+      });
+    },
+  );
+
+  it('as the source, with what was written to the target: all of it moves back [CUT-6] [I10]', async () => {
+    await withMachine(async ({ root, first }) => {
+      const context = machineContext(files, { root, families });
+      const shared = sharing(root, 'second', 'g_1');
+      const neighbour = await makeNeighbour(root);
+      const theirs = await dumpAt(neighbour);
+      const input = migrationInput('m1', { source: first, target: shared });
+      await new MachineDriver(context, { name: 'there', input }).drive();
+      const target = families.expand(`rocksdb://${root}/data/third`);
+      await new MachineDriver(context, {
+        name: 'back',
+        input: migrationInput('m2', { source: shared, target }),
+        rollbackAt: 'soak',
+        duringSoak: () => writeAt(target, 5n),
+      }).drive();
+      expect((await recordStoreOf(files, root).read())?.primary).toEqual({
+        uris: shared,
+        parkedTag: null,
+      });
+      expect(await dumpAt(shared)).toMatchObject({ lastIndex: 8n, meta: '["3",null,[]]' });
+      expect(await dumpAt(neighbour)).toEqual(theirs);
+    });
+  });
+});

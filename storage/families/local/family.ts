@@ -21,6 +21,7 @@ import { readStagingMarker, refuseStaging, writeStagingMarker } from '../../stag
 import { openForWriting, openReadOnly, type OpenLocalOptions } from './engine.ts';
 import { encodeLogMeta } from './messages.ts';
 import { votedForProblem } from '../../braft-payloads/peer-id.ts';
+import { MergedMeta, readMergedMeta } from './merged-meta.ts';
 import { isDirectory, occupiedPlaces } from './place-state.ts';
 import {
   expandLocal,
@@ -64,6 +65,7 @@ export function createLocalFamily(options: { readonly maxSegmentBytes: number })
     open: (uris, mode, context) => openLocal(uris, { ...options, mode, context }),
     stage: (uris, context) => stageLocal(uris, { ...options, context }),
     occupied: (uris, { files }) => occupiedPlaces(files, localPlaces(uris), uris.groupId),
+    withdraw: withdrawMeta,
   };
 }
 
@@ -87,6 +89,20 @@ async function openLocal(uris: InstanceUris, how: OpenHow & { mode: OpenMode }):
     if (how.mode === 'create') await createEmpty(options);
     return readOnly ? openReadOnly(options) : openForWriting(options);
   });
+}
+
+/** The group's key of a LevelDB that groups share; the other groups' stay. */
+async function withdrawMeta(uris: InstanceUris, { files }: OpenContext): Promise<void> {
+  const { database } = localPlaces(uris).meta;
+  const { groupId } = uris;
+  if (database === null || groupId === undefined) return;
+  if ((await readMergedMeta(files, database, groupId)) === null) return;
+  const merged = await MergedMeta.open(database, groupId);
+  try {
+    await merged.remove();
+  } finally {
+    await merged.close();
+  }
 }
 
 function refuseMixed(uris: InstanceUris, places: LocalPlaces): void {

@@ -113,6 +113,11 @@ export class MergedMeta {
     await this.#database.put(Buffer.from(this.#groupId), value, { sync: true });
   }
 
+  /** Durable when resolved; nothing there is as good. */
+  async remove(): Promise<void> {
+    await this.#database.del(Buffer.from(this.#groupId), { sync: true });
+  }
+
   async close(): Promise<void> {
     if (letGo(this.#directory)) await this.#database.close();
   }
