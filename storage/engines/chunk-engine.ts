@@ -14,8 +14,8 @@ import { encodeMeta, encodeRange, encodeSnapshot, type EngineState } from './eng
  * Rows of single entries are joined up to this many bytes; larger ones are given without a copy.
  */
 const joinBytes = 64 * 1024;
-/** What the database is asked for at a time. */
-const groupBytes = 1024 * 1024;
+/** What the database is asked for at a time; it lies in memory four times on its way. */
+const groupBytes = 512 * 1024;
 /** Beyond every index: removal "to the end". */
 export const endOfIndexes = 2n ** 63n - 1n;
 

@@ -7,7 +7,6 @@ import { Worker } from 'node:worker_threads';
 
 import { assert, fail } from '../../../core/errors.ts';
 import { canonicalBytes, type EntryBatch } from '../../entry-batch.ts';
-import { shareNativeHeaps } from '../../native-heap.ts';
 import { buffersSpent } from '../../spent-buffers.ts';
 import type {
   ChunkStore,
@@ -24,7 +23,6 @@ const maxSpareBytes = 8 * 1024 * 1024;
 export async function openSqliteStore(options: StoreOpenOptions): Promise<ChunkStore> {
   const { path, mode, bulk } = options;
   const file = join(path, 'state.sqlite');
-  shareNativeHeaps();
   const thread = new DatabaseThread(file);
   try {
     await thread.call('open', { file, mode, bulk });
