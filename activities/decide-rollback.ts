@@ -1,5 +1,5 @@
 /** Writes the decision to roll back into the record: from then on nothing goes forward. */
-import { decideRollback } from '../storage/binding/ownership.ts';
+import { decideRollback } from '../storage/binding/step-guard.ts';
 import {
   checkAddressee,
   claimOf,

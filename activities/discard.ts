@@ -2,7 +2,7 @@
 import { readFence, removeFence } from '../storage/binding/fence-file.ts';
 import { ownPaths } from '../storage/binding/parking.ts';
 import { moveToTrash, parkedName, removeTrash, trashName } from '../storage/binding/path-fence.ts';
-import type { StepEnding } from '../storage/binding/ownership.ts';
+import type { StepEnding } from '../storage/binding/step-guard.ts';
 import type { InstanceUris } from '../storage/contracts.ts';
 import type { Step, StepBody } from './step-runner.ts';
 

@@ -2,7 +2,7 @@
  * After the second stop: whoever still holds files of a parked instance stops the migration
  * (CUT-7).
  */
-import type { StepEnding } from '../storage/binding/ownership.ts';
+import type { StepEnding } from '../storage/binding/step-guard.ts';
 import { describeHolders } from '../storage/binding/open-files.ts';
 import { ownPaths } from '../storage/binding/parking.ts';
 import { parkedName } from '../storage/binding/path-fence.ts';

@@ -2,7 +2,7 @@
 import { fail } from '../core/errors.ts';
 import { requireNotNewer } from '../storage/binding/generation-stamp.ts';
 import { requireUnnamed } from '../storage/binding/named-instances.ts';
-import { ownReplica } from '../storage/binding/ownership.ts';
+import { ownReplica } from '../storage/binding/replica-lease.ts';
 import type { MigrationInput } from '../schemas/migration.ts';
 import { inputDigest } from '../schemas/input-digest.ts';
 import { checkAddressee, recordStore, viewOf, type AgentContext } from './agent-context.ts';

@@ -5,7 +5,7 @@ import { assert, fail } from '../core/errors.ts';
 import { describe, lookAt } from '../storage/binding/fence-file.ts';
 import { ownPaths } from '../storage/binding/parking.ts';
 import type { StepPhase } from '../core/phases.ts';
-import { beginStep, type StepEnding, type StepGuard } from '../storage/binding/ownership.ts';
+import { beginStep, type StepEnding, type StepGuard } from '../storage/binding/step-guard.ts';
 import type { RecordStore } from '../storage/binding/record-store.ts';
 import {
   checkAddressee,

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 
 import { exitCodes, QuorumshiftError } from '../core/errors.ts';
 import { urisNow } from '../storage/binding/parking.ts';
-import type { StepEnding } from '../storage/binding/ownership.ts';
+import type { StepEnding } from '../storage/binding/step-guard.ts';
 import { compareInstances } from '../storage/equivalence/compare.ts';
 import { makeProof, writeProof } from '../storage/equivalence/proof.ts';
 import { writeDurably } from '../storage/files.ts';
