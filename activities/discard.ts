@@ -1,5 +1,6 @@
 /** Discards the target and every staging place of this migration; their fences stay (CUT-7). */
-import { readFence, removeFence } from '../storage/binding/fence-file.ts';
+import { removeFence } from '../storage/binding/fence-file.ts';
+import { readFence } from '../storage/fence-text.ts';
 import { ownPaths } from '../storage/binding/parking.ts';
 import { moveToTrash, parkedName, removeTrash, trashName } from '../storage/binding/path-fence.ts';
 import type { StepEnding } from '../storage/binding/step-guard.ts';

@@ -5,14 +5,8 @@
 import { fail } from '../core/errors.ts';
 import { replicaText } from '../core/ids.ts';
 import type { MigrationState } from '../schemas/binding-record.ts';
-import {
-  describe,
-  lookAt,
-  readFence,
-  removeFence,
-  writeFence,
-  type Fence,
-} from '../storage/binding/fence-file.ts';
+import { describe, lookAt, removeFence, writeFence } from '../storage/binding/fence-file.ts';
+import { readFence, type Fence } from '../storage/fence-text.ts';
 import { ownPaths } from '../storage/binding/parking.ts';
 import {
   fencePath,

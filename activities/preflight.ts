@@ -5,7 +5,7 @@ import { dirname } from 'node:path';
 import { hasCode, QuorumshiftError } from '../core/errors.ts';
 import type { BindingRecord } from '../schemas/binding-record.ts';
 import type { MigrationInput } from '../schemas/migration.ts';
-import { readFence } from '../storage/binding/fence-file.ts';
+import { readFence } from '../storage/fence-text.ts';
 import { replicaText } from '../core/ids.ts';
 import { requireFree } from './own.ts';
 import { requireSeparate, requireFenceable } from '../storage/binding/fence-obstacles.ts';

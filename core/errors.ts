@@ -72,6 +72,13 @@ export const errorRegistry = {
       'Cannot open "{instance}": it must be complete: an import into it has not ended ({actual})',
     remedy: 'Run the import again to resume it, or discard the staging place.',
   },
+  'instance.fenced': {
+    ...refused,
+    message:
+      'Cannot open "{instance}": no fence may stand at {path}: one of {migration} for replica {replica} does, and keeps the data in {parked}',
+    remedy:
+      'Do not remove it. Of "import": run the import again to complete it. Else: "quorumshift status --local <replica>" says where the replica is and what to do.',
+  },
   'instance.closed': {
     ...refused,
     message: 'Cannot {action} "{instance}": it must be open: it is closed',

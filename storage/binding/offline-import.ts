@@ -11,7 +11,8 @@ import type { FamilyRegistry } from '../family-registry.ts';
 import type { FileLayer } from '../file-layer.ts';
 import { requireWhole } from '../image/copy-state.ts';
 import { hasCode } from '../../core/errors.ts';
-import { lookAt, readFence, removeFence } from './fence-file.ts';
+import { lookAt, removeFence } from './fence-file.ts';
+import { readFence } from '../fence-text.ts';
 import { parkedUris } from './parking.ts';
 import {
   moveToTrash,

@@ -23,7 +23,8 @@ import { basename, dirname } from 'node:path';
 import { assert, fail, type QuorumshiftError } from '../../core/errors.ts';
 import type { FileLayer } from '../file-layer.ts';
 import { isErrno, makeDirectories, removeTree } from '../files.ts';
-import { describe, lookAt, writeFence, type AtName, type Fence } from './fence-file.ts';
+import { describe, lookAt, writeFence, type AtName } from './fence-file.ts';
+import type { Fence } from '../fence-text.ts';
 import { requireFenceable } from './fence-obstacles.ts';
 
 export interface FencedPath {

@@ -22,6 +22,7 @@ import type {
   StagingInstance,
 } from '../contracts.ts';
 import type { FileLayer } from '../file-layer.ts';
+import { readFence, refuseFenced } from '../fence-text.ts';
 import { isErrno, makeDirectories, readWhole, removeTree } from '../files.ts';
 import { lockInstance } from '../instance-lock.ts';
 import { uriPath } from '../instance-uris.ts';
@@ -53,9 +54,6 @@ export interface EngineDefinition {
   readonly limits: FamilyLimits;
   openStore(options: StoreOpenOptions): Promise<ChunkStore>;
 }
-
-/** What every path that a fence file lies at begins with; such a place counts as empty. */
-const fenceBeginning = '{"quorumshift":"fence';
 
 /** A snapshot of a million files has a record of some 200 MB. */
 const maxCheckpointBytes = 512 * 1024 * 1024;
@@ -96,7 +94,7 @@ function directoryOf(uris: InstanceUris): string {
 async function occupiedPlace(files: FileLayer, path: string): Promise<string | null> {
   const stat = await files.stat(path);
   if (stat === null) return null;
-  if (stat.kind === 'file') return (await isFence(files, path)) ? null : 'a file is there';
+  if (stat.kind === 'file') return (await readFence(files, path)) ? null : 'a file is there';
   const names = await files.list(path).catch((error: unknown) => {
     if (isErrno(error, 'ENOTDIR') || isErrno(error, 'ENOENT')) return null;
     throw error;
@@ -105,17 +103,6 @@ async function occupiedPlace(files: FileLayer, path: string): Promise<string | n
   if (names.includes(stagingMarkerName)) return 'an unfinished import is there';
   const [name] = names.filter((found) => found !== `${stagingMarkerName}.tmp`);
   return name === undefined ? null : `"${name}" lies in it`;
-}
-
-async function isFence(files: FileLayer, path: string): Promise<boolean> {
-  const file = await files.open(path, 'read');
-  try {
-    const bytes = Buffer.alloc(fenceBeginning.length);
-    const got = await file.read(bytes, 0, bytes.length, 0);
-    return bytes.subarray(0, got).toString('latin1') === fenceBeginning;
-  } finally {
-    await file.close();
-  }
 }
 
 /** One opening of one place; what it holds is let go of, in reverse order, when anything fails. */
@@ -185,6 +172,9 @@ class EnginePlace {
   async #openPresent(mode: 'read-only' | 'read-write'): Promise<Instance> {
     const instance = this.#uris.log;
     const directory = await this.#files.stat(this.#directory);
+    if (directory?.kind === 'file') {
+      await refuseFenced(this.#files, { instance, path: this.#directory });
+    }
     if (directory === null || directory.kind === 'file') {
       const actual = directory === null ? 'no such directory' : 'a file is there';
       throw fail('instance.missing', { instance, actual });

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { readFence, removeFence } from '../../storage/binding/fence-file.ts';
+import { removeFence } from '../../storage/binding/fence-file.ts';
+import { readFence } from '../../storage/fence-text.ts';
 import { requireFenceable, requireSeparate } from '../../storage/binding/fence-obstacles.ts';
 import {
   fencePath,

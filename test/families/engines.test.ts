@@ -119,9 +119,10 @@ describe.each([rocksdbFamily, sqliteFamily])('family $name', (family) => {
     const { path, uris } = freshPlace(family);
     await writeFile(path, '{"quorumshift":"fence","replica":"c/m"}\n');
     strictEqual(await family.occupied(uris, context), null);
-    await rejectsWith('instance.missing', () => family.open(uris, 'read-write', context));
+    await rejectsWith('instance.fenced', () => family.open(uris, 'read-write', context));
     await rejectsWith('instance.not-empty', () => family.stage(uris, context));
     await writeFile(path, 'something else');
+    await rejectsWith('instance.missing', () => family.open(uris, 'read-write', context));
     strictEqual(await family.occupied(uris, context), 'a file is there');
   });
 

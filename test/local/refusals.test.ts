@@ -64,6 +64,9 @@ async function opensAs(content: Content, range: [number, number]): Promise<Insta
   return instance;
 }
 
+const fenceText =
+  '{"quorumshift":"fence","replica":"c/m","migration":"m1","parked":"/b","holds":"directory"}\n';
+
 async function refuses(content: Content, code: ErrorCode = 'data.corrupt'): Promise<void> {
   const files = await directoryOf(content);
   const before = files.dump();
@@ -393,13 +396,15 @@ describe('snapshots [FAM-9]', () => {
 describe('places that are files [CUT-7]', () => {
   test.each(['log', 'raft_meta', 'snapshot'])('row 29: %s is a file: refused', async (name) => {
     const content = name === 'log' ? {} : logMeta1;
-    await refuses({ ...content, [name]: Buffer.from('{"quorumshift":"fence"}\n') });
+    await refuses({ ...content, [name]: Buffer.from('something else') });
+    // Of a fence it is said whose it is, and where the data lies.
+    await refuses({ ...content, [name]: Buffer.from(fenceText) }, 'instance.fenced');
   });
 
   test('a fence counts as nothing there, any other file as something', async () => {
     const occupied = async (text: string) =>
       localFamily.occupied(uris, { files: await directoryOf({ log: Buffer.from(text) }) });
-    expect(await occupied('{"quorumshift":"fence/1","to":"…"}')).toBeNull();
+    expect(await occupied(fenceText)).toBeNull();
     expect(await occupied('anything else')).toContain('is a file');
   });
 });

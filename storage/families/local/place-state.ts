@@ -1,17 +1,11 @@
 /** What lies at the places of an instance, before anything is opened. */
 import { fail } from '../../../core/errors.ts';
 import type { FileLayer, FileStat } from '../../file-layer.ts';
-import { readWhole } from '../../files.ts';
+import { readFence, refuseFenced } from '../../fence-text.ts';
 import { stagingMarkerName } from '../../staging-marker.ts';
 import { readMergedMeta } from './merged-meta.ts';
 import type { LocalPlaces } from './places.ts';
 import { logMetaName } from './segment-name.ts';
-
-/** How the file begins that a migration puts where an instance was or will be. */
-const fenceStart = '{"quorumshift":"fence';
-
-/** A fence says in a few hundred bytes where the state went. */
-const maxFenceBytes = 64 * 1024;
 
 /** Left over when making an instance or a staging place was interrupted before it was one. */
 const meaningless = new Set([`${stagingMarkerName}.tmp`, `${logMetaName}.tmp`]);
@@ -23,12 +17,13 @@ async function followedStat(files: FileLayer, path: string): Promise<FileStat | 
 
 /**
  * Whether the directory is there.
- * @throws `data.corrupt` when something else is: braft refuses it
+ * @throws `instance.fenced`; `data.corrupt` when something else is: braft refuses it
  */
 export async function isDirectory(files: FileLayer, path: string): Promise<boolean> {
   const stat = await followedStat(files, path);
   if (stat === null) return false;
   if (stat.kind === 'directory') return true;
+  await refuseFenced(files, { instance: path, path });
   throw fail('data.corrupt', { file: path, offset: 0, reason: 'it must be a directory' });
 }
 
@@ -36,18 +31,12 @@ async function occupiedPath(files: FileLayer, path: string): Promise<string | nu
   const stat = await followedStat(files, path);
   if (stat === null) return null;
   if (stat.kind === 'file') {
-    const isFence = stat.bytes <= maxFenceBytes && (await beginsAsFence(files, path));
-    return isFence ? null : `${path} is a file`;
+    return (await readFence(files, path)) === null ? `${path} is a file` : null;
   }
   if (stat.kind !== 'directory') return `${path} is neither file nor directory`;
   const names = (await files.list(path)).filter((name) => !meaningless.has(name));
   if (names.includes(stagingMarkerName)) return `${path} holds an unfinished import`;
   return names.length === 0 ? null : `${path} holds ${names.toSorted().slice(0, 3).join(', ')}`;
-}
-
-async function beginsAsFence(files: FileLayer, path: string): Promise<boolean> {
-  const bytes = await readWhole(files, path, maxFenceBytes);
-  return bytes?.toString('utf8').startsWith(fenceStart) ?? false;
 }
 
 /** In words; null when every place is absent, an empty directory, or reserved by a fence. */
