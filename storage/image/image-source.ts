@@ -57,14 +57,22 @@ export class ByteCursor {
    * @throws `image.corrupt` when fewer are left
    */
   async take(length: number, use: 'keeping' | 'passing' = 'keeping'): Promise<Buffer> {
-    while (this.#buffered < length) {
-      if (await this.#pull()) continue;
-      const end = this.offset + this.#buffered;
-      throw corrupt(end, 'it ends before it is whole');
-    }
-    const taken = this.#cut(length, use);
+    const oneHolds = (this.#pieces[0]?.length ?? 0) >= length;
+    const taken = use === 'passing' && !oneHolds ? this.#gather(length) : this.#cut(length);
+    const bytes = await taken;
     this.offset += length;
-    return taken;
+    return bytes;
+  }
+
+  /** Copies each piece as soon as it comes: it dies young. */
+  async #gather(length: number): Promise<Buffer> {
+    if (this.#scratch.length < length) this.#scratch = Buffer.allocUnsafeSlow(length);
+    for (let filled = 0; filled < length;) {
+      if (this.#buffered === 0 && !(await this.#pull())) throw endedAt(this.offset + filled);
+      const available = Math.min(length - filled, this.#buffered);
+      for (const part of this.#cutParts(available)) filled += part.copy(this.#scratch, filled);
+    }
+    return this.#scratch.subarray(0, length);
   }
 
   async atEnd(): Promise<boolean> {
@@ -87,15 +95,13 @@ export class ByteCursor {
   }
 
   /** A view where one piece holds all of it, else a copy. */
-  #cut(length: number, use: 'keeping' | 'passing'): Buffer {
+  async #cut(length: number): Promise<Buffer> {
+    while (this.#buffered < length) {
+      if (!(await this.#pull())) throw endedAt(this.offset + this.#buffered);
+    }
     const parts = this.#cutParts(length);
     const [only] = parts;
-    if (only !== undefined && parts.length === 1) return only;
-    if (use === 'keeping') return Buffer.concat(parts);
-    if (this.#scratch.length < length) this.#scratch = Buffer.allocUnsafeSlow(length);
-    let at = 0;
-    for (const part of parts) at += part.copy(this.#scratch, at);
-    return this.#scratch.subarray(0, length);
+    return only !== undefined && parts.length === 1 ? only : Buffer.concat(parts);
   }
 
   #cutParts(length: number): Buffer[] {
@@ -111,4 +117,8 @@ export class ByteCursor {
     this.#buffered -= length;
     return parts;
   }
+}
+
+function endedAt(offset: number): Error {
+  return corrupt(offset, 'it ends before it is whole');
 }
