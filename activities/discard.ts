@@ -1,5 +1,5 @@
 /** Discards the target and every staging place of this migration; their fences stay (CUT-7). */
-import { removeFence } from '../storage/binding/fence-file.ts';
+import { removeDraft, removeFence } from '../storage/binding/fence-file.ts';
 import { readFence } from '../storage/fence-text.ts';
 import { ownPaths } from '../storage/binding/parking.ts';
 import { moveToTrash, parkedName, removeTrash, trashName } from '../storage/binding/path-fence.ts';
@@ -46,6 +46,7 @@ export async function discardPlace(step: Step, uris: InstanceUris, tag: string):
     // What an attempt left that was killed between the two.
     await removeTrash(files, trash);
     await step.guard.effect(async () => {
+      await removeDraft(files, parked);
       // Prepared by a fencing that never ended, and not yet at its path.
       if ((await readFence(files, parked)) !== null) await removeFence(files, parked);
       else await moveToTrash(files, { parked, trash });

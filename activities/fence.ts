@@ -5,7 +5,13 @@
 import { fail } from '../core/errors.ts';
 import { replicaText } from '../core/ids.ts';
 import type { MigrationState } from '../schemas/binding-record.ts';
-import { describe, lookAt, removeFence, writeFence } from '../storage/binding/fence-file.ts';
+import {
+  describe,
+  lookAt,
+  removeDraft,
+  removeFence,
+  writeFence,
+} from '../storage/binding/fence-file.ts';
 import { readFence, type Fence } from '../storage/fence-text.ts';
 import { ownPaths } from '../storage/binding/parking.ts';
 import {
@@ -127,6 +133,7 @@ export async function restoreInstance(
   for (const path of ownPaths(families, instance.uris)) {
     const place = { path, parked: parkedName(path, instance.tag) };
     await step.guard.effect(async () => {
+      await removeDraft(files, place.parked);
       const untouched = !instance.wasFenced && (await isUntouched(files, place));
       if (!untouched) await unfenceOne(files, place);
       else if ((await files.stat(place.parked)) !== null) await removeFence(files, place.parked);

@@ -65,7 +65,10 @@ async function prove(
     createdAt: step.store.now(),
   });
   const path = join(step.store.directory.proofs, file);
-  await step.guard.effect(() => writeProof(step.context.files, path, proof));
+  await step.guard.effect(async () => {
+    await removeUnfinished(step);
+    await writeProof(step.context.files, path, proof);
+  });
   const digest = comparison.a.root;
   return {
     outcome: 'done',
@@ -85,8 +88,22 @@ async function reportDifference(
   const file = `${migration.id}-${record.generation}-difference.json`;
   const path = join(step.store.directory.proofs, file);
   const bytes = Buffer.from(`${JSON.stringify(report, null, 2)}\n`);
-  await step.guard.effect(() => writeDurably(step.context.files, path, bytes));
+  await step.guard.effect(async () => {
+    await removeUnfinished(step);
+    await writeDurably(step.context.files, path, bytes);
+  });
   return rollBack(step, { report: file }, `validation failed: ${report.summary}`);
+}
+
+/**
+ * What killed attempts left of writing here: each attempt's file has a name of its own, which no
+ * other would overwrite. Under the lock nobody is writing.
+ */
+async function removeUnfinished({ context, store }: Step): Promise<void> {
+  const { proofs } = store.directory;
+  for (const name of await context.files.list(proofs)) {
+    if (name.endsWith('.tmp')) await context.files.removeFile(join(proofs, name));
+  }
 }
 
 /** In characters: the reason is in the record, the journal and the workflow's result. */

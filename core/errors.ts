@@ -75,7 +75,7 @@ export const errorRegistry = {
   'instance.fenced': {
     ...refused,
     message:
-      'Cannot open "{instance}": no fence may stand at {path}: one of {migration} for replica {replica} does, and keeps the data in {parked}',
+      'Cannot open "{instance}": no fence may stand at {path}: one of {migration} for replica {replica} does, {data}',
     remedy:
       'Do not remove it. Of "import": run the import again to complete it. Else: "quorumshift status --local <replica>" says where the replica is and what to do.',
   },

@@ -15,9 +15,10 @@ export interface Fence {
   /** Where the instance lies while the fence stands at its path. */
   readonly parked: string;
   /**
-   * `nothing`: the path was absent when it was fenced, as a replica's unused snapshot directory.
+   * What the fence stands for. `nothing`: the path was absent when it was fenced, as a replica's
+   * unused snapshot directory. `deleted`: its migration was finalized and deleted the source.
    */
-  readonly holds: 'directory' | 'nothing';
+  readonly holds: 'directory' | 'nothing' | 'deleted';
 }
 
 const fenceOpening = '{"quorumshift":"fence"';
@@ -40,6 +41,14 @@ export async function readFence(files: FileLayer, path: string): Promise<Fence |
   }
 }
 
+/** For people. */
+export function whereData({ holds, parked }: Pick<Fence, 'holds' | 'parked'>): string {
+  if (holds === 'directory') return `the data is in ${parked}`;
+  return holds === 'nothing'
+    ? 'there was no data here'
+    : 'the data here was deleted as it was finalized';
+}
+
 /** @throws `instance.fenced` when a fence stands at `path` */
 export async function refuseFenced(
   files: FileLayer,
@@ -48,6 +57,6 @@ export async function refuseFenced(
   const fence = await readFence(files, place.path);
   if (fence === null) return;
   const { instance, path } = place;
-  const { replica, migration, parked } = fence;
-  throw fail('instance.fenced', { instance, path, replica, migration, parked });
+  const { replica, migration } = fence;
+  throw fail('instance.fenced', { instance, path, replica, migration, data: whereData(fence) });
 }

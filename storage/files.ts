@@ -62,7 +62,18 @@ export async function writeDurably(
   path: string,
   bytes: Uint8Array,
 ): Promise<void> {
-  const temporary = `${path}.tmp`;
+  await replaceDurably(files, { path, temporary: `${path}.tmp` }, bytes);
+}
+
+/**
+ * {@link writeDurably} by a temporary file of this name, in the same directory: what a kill left
+ * there is overwritten, so that one fixed name never gathers more than one file.
+ */
+export async function replaceDurably(
+  files: FileLayer,
+  { path, temporary }: { readonly path: string; readonly temporary: string },
+  bytes: Uint8Array,
+): Promise<void> {
   const file = await files.open(temporary, 'create');
   try {
     await file.write(bytes, 0);

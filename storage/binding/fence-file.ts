@@ -2,15 +2,16 @@
  * The file that stands at a fenced path (CUT-7): text for whoever wonders where the data went.
  * braft refuses to open a file at each of its three paths; so does every directory-based engine.
  *
- * Its form is `fence-text.ts`. It lies at the fenced path while the
- * instance is parked, and at the parked name before and after.
+ * Its form is `fence-text.ts`. It lies at the fenced path while the instance is parked, and at the
+ * parked name before and after. It is written by way of a draft, whose name is the same for all
+ * fences of a place: what a kill left of one is overwritten by the next, or removed with the fence.
  */
 import { dirname } from 'node:path';
 
 import { fail } from '../../core/errors.ts';
 import type { FileLayer } from '../file-layer.ts';
-import { readFence, type Fence } from '../fence-text.ts';
-import { writeDurably } from '../files.ts';
+import { readFence, whereData, type Fence } from '../fence-text.ts';
+import { replaceDurably } from '../files.ts';
 
 /** What lies at a name, as far as fencing is concerned. */
 export type AtName =
@@ -22,7 +23,6 @@ export type AtName =
 /** Puts the fence at `path`, whole or not at all; durable when resolved. */
 export async function writeFence(files: FileLayer, path: string, fence: Fence): Promise<void> {
   const { replica, migration, parked, holds } = fence;
-  const data = holds === 'directory' ? `The data is in ${parked}` : 'There was no data here';
   const text = JSON.stringify({
     quorumshift: 'fence',
     replica,
@@ -30,12 +30,27 @@ export async function writeFence(files: FileLayer, path: string, fence: Fence): 
     parked,
     holds,
     help: [
-      `Migration ${migration} keeps replica ${replica} from starting here. ${data}.`,
+      `Migration ${migration} keeps replica ${replica} from starting here: ${whereData(fence)}.`,
       'Do not remove or replace this file, and do not move the data: a replica that starts empty has forgotten its votes.',
       `See "quorumshift status --local ${replica}" for what to do.`,
     ].join(' '),
   });
-  await writeDurably(files, path, Buffer.from(`${text}\n`));
+  const temporary = draftName(parked);
+  await replaceDurably(files, { path, temporary }, Buffer.from(`${text}\n`));
+}
+
+/** Beside the place of this parked name (`parkedName` of path-fence.ts); no foreign file's name. */
+function draftName(parked: string): string {
+  const end = parked.lastIndexOf('.quorumshift-');
+  return `${end < 0 ? parked : parked.slice(0, end)}.quorumshift-fence.tmp`;
+}
+
+/** Removes what a kill left of writing a fence of this place, durably. */
+export async function removeDraft(files: FileLayer, parked: string): Promise<void> {
+  const draft = draftName(parked);
+  if ((await files.stat(draft)) === null) return;
+  await files.removeFile(draft);
+  await files.syncDirectory(dirname(parked));
 }
 
 /** Looks without following a symbolic link at the end. */
@@ -51,7 +66,7 @@ export async function lookAt(files: FileLayer, path: string): Promise<AtName> {
 }
 
 /**
- * Removes the fence that is left at a parked name, durably; nothing there is as good.
+ * Removes the fence that is left at a parked name, and its draft, durably; nothing there is as good.
  * @throws `fence.unexpected` when something else is there
  */
 export async function removeFence(files: FileLayer, parked: string): Promise<void> {
@@ -60,6 +75,7 @@ export async function removeFence(files: FileLayer, parked: string): Promise<voi
   else if (found.kind !== 'absent') {
     throw fail('fence.unexpected', { path: parked, actual: `${describe(found)} is at ${parked}` });
   }
+  await removeDraft(files, parked);
   await files.syncDirectory(dirname(parked));
 }
 

@@ -5,13 +5,12 @@
  *
  * An interrupted one is resumed by calling it again, or given up by {@link discardImport}.
  */
-import { fail } from '../../core/errors.ts';
+import { fail, hasCode } from '../../core/errors.ts';
 import type { InstanceUris, StagingInstance } from '../contracts.ts';
 import type { FamilyRegistry } from '../family-registry.ts';
 import type { FileLayer } from '../file-layer.ts';
 import { requireWhole } from '../image/copy-state.ts';
-import { hasCode } from '../../core/errors.ts';
-import { lookAt, removeFence } from './fence-file.ts';
+import { lookAt, removeDraft, removeFence } from './fence-file.ts';
 import { readFence } from '../fence-text.ts';
 import { parkedUris } from './parking.ts';
 import {
@@ -85,6 +84,7 @@ export async function discardImport(target: OfflineTarget): Promise<boolean> {
   for (const { path, parked } of importPlaces(target)) {
     const trash = trashName(parked, 'discarded');
     await removeTrash(files, trash);
+    await removeDraft(files, parked);
     const left = await lookAt(files, parked);
     found ||= left.kind !== 'absent';
     if (left.kind === 'fence') await removeFence(files, parked);

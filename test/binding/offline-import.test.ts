@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 import { importOffline, discardImport } from '../../storage/binding/offline-import.ts';
 import type { Instance } from '../../storage/contracts.ts';
@@ -37,59 +37,57 @@ async function sourceState(): Promise<Instance> {
   return source;
 }
 
-describe('an offline import', () => {
-  let source: Instance | undefined;
-  afterEach(() => source?.close());
+describe('an offline import cut off by a crash at every operation', () => {
+  let source: Instance;
+  let wanted: string;
 
-  test('cut off by a crash at every operation: never opens in part, and the same import completes it [BOOT-4] [CUT-7]', async () => {
-    const from = await sourceState();
-    source = from;
-    const wanted = (await digestInstance(from)).root;
-    await everyCrash({
+  beforeEach(async () => {
+    source = await sourceState();
+    wanted = (await digestInstance(source)).root;
+  });
+  afterEach(() => source.close());
+
+  const importInto = (files: CrashFileLayer) =>
+    importOffline({ families, files, uris }, async (staging) => {
+      await copyState(source, staging);
+    });
+
+  /** Looks at what each crash left, with what opens there: the whole state's digest, or null. */
+  const crashed = (check: (files: CrashFileLayer, opened: string | null) => Promise<void>) =>
+    everyCrash({
       seed,
       prepare: async () => {},
       run: async (files) => {
-        await importOffline({ families, files, uris }, async (staging) => {
-          await copyState(from, staging);
-        });
+        await importInto(files);
       },
       check: async (files) => {
         const opened = await openOrNull(files);
-        if (opened !== null) expect(opened).toBe(wanted);
-        await importOffline({ families, files, uris }, async (staging) => {
-          await copyState(from, staging);
-        }).catch((error: unknown) => {
-          // Whole already, and nothing of the import is left to complete.
-          expect(error).toMatchObject({ code: 'instance.not-empty' });
-        });
-        expect(await openOrNull(files)).toBe(wanted);
+        expect([null, wanted]).toContain(opened);
+        await check(files, opened);
+        expect(files.dump()).not.toContain('.tmp');
       },
+    });
+
+  test('never opens in part, and the same import completes it [BOOT-4] [CUT-7]', async () => {
+    await crashed(async (files) => {
+      await importInto(files).catch((error: unknown) => {
+        // Whole already, and nothing of the import is left to complete.
+        expect(error).toMatchObject({ code: 'instance.not-empty' });
+      });
+      expect(await openOrNull(files)).toBe(wanted);
     });
   });
 
-  test('cut off by a crash at every operation and discarded: nothing is left, or it is whole and refused [BOOT-4]', async () => {
-    const from = await sourceState();
-    source = from;
-    const wanted = (await digestInstance(from)).root;
-    await everyCrash({
-      seed,
-      prepare: async () => {},
-      run: async (files) => {
-        await importOffline({ families, files, uris }, async (staging) => {
-          await copyState(from, staging);
-        });
-      },
-      check: async (files) => {
-        const whole = await openOrNull(files);
-        try {
-          await discardImport({ families, files, uris });
-          expect(await openOrNull(files)).toBe(whole);
-        } catch (error) {
-          expect(error).toMatchObject({ code: 'instance.not-empty' });
-          await importOffline({ families, files, uris }, () => Promise.reject(new Error('filled')));
-          expect(await openOrNull(files)).toBe(wanted);
-        }
-      },
+  test('and discarded: nothing is left, or it is whole and refused [BOOT-4]', async () => {
+    await crashed(async (files, opened) => {
+      try {
+        await discardImport({ families, files, uris });
+        expect(await openOrNull(files)).toBe(opened);
+      } catch (error) {
+        expect(error).toMatchObject({ code: 'instance.not-empty' });
+        await importOffline({ families, files, uris }, () => Promise.reject(new Error('filled')));
+        expect(await openOrNull(files)).toBe(wanted);
+      }
     });
   });
 });

@@ -5,6 +5,7 @@ import type { BindingRecord } from '../../schemas/binding-record.ts';
 import type { InstanceUris } from '../../storage/contracts.ts';
 import { lookAt } from '../../storage/binding/fence-file.ts';
 import { readJournal, verifyJournal, type JournalLine } from '../../storage/binding/journal.ts';
+import { readFence } from '../../storage/fence-text.ts';
 import { ownPaths } from '../../storage/binding/parking.ts';
 import { parkedName } from '../../storage/binding/path-fence.ts';
 import { RecordStore } from '../../storage/binding/record-store.ts';
@@ -188,18 +189,35 @@ export async function checkEnd(files: FileLayer, expected: ExpectedEnd): Promise
   for (const path of away) {
     const { kind } = await lookAt(files, path);
     expect({ path, away: kind === 'fence' || kind === 'absent' }).toEqual({ path, away: true });
+    if (expected.result === 'finalized') await checkFenceSays(files, path);
   }
+  await checkNothingUnfinished(files);
+}
+
+/** Once finalized, a fence names the place where the source lies now, or says that it is gone. */
+async function checkFenceSays(files: FileLayer, path: string): Promise<void> {
+  const fence = await readFence(files, path);
+  if (fence === null) return;
+  const kind = (await lookAt(files, fence.parked)).kind;
+  const wanted = fence.holds === 'directory' ? 'directory' : 'absent';
+  expect({ path, fence, kind }).toEqual({ path, fence, kind: wanted });
+}
+
+/**
+ * What killed attempts left of writing files is overwritten or removed by their successors; what a
+ * killed validation left of its proof, by the next validation.
+ */
+async function checkNothingUnfinished(files: FileLayer): Promise<void> {
+  const names = Object.keys(await treeOf(files, '')).filter((name) => name.endsWith('.tmp'));
+  expect(names.filter((name) => !name.includes('/proofs/'))).toEqual([]);
+  expect(names.length).toBeLessThan(2);
 }
 
 function pathsAway(primary: InstanceUris): string[] {
   return ownPaths(families, primary.log === uriA.log ? uriB : uriA);
 }
 
-/**
- * Every name under the data directories; without what only an interrupted replacement of a file
- * leaves beside it, which nothing reads.
- */
+/** Every name under the data directories. */
 export async function namesOf(files: FileLayer, root = '/data'): Promise<string[]> {
-  const names = Object.keys(await treeOf(files, root));
-  return names.filter((name) => !name.endsWith('.tmp')).toSorted();
+  return Object.keys(await treeOf(files, root)).toSorted();
 }
