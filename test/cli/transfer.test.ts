@@ -1,10 +1,17 @@
 import { spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
+import { inputDigest } from '../../schemas/input-digest.ts';
+import { RecordStore } from '../../storage/binding/record-store.ts';
+import { ownReplica } from '../../storage/binding/replica-lease.ts';
+import { defaultFamilies } from '../../storage/families/registry.ts';
+import { nodeFileLayer as files } from '../../storage/node-file-layer.ts';
+import { migrationInput } from '../steps/machine-driver.ts';
 import { writeBraftDirectory } from '../../bench/braft-directory.ts';
 import { unpackFixture } from '../local/braft-fixtures.ts';
 import { jsonLines, program, runCli } from './run-cli.ts';
@@ -72,6 +79,28 @@ describe('export, import and verify as commands', () => {
     expect(imported.stderr).toContain('the target must be empty');
     expect(imported.stderr).toContain('what to do:');
     expect((await cli(['inspect', source, '-o', 'jsonl'])).stdout).toEqual(before.stdout);
+  });
+
+  test('a target that a replica’s record names is refused and untouched [ROLL-2] [CUT-1]', async () => {
+    const target = at('local', 'named');
+    const families = defaultFamilies();
+    const input = migrationInput('m1', {
+      source: families.expand(source),
+      target: families.expand(target),
+    });
+    const stateDir = join(directory, 'state');
+    const { replica } = input;
+    const store = new RecordStore({ files, stateDir, replica, now: () => new Date() });
+    const agentId = randomUUID();
+    const owner = { inputDigest: inputDigest(input), agentId, claim: 'c', expectedLease: 0 };
+    await ownReplica(store, { input, ...owner });
+    for (const how of [['--image', image], ['--discard']]) {
+      const imported = await cli(['import', ...how, target]);
+      expect(imported.code).toBe(3);
+      expect(imported.stderr).toContain('error [instance.named-by-record]');
+      expect(imported.stderr).toContain('c1/m1');
+      expect(await readdir(directory)).not.toContain('named');
+    }
   });
 
   test('a cut image is refused, and its place never opens; it is discarded [IMG-5] [BOOT-4]', async () => {

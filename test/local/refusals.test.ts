@@ -299,6 +299,22 @@ describe('records of the open segment [FAM-9]', () => {
 });
 
 describe('raft_meta [FAM-9]', () => {
+  test.each([
+    ['entries', { ...logMeta1, [closed(1, 2)]: records(2) }, true],
+    ['nothing any more, its log being compacted', { 'log/log_meta': framed('0805') }, true],
+    ['nothing yet', logMeta1, false],
+  ])(
+    'absent beside a log of %s: a hazard of the start if it was used',
+    async (_, content, used) => {
+      const instance = await open(await directoryOf(content));
+      expect(instance.hazards.join().includes('has forgotten its vote')).toBe(used);
+      const withMeta = await open(
+        await directoryOf({ ...content, 'raft_meta/raft_meta': raftMeta7 }),
+      );
+      expect(withMeta.hazards).toEqual([]);
+    },
+  );
+
   const withMeta = (bytes: Buffer) => ({ ...logMeta1, 'raft_meta/raft_meta': bytes });
   const metaOf = async (content: Content) => (await opensAs(content, [1, 0])).state().meta;
 

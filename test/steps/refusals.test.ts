@@ -91,6 +91,36 @@ describe('a place that belongs to another replica', () => {
       expect(await refused(context, input('third'))).toEqual([]);
     });
   });
+
+  it('and is fenced for it is no source: whose fence it is, and where the data lies, is said [CUT-7] [ROLL-2]', async () => {
+    await withMachine(async ({ context, input, at }) => {
+      const { path, parked } = { path: at('first/log'), parked: `${at('first/log')}-parked` };
+      await rename(path, parked);
+      const owner = { replica: 'c1/m2', migration: 'theirs' };
+      await writeFence(files, path, { ...owner, parked, holds: 'directory' });
+      expect(await refused(context, input('second'))).toContainEqual(
+        expect.stringMatching(
+          /^source readable: .*one of theirs for replica c1\/m2 does, the data is in .*-parked/,
+        ),
+      );
+    });
+  });
+});
+
+describe('a source whose vote is lost', () => {
+  it('opens to be read, and is refused by preflight: a node would vote again [FAM-9] [I5]', async () => {
+    await withMachine(async ({ context, input, at }) => {
+      const first = input('second');
+      expect(await refused(context, first)).toEqual([]);
+      await rm(at('first/raft_meta'), { recursive: true });
+      const instance = await families.open(first.source, 'read-only', { files });
+      expect(instance.hazards).toEqual([expect.stringContaining('has forgotten its vote')]);
+      await instance.close();
+      expect(await refused(context, first)).toEqual([
+        expect.stringMatching(/^state consistent: .*has forgotten its vote/),
+      ]);
+    });
+  });
 });
 
 describe('a replica that another migration owns', () => {
@@ -131,15 +161,22 @@ describe('finalize', () => {
     });
   });
 
-  it('once begun, leaves no rollback to decide [CUT-8]', async () => {
-    await withMachine(async ({ context, input }) => {
+  it('once begun, be it that it cannot go on, leaves no rollback to decide [CUT-8]', async () => {
+    await withMachine(async ({ context, input, at, store }) => {
       const driver = await driveUntilSoak(context, input('second'));
-      const { step, view } = driver.memory;
-      await driver.perform(await driver.next());
-      const late = new MachineDriver(context, driver.scenario, { view, step, ended: false });
-      await expect(
-        late.perform({ kind: 'rollback', lease: view?.lease ?? 0, step: step + 2 }),
-      ).rejects.toMatchObject({ code: 'record.superseded' });
+      const obstacle = at('first/log.quorumshift-retired-m1');
+      await mkdir(join(obstacle, 'foreign'), { recursive: true });
+      await expect(driver.perform(await driver.next())).rejects.toThrow('ENOTEMPTY');
+      const { lease = 0, migration } = (await store.read()) ?? {};
+      expect(migration?.phase).toBe('finalize');
+      const wish = { kind: 'rollback', lease, step: driver.memory.step + 2 } as const;
+      await expect(driver.perform(wish)).rejects.toMatchObject({
+        code: 'migration.illegal-action',
+      });
+      await rm(obstacle, { recursive: true });
+      await driver.perform(await driver.next(), 2);
+      expect((await store.read())?.lastEnded?.result).toBe('finalized');
+      await expect(driver.perform(wish)).rejects.toMatchObject({ code: 'record.superseded' });
     });
   });
 });

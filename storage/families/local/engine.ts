@@ -67,7 +67,9 @@ export async function openReadOnly(options: OpenLocalOptions): Promise<Instance>
     snapshots: snapshots.storage,
     close: options.release,
   };
-  const isUsed = log.lastIndex >= log.firstIndex || snapshots.current !== null;
+  // Compacted to nothing is used too: an index other than the first one says so.
+  const isUsed =
+    log.lastIndex >= log.firstIndex || log.firstIndex > 1n || snapshots.current !== null;
   const forgottenVote =
     isUsed && meta.stable === null
       ? ['there is no metadata: a node would start at term 1 and has forgotten its vote']
