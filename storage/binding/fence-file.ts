@@ -66,7 +66,8 @@ export async function lookAt(files: FileLayer, path: string): Promise<AtName> {
 }
 
 /**
- * Removes the fence that is left at a parked name, and its draft, durably; nothing there is as good.
+ * Removes the fence that is left at a parked name, and its draft, durably; nothing there is as
+ * good.
  * @throws `fence.unexpected` when something else is there
  */
 export async function removeFence(files: FileLayer, parked: string): Promise<void> {
