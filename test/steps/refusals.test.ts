@@ -108,7 +108,7 @@ describe('a place that belongs to another replica', () => {
 });
 
 describe('a source whose vote is lost', () => {
-  it('opens to be read, and is refused by preflight: a node would vote again [FAM-9] [I5]', async () => {
+  it('opens to be read, and is refused by preflight: a node would vote again [FAM-10] [I4]', async () => {
     await withMachine(async ({ context, input, at }) => {
       const first = input('second');
       expect(await refused(context, first)).toEqual([]);
