@@ -3,13 +3,15 @@ import { constants } from 'node:os';
 
 import { Command, CommanderError } from 'commander';
 
-import { exitCodes } from '../core/errors.ts';
+import { exitCodes, fail } from '../core/errors.ts';
 import { printError, type OutputFormat } from './output.ts';
 
 async function buildProgram(): Promise<Command> {
   const program = new Command('quorumshift')
     .description("moves a Raft node's durable state from one storage family to another")
     .exitOverride()
+    // Printed below, as every other error is.
+    .configureOutput({ outputError: () => {} })
     .configureHelp({ sortSubcommands: false });
   const [{ addInspect }, { addTransfers }] = await Promise.all([
     import('./commands/inspect.ts'),
@@ -49,7 +51,14 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 try {
   await (await buildProgram()).parseAsync();
 } catch (error) {
-  if (error instanceof CommanderError) {
-    process.exitCode = error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
-  } else process.exitCode = printError(outputFormat(), error);
+  process.exitCode = endOf(error);
+}
+
+/** The exit code; help that was asked for, or shown in place of a command, is no error to print. */
+function endOf(error: unknown): number {
+  if (!(error instanceof CommanderError)) return printError(outputFormat(), error);
+  if (error.exitCode === 0) return exitCodes.ok;
+  if (error.code === 'commander.help') return exitCodes.usage;
+  const reason = error.message.replace(/^error: /, '');
+  return printError(outputFormat(), fail('usage.invalid', { reason }));
 }

@@ -2,7 +2,7 @@
 import { InvalidArgumentError, Option } from 'commander';
 import pc from 'picocolors';
 
-import { exitCodes, QuorumshiftError } from '../core/errors.ts';
+import { exitCodes, fail, QuorumshiftError } from '../core/errors.ts';
 
 export type OutputFormat = 'text' | 'json' | 'jsonl';
 
@@ -27,7 +27,8 @@ export function toJson(value: unknown, indent = 0): string {
 }
 
 /** Prints an error with code, cause and remedy; returns the exit code that belongs to it. */
-export function printError(format: OutputFormat, error: unknown): number {
+export function printError(format: OutputFormat, thrown: unknown): number {
+  const error = systemFailure(thrown) ?? thrown;
   const known = error instanceof QuorumshiftError;
   const message = error instanceof Error ? error.message : String(error);
   const code = known ? error.code : 'unexpected';
@@ -40,6 +41,16 @@ export function printError(format: OutputFormat, error: unknown): number {
     process.stderr.write(`${toJson({ t: 'error', code, message, remedy })}\n`);
   }
   return known ? error.definition.exitCode : exitCodes.unexpected;
+}
+
+/** What the operating system refused, as an error of the registry; null for other errors. */
+function systemFailure(error: unknown): QuorumshiftError | null {
+  if (error instanceof QuorumshiftError || !(error instanceof Error)) return null;
+  if (!('syscall' in error) || typeof error.syscall !== 'string') return null;
+  const path = 'path' in error && typeof error.path === 'string' ? error.path : 'an open file';
+  // Node's message goes on with the call and the path.
+  const [reason = error.message] = error.message.split(', ');
+  return fail('io.failed', { action: error.syscall, path, reason }, { cause: error });
 }
 
 const binaryUnits = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const;
@@ -59,6 +70,18 @@ export function durationText(ms: number): string {
   if (seconds < 60) return `${seconds} s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
   return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
+}
+
+/** Parses a whole number that is not negative. */
+export function parseCount(text: string): number {
+  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError('must be a whole number');
+  return Number(text);
+}
+
+export function parsePort(text: string): number {
+  const port = parseCount(text);
+  if (port > 65_535) throw new InvalidArgumentError('must be a port, 0 to 65535; 0: a free one');
+  return port;
 }
 
 /** Parses `64MiB`, `10M`, `4096`: bytes, binary units. */

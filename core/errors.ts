@@ -181,7 +181,8 @@ export const errorRegistry = {
   'image.corrupt': {
     ...corrupt,
     message: 'Cannot read image at byte {offset}: {reason}',
-    remedy: 'Export the image again; nothing of it has been imported.',
+    remedy:
+      'Export the image again; nothing of it has been imported. Where an import had begun, "import --discard" removes what it left.',
   },
   'image.unsupported-version': {
     ...refused,

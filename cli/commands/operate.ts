@@ -11,7 +11,14 @@ import type { MigrationClient, MigrationReport } from '../../client/migration-cl
 import { RecordStore } from '../../storage/binding/record-store.ts';
 import { nodeFileLayer } from '../../storage/node-file-layer.ts';
 import type { Accepted } from '../../workflows/messages.ts';
-import { outputOption, parseBytes, print, toJson, type OutputFormat } from '../output.ts';
+import {
+  outputOption,
+  parseBytes,
+  parseCount,
+  print,
+  toJson,
+  type OutputFormat,
+} from '../output.ts';
 import { recordText, reportText } from '../status-text.ts';
 import { addTemporalOptions, withClient, type TemporalOptions } from '../temporal-options.ts';
 
@@ -22,7 +29,7 @@ interface OperateOptions extends TemporalOptions {
   readonly yes?: boolean;
   readonly fromRecord?: boolean;
   readonly stateDir: string;
-  readonly limit: string;
+  readonly limit: number;
   readonly watch?: boolean;
   readonly local?: boolean;
   readonly machineLost?: string;
@@ -50,7 +57,7 @@ export function addOperations(program: Command): void {
     .addOption(stateDir())
     .action(status);
   command('list', 'migrations, newest first', '--limit 10')
-    .option('--limit <n>', 'at most so many', '50')
+    .option('--limit <n>', 'at most so many', parseCount, 50)
     .action(list);
   onReplica('pause', 'stop before the next step; bulk work stands still').action(
     steer((client, replica) => client.pause(replica)),
@@ -63,7 +70,7 @@ export function addOperations(program: Command): void {
     .requiredOption('--proof <digest>', 'digest of the proof')
     .action(approve);
   onReplica('throttle', 'limit bulk work', '50MiB')
-    .argument('<bytes>', 'bytes per second, such as 50MiB; "none" removes the limit')
+    .argument('<bytes>', 'bytes per second, such as 50MiB; "none" removes the limit', parseLimit)
     .action(throttle);
   onReplica('rollback', 'go back to the source; loses nothing', '--reason "too slow"')
     .option('--reason <text>', 'goes into the audit trail', 'operator')
@@ -141,9 +148,7 @@ async function localRecord(replica: ReplicaName, dir: string) {
 }
 
 async function list(options: OperateOptions): Promise<void> {
-  const found = await withClient(options, (client) =>
-    client.list({ limit: Number(options.limit) }),
-  );
+  const found = await withClient(options, (client) => client.list({ limit: options.limit }));
   if (options.output === 'jsonl') {
     for (const listing of found) process.stdout.write(`${toJson(listing)}\n`);
     return;
@@ -191,8 +196,19 @@ async function approve(text: string, options: OperateOptions): Promise<void> {
   print(options.output, { t: 'accepted', proof: digest }, () => `approved proof ${digest}`);
 }
 
-async function throttle(text: string, limit: string, options: OperateOptions): Promise<void> {
-  const bytesPerSecond = limit === 'none' ? null : parseBytes(limit);
+/** @throws `usage.invalid` for 0: to stop altogether is to pause */
+function parseLimit(text: string): number | null {
+  if (text === 'none') return null;
+  const bytesPerSecond = parseBytes(text);
+  if (bytesPerSecond >= 1) return bytesPerSecond;
+  throw fail('usage.invalid', { reason: 'a limit is 1 byte a second or more; else use "pause"' });
+}
+
+async function throttle(
+  text: string,
+  bytesPerSecond: number | null,
+  options: OperateOptions,
+): Promise<void> {
   await steer((client, replica) => client.throttle(replica, bytesPerSecond))(text, options);
 }
 

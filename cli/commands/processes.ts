@@ -6,12 +6,13 @@ import { defaultConfigFile, readAgentConfig } from '../../worker/agent-configura
 import { createControlWorker } from '../../worker/control-worker.ts';
 import { startDev } from '../../worker/dev.ts';
 import { connectWorker, temporalTarget } from '../../worker/temporal-connection.ts';
+import { parsePort } from '../output.ts';
 import { addTemporalOptions, type TemporalOptions } from '../temporal-options.ts';
 
 interface ProcessOptions extends TemporalOptions {
   readonly config: string;
-  readonly port: string;
-  readonly uiPort: string;
+  readonly port: number;
+  readonly uiPort: number;
 }
 
 export function addProcesses(program: Command): void {
@@ -19,8 +20,8 @@ export function addProcesses(program: Command): void {
     command.option('--config <file>', "the agent's configuration", defaultConfigFile);
   configured(program.command('dev'))
     .description('a Temporal server, the control worker and this machine’s agent, in one')
-    .option('--port <port>', 'of the Temporal frontend', '7233')
-    .option('--ui-port <port>', 'of the Temporal web UI', '8233')
+    .option('--port <port>', 'of the Temporal frontend', parsePort, 7233)
+    .option('--ui-port <port>', 'of the Temporal web UI', parsePort, 8233)
     .addHelpText('after', '\nExample:\n  quorumshift dev --config agent.json')
     .action(dev);
   configured(addTemporalOptions(program.command('agent')))
@@ -38,8 +39,8 @@ async function dev(options: ProcessOptions): Promise<void> {
   const environment = await startDev({
     config,
     log,
-    port: Number(options.port),
-    uiPort: Number(options.uiPort),
+    port: options.port,
+    uiPort: options.uiPort,
   });
   log(`Temporal is at ${environment.address}`);
   if (environment.uiUrl !== null) log(`Temporal UI: ${environment.uiUrl}`);

@@ -8,7 +8,7 @@ import { contractVersion, parseReplica, replicaText } from '../../core/ids.ts';
 import { migrationInputSchema, type MigrationInput } from '../../schemas/migration.ts';
 import { defaultFamilies } from '../../storage/families/registry.ts';
 import { instanceUris } from '../instance-options.ts';
-import { outputOption, parseBytes, print, type OutputFormat } from '../output.ts';
+import { outputOption, parseBytes, parseCount, print, type OutputFormat } from '../output.ts';
 import {
   addTemporalOptions,
   identity,
@@ -22,7 +22,7 @@ export interface StartOptions extends TemporalOptions {
   readonly host: string;
   readonly id?: string;
   readonly approval: string;
-  readonly soak: string;
+  readonly soak: number;
   readonly finalize: string;
   readonly deleteSource?: boolean;
   readonly throttle?: number;
@@ -48,7 +48,7 @@ export function addStartOptions(command: Command): Command {
         .choices(['none', 'manual'])
         .default('none'),
     )
-    .option('--soak <seconds>', 'run on the target for so long before finalize', '0')
+    .option('--soak <seconds>', 'run on the target for so long before finalize', parseCount, 0)
     .addOption(
       new Option('--finalize <kind>', 'whether finalize waits for an operator')
         .choices(['manual', 'auto'])
@@ -113,7 +113,7 @@ export function migrationInput(replicaArgument: string, options: StartOptions): 
     }),
     policy: {
       approval: options.approval,
-      soakSeconds: Number(options.soak),
+      soakSeconds: options.soak,
       finalize: options.finalize,
       deleteSource: options.deleteSource ?? false,
       bytesPerSecond: options.throttle ?? null,

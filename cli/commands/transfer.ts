@@ -8,7 +8,7 @@ import type { Instance, InstanceUris } from '../../storage/contracts.ts';
 import { compareInstances, compareWithImage } from '../../storage/equivalence/compare.ts';
 import { defaultFamilies } from '../../storage/families/registry.ts';
 import { fileSink, streamSink } from '../../storage/image/image-sink.ts';
-import { fileBytes, type ImageBytes } from '../../storage/image/image-source.ts';
+import { beginImage, fileBytes, type ImageBytes } from '../../storage/image/image-source.ts';
 import type { TransferOptions } from '../../storage/image/state-stream.ts';
 import { exportImage, importImage } from '../../storage/image/transfer-image.ts';
 import { nodeFileLayer } from '../../storage/node-file-layer.ts';
@@ -104,13 +104,18 @@ async function importCommand(
   }
   const { image } = options;
   if (image === undefined) throw fail('usage.invalid', { reason: 'give --image, or --discard' });
+  const begun = await beginImage(imageBytes(image));
   let imported: Awaited<ReturnType<typeof importImage>> | undefined;
-  const done = await importOffline(target, async (staging) => {
-    imported = await withProgress('import', (progress) =>
-      importImage(imageBytes(image), staging, progress),
-    );
-  });
-  if (done === 'completed') await requireSameState(uris, image);
+  try {
+    const done = await importOffline(target, async (staging) => {
+      imported = await withProgress('import', (progress) =>
+        importImage(begun.bytes, staging, progress),
+      );
+    });
+    if (done === 'completed') await requireSameState(uris, begun.bytes);
+  } finally {
+    await begun.close();
+  }
   const digest = imported?.digest.root ?? null;
   print(
     options.output,
@@ -121,10 +126,10 @@ async function importCommand(
 }
 
 /** What an earlier, interrupted import had published must be of this very image. */
-async function requireSameState(uris: InstanceUris, image: string): Promise<void> {
+async function requireSameState(uris: InstanceUris, image: ImageBytes): Promise<void> {
   const instance = await defaultFamilies().open(uris, 'read-only', { files });
   try {
-    const comparison = await compareWithImage(instance, imageBytes(image));
+    const comparison = await compareWithImage(instance, image);
     if (comparison.equal) return;
     const actual = `an earlier import of another image has been completed in ${uris.log}`;
     throw fail('image.resume-mismatch', { action: 'import', actual });

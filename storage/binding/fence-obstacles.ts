@@ -24,7 +24,7 @@ export async function requireFenceable(files: FileLayer, path: string): Promise<
 
 /**
  * No fenced path may lie inside another, or be the same; symbolic links above them are resolved.
- * @throws `fence.unexpected`, naming both
+ * @throws `uri.invalid`, naming both
  */
 export async function requireSeparate(files: FileLayer, paths: readonly string[]): Promise<void> {
   const places: { path: string; real: string }[] = [];
@@ -32,8 +32,8 @@ export async function requireSeparate(files: FileLayer, paths: readonly string[]
     const real = await resolveExisting(files, path);
     const inside = places.find((it) => contains(it.real, real) || contains(real, it.real));
     if (inside !== undefined) {
-      const actual = `it and ${inside.path} are the same, or one lies inside the other`;
-      throw fail('fence.unexpected', { path, actual });
+      const reason = `it and ${inside.path} are the same, or one lies inside the other`;
+      throw fail('uri.invalid', { uri: path, reason });
     }
     places.push({ path, real });
   }

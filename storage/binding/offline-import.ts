@@ -11,6 +11,7 @@ import type { FamilyRegistry } from '../family-registry.ts';
 import type { FileLayer } from '../file-layer.ts';
 import { requireWhole } from '../image/copy-state.ts';
 import { lookAt, removeDraft, removeFence } from './fence-file.ts';
+import { requireSeparate } from './fence-obstacles.ts';
 import { readFence } from '../fence-text.ts';
 import { parkedUris } from './parking.ts';
 import {
@@ -37,7 +38,8 @@ export interface OfflineTarget {
 /**
  * Fills the target by `fill` and makes it an instance. Answers `completed` when an earlier import
  * had published it already: `fill` was not called, and what is there is that import's.
- * @throws `instance.not-empty`, `instance.locked`, and what `fill` throws: the place stays staged
+ * @throws `instance.not-empty`, `instance.locked`, `uri.invalid` where the places are not
+ *   apart, and what `fill` throws: the place stays staged
  * then
  */
 export async function importOffline(
@@ -51,6 +53,8 @@ export async function importOffline(
     await admit(target, places);
     return 'completed';
   }
+  const paths = places.map(({ path }) => path);
+  await requireSeparate(files, paths);
   await requireEmpty(target);
   for (const place of places) await reservePath(files, place, owner);
   const staged = parkedUris(families, uris, importTag);

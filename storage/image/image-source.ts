@@ -2,7 +2,7 @@
 import { fail } from '../../core/errors.ts';
 import type { FileLayer } from '../file-layer.ts';
 import { buffersSpent } from '../spent-buffers.ts';
-import { corrupt } from './image-format.ts';
+import { corrupt, preambleBytes, readPreamble } from './image-format.ts';
 import { prefetch } from './prefetch.ts';
 
 /** The bytes of one image in order, in pieces of any size; read once. */
@@ -20,6 +20,9 @@ export async function* fileBytes(files: FileLayer, path: string): AsyncGenerator
   if (stat === null) {
     throw fail('instance.missing', { instance: path, actual: 'there is no such file' });
   }
+  if (stat.kind === 'directory') {
+    throw fail('instance.missing', { instance: path, actual: 'it is a directory, no image' });
+  }
   yield* prefetch(readPieces(files, path));
 }
 
@@ -35,6 +38,47 @@ async function* readPieces(files: FileLayer, path: string): AsyncGenerator<Buffe
     }
   } finally {
     await file.close();
+  }
+}
+
+/** An image whose beginning has been seen; {@link close} it, whether it was read or not. */
+export interface BegunImage {
+  /** All of it, the beginning included. */
+  readonly bytes: ImageBytes;
+  close(): Promise<void>;
+}
+
+/**
+ * Looks at the beginning, so that nothing is made for a file that is missing, or is no image.
+ * @throws `instance.missing`, `image.corrupt`, `image.unsupported-version`
+ */
+export async function beginImage(bytes: ImageBytes): Promise<BegunImage> {
+  const iterator = bytes[Symbol.asyncIterator]();
+  const close = async () => {
+    await iterator.return?.();
+  };
+  let seen = Buffer.alloc(0);
+  try {
+    while (seen.length < preambleBytes) {
+      const next = await iterator.next();
+      if (next.done) throw endedAt(seen.length);
+      seen = Buffer.concat([seen, next.value]);
+    }
+    readPreamble(seen.subarray(0, preambleBytes));
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return { bytes: continued(seen, iterator), close };
+}
+
+async function* continued(
+  seen: Uint8Array,
+  iterator: AsyncIterator<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  yield seen;
+  for (let next = await iterator.next(); !next.done; next = await iterator.next()) {
+    yield next.value;
   }
 }
 

@@ -11,6 +11,7 @@ import { ClassicLevel } from 'classic-level';
 
 import { fail } from '../../../core/errors.ts';
 import type { FileLayer } from '../../file-layer.ts';
+import { isErrno } from '../../files.ts';
 
 type Database = ClassicLevel<Buffer, Buffer>;
 
@@ -19,10 +20,30 @@ const copyBytes = 1024 * 1024;
 /** LevelDB's lock and its text log say nothing about the data. */
 const notCopied = new Set(['LOCK', 'LOG', 'LOG.old']);
 
+/** Another group's process may change the database while it is copied: so often is it copied. */
+const copyAttempts = 4;
+
 /**
  * The group's value as of the files in `directory`; null when there is none. Changes nothing there.
+ * @throws `data.corrupt`
  */
 export async function readMergedMeta(
+  files: FileLayer,
+  directory: string,
+  groupId: string,
+): Promise<Buffer | null> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await readCopy(files, directory, groupId);
+    } catch (cause) {
+      const failure = openFailure(directory, cause);
+      const mayPass = failure !== cause || isErrno(cause, 'ENOENT');
+      if (!mayPass || attempt === copyAttempts) throw failure;
+    }
+  }
+}
+
+async function readCopy(
   files: FileLayer,
   directory: string,
   groupId: string,
@@ -133,10 +154,14 @@ function letGo(directory: string): boolean {
   return true;
 }
 
+/** What LevelDB said of the database; other errors as they are. */
 function openFailure(directory: string, cause: unknown): unknown {
-  const inner = cause instanceof Error ? cause.cause : undefined;
-  const locked = inner instanceof Error && 'code' in inner && inner.code === 'LEVEL_LOCKED';
-  if (!locked) return cause;
-  const holder = 'another process that has this LevelDB open';
-  return fail('instance.locked', { action: 'open', instance: directory, holder }, { cause });
+  const inner = cause instanceof Error ? (cause.cause ?? cause) : undefined;
+  const code = inner instanceof Error && 'code' in inner ? inner.code : undefined;
+  if (code === 'LEVEL_LOCKED') {
+    const holder = 'another process that has this LevelDB open';
+    return fail('instance.locked', { action: 'open', instance: directory, holder }, { cause });
+  }
+  if (!(inner instanceof Error) || !String(code).startsWith('LEVEL_')) return cause;
+  return fail('data.corrupt', { file: directory, offset: 0, reason: inner.message }, { cause });
 }

@@ -91,7 +91,9 @@ class DatabaseThread {
 
   #failure(reason: string, { corrupt }: { corrupt: boolean } = { corrupt: false }): Error {
     const file = this.#file;
-    if (corrupt) return fail('data.corrupt', { file, offset: 0, reason });
+    // SQLite reads an empty file, and another program's database, without complaint.
+    const foreign = reason.startsWith('no such table');
+    if (corrupt || foreign) return fail('data.corrupt', { file, offset: 0, reason });
     return fail('io.failed', { action: 'use database', path: file, reason });
   }
 }
