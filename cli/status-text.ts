@@ -1,19 +1,33 @@
 /** What an operator sees in one look: where it stands, why it waits, what is safe to do. */
 import pc from 'picocolors';
 
-import type { MigrationReport } from '../client/migration-client.ts';
+import type { AttemptReport, MigrationReport } from '../client/migration-client.ts';
 import { replicaText } from '../core/ids.ts';
 import { phases } from '../core/phases.ts';
 import type { BindingRecord, LeftAside } from '../schemas/binding-record.ts';
+import type { MachineLook } from './machine-record.ts';
 import { bytesText, durationText } from './output.ts';
 
-export function reportText(report: MigrationReport): string {
-  const { status } = report;
+/** What Temporal knows, and what the machine's record says where it can be read from here. */
+export interface MergedReport extends MigrationReport {
+  readonly machine: MachineLook;
+}
+
+/** A step that no agent has taken by then: the agent does not answer. */
+const takenWithinMs = 5_000;
+
+export function reportText(report: MergedReport): string {
+  const { status, machine } = report;
   const name = replicaText(report.replica);
   const lines = [`${pc.bold(name)}  migration ${report.migrationId ?? '?'}  ${runText(report)}`];
   if (status === null) {
     lines.push('the workflow does not answer: is a control worker running?');
-    lines.push(`on its machine, see: quorumshift status --local ${name}`);
+    lines.push(...attemptLines(report));
+    if (machine.record === null) {
+      lines.push(`on its machine, see: quorumshift status --local ${name}`);
+      return [...lines, ...problemLines(machine)].join('\n');
+    }
+    lines.push('what its machine says:', recordText(machine.record));
     return lines.join('\n');
   }
   lines.push(`from     ${status.input.source.log}`, `to       ${status.input.target.log}`);
@@ -25,7 +39,7 @@ export function reportText(report: MigrationReport): string {
       lines.push(`proof    ${digest} (generation ${generation})`);
     }
   }
-  lines.push(...progressLines(report));
+  lines.push(...machineLines(report), ...attemptLines(report), ...progressLines(report));
   if (status.waiting !== null) {
     const { kind, reason, remedy, sinceMs } = status.waiting;
     lines.push(`${pc.yellow('waiting')}  ${kind}: ${reason}`);
@@ -57,7 +71,7 @@ function placeText(log: string, parkedTag: string | null): string {
 }
 
 function progressLines(report: MigrationReport): string[] {
-  const { progress, attempt } = report;
+  const { progress } = report;
   const lines: string[] = [];
   if (progress !== null && progress.bytesTotal > 0) {
     const { bytesDone, bytesTotal, bytesPerSecond, paused } = progress;
@@ -67,10 +81,47 @@ function progressLines(report: MigrationReport): string[] {
     const time = bytesPerSecond > 0 ? `, ${durationText(left * 1000)} left` : '';
     lines.push(`progress ${percent} % of ${bytesText(bytesTotal)}, ${rate}${time}`);
   }
-  if (attempt !== null && attempt.number > 1) {
-    lines.push(`attempt  ${attempt.number}; the last one failed: ${attempt.lastFailure ?? '?'}`);
+  return lines;
+}
+
+/** The record on the machine, which counts: the workflow may not have seen its newest state. */
+function machineLines({ machine, status }: MergedReport): string[] {
+  const { record } = machine;
+  if (record === null) return problemLines(machine);
+  const { lease, step, attempt } = record.token;
+  const phase = record.migration?.phase ?? 'no migration';
+  const ahead =
+    status?.phase === phase || status?.outcome !== null ? '' : ', ahead of its workflow';
+  const at = `revision ${record.revision}, generation ${record.generation}`;
+  return [`record   ${phase}${ahead}; token ${lease}.${step}.${attempt}, ${at}`];
+}
+
+function problemLines({ problem }: MachineLook): string[] {
+  return problem === null ? [] : [`${pc.red('record')}   ${problem}`];
+}
+
+/** The step under way, as its agent is heard from. */
+function attemptLines({ attempt, status, run }: MergedReport): string[] {
+  if (attempt === null || run !== 'running') return [];
+  const lines = [`step     ${attempt.step}, attempt ${attempt.number}, ${heardFrom(attempt)}`];
+  if (attempt.lastFailure !== null) lines.push(`         failed before: ${attempt.lastFailure}`);
+  const waitedMs = Date.now() - Date.parse(attempt.scheduledAt ?? '');
+  if (!attempt.taken && waitedMs > takenWithinMs) {
+    const machine = status === null ? 'its machine' : `machine ${status.input.host}`;
+    const says = `does not answer for ${durationText(waitedMs)}: is its agent running?`;
+    lines.push(`${pc.yellow('agent')}    ${machine} ${says} The migration goes on once it is`);
   }
   return lines;
+}
+
+function heardFrom({ taken, heartbeatAt, scheduledAt }: AttemptReport): string {
+  const now = Date.now();
+  if (!taken) {
+    const waitsMs = Date.parse(scheduledAt ?? '') - now;
+    return waitsMs > 0 ? `tried again in ${durationText(waitsMs)}` : 'not taken yet';
+  }
+  if (heartbeatAt === null) return 'under way';
+  return `last heard from ${durationText(Math.max(0, now - Date.parse(heartbeatAt)))} ago`;
 }
 
 /** The same from the machine's record, without Temporal. */

@@ -16,6 +16,7 @@ import {
   type WorkflowHandle,
 } from '@temporalio/client';
 import { ApplicationFailure, defaultPayloadConverter } from '@temporalio/common';
+import { optionalTsToDate } from '@temporalio/common/lib/time.js';
 
 import type { ProofName, StepProgress } from '../activities/contract.ts';
 import { errorRegistry, fail, QuorumshiftError, type ErrorCode } from '../core/errors.ts';
@@ -30,6 +31,7 @@ import type {
 } from '../workflows/messages.ts';
 import type { migrateReplica } from '../workflows/migrate-replica.ts';
 import type { PlanAnswer, planReplica } from '../workflows/plan-replica.ts';
+import { SearchAttributes } from './search-attributes.ts';
 
 /** A workflow that does not answer within this is reported as such, with what else is known. */
 const queryTimeoutMs = 2_000;
@@ -58,10 +60,23 @@ export interface MigrationReport {
   readonly status: MigrationStatus | null;
   /** Progress of the step under way, from its last heartbeat. */
   readonly progress: StepProgress | null;
-  /** The step under way: how often it was tried, and how it failed last. */
-  readonly attempt: { readonly number: number; readonly lastFailure: string | null } | null;
+  readonly attempt: AttemptReport | null;
   /** Why the run failed. */
   readonly failure: string | null;
+}
+
+/** What Temporal knows of the step under way. */
+export interface AttemptReport {
+  /** The activity: a phase, or a question to the agent. */
+  readonly step: string;
+  readonly number: number;
+  /** Whether an agent has taken it. */
+  readonly taken: boolean;
+  /** When it was there to be taken; for an attempt that waits for its time, in the future. */
+  readonly scheduledAt: string | null;
+  /** Null before the first heartbeat. Steps that are short send none. */
+  readonly heartbeatAt: string | null;
+  readonly lastFailure: string | null;
 }
 
 export interface StartedMigration {
@@ -80,9 +95,11 @@ export interface OperationOptions {
 export class MigrationClient {
   readonly #client: Client;
   readonly #identity: string;
+  readonly #searchAttributes: SearchAttributes;
 
   constructor(options: MigrationClientOptions) {
     this.#client = options.client;
+    this.#searchAttributes = new SearchAttributes(options.client);
     this.#identity = options.identity;
   }
 
@@ -109,6 +126,7 @@ export class MigrationClient {
         taskQueue: controlTaskQueue,
         args: [{ input, inputDigest: digest }],
         memo: { migrationId, inputDigest: digest },
+        typedSearchAttributes: await this.#searchAttributes.of(input),
         workflowIdConflictPolicy: 'FAIL',
         workflowIdReusePolicy: 'ALLOW_DUPLICATE',
       });
@@ -184,9 +202,7 @@ export class MigrationClient {
       closedAt: description.closeTime?.toISOString() ?? null,
       status: await this.#queryStatus(replica),
       progress: details ? defaultPayloadConverter.fromPayload<StepProgress>(details) : null,
-      attempt: pending
-        ? { number: pending.attempt ?? 1, lastFailure: pending.lastFailure?.message ?? null }
-        : null,
+      attempt: pending ? attemptReport(pending) : null,
       failure: description.status.name === 'FAILED' ? await this.#failureOf(replica) : null,
     };
   }
@@ -332,6 +348,29 @@ export class MigrationClient {
       });
     }
   }
+}
+
+type PendingActivity = NonNullable<
+  WorkflowExecutionDescription['raw']['pendingActivities']
+>[number];
+
+function attemptReport(pending: PendingActivity): AttemptReport {
+  const { attempt, activityType, scheduledTime, lastHeartbeatTime } = pending;
+  return {
+    step: activityType?.name ?? '?',
+    number: attempt ?? 1,
+    taken: Number(pending.state) !== scheduledState,
+    scheduledAt: timeText(scheduledTime),
+    heartbeatAt: timeText(lastHeartbeatTime),
+    lastFailure: pending.lastFailure?.message ?? null,
+  };
+}
+
+/** `temporal.api.enums.v1.PendingActivityState`: no worker has it now. */
+const scheduledState = 1;
+
+function timeText(time: Parameters<typeof optionalTsToDate>[0]): string | null {
+  return optionalTsToDate(time)?.toISOString() ?? null;
 }
 
 export interface MigrationListing {

@@ -10,15 +10,7 @@ import { createServer } from 'node:net';
 import { Connection } from '@temporalio/client';
 
 import { fail } from '../core/errors.ts';
-
-/** Search attributes of every migration; a production namespace must have them too. */
-export const searchAttributeNames = [
-  'QuorumshiftCluster',
-  'QuorumshiftMember',
-  'QuorumshiftPhase',
-  'QuorumshiftState',
-  'QuorumshiftHost',
-] as const;
+import { searchAttributeNames } from '../core/search-attributes.ts';
 
 const loopback = '127.0.0.1';
 

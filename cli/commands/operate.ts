@@ -8,9 +8,8 @@ import { Option, type Command } from 'commander';
 import { fail } from '../../core/errors.ts';
 import { parseReplica, replicaText, type ReplicaName } from '../../core/ids.ts';
 import type { MigrationClient, MigrationReport } from '../../client/migration-client.ts';
-import { RecordStore } from '../../storage/binding/record-store.ts';
-import { nodeFileLayer } from '../../storage/node-file-layer.ts';
 import type { Accepted } from '../../workflows/messages.ts';
+import { localRecord, lookAtMachine } from '../machine-record.ts';
 import {
   outputOption,
   parseBytes,
@@ -19,7 +18,7 @@ import {
   toJson,
   type OutputFormat,
 } from '../output.ts';
-import { recordText, reportText } from '../status-text.ts';
+import { recordText, reportText, type MergedReport } from '../status-text.ts';
 import { addTemporalOptions, withClient, type TemporalOptions } from '../temporal-options.ts';
 
 interface OperateOptions extends TemporalOptions {
@@ -111,40 +110,29 @@ async function status(text: string, options: OperateOptions): Promise<void> {
   }
   await withClient(options, async (client) => {
     if (options.watch !== true) {
-      const report = await client.status(replica);
+      const report = await merged(await client.status(replica), options);
       print(options.output, report, () => reportText(report));
       return;
     }
     let shown = '';
     for await (const report of client.watch(replica, { intervalMs: watchIntervalMs })) {
-      shown = showChange(options.output, report, shown);
+      shown = showChange(options.output, await merged(report, options), shown);
     }
   });
 }
 
+/** With the machine's own record, where it lies on this machine. */
+async function merged(report: MigrationReport, options: OperateOptions): Promise<MergedReport> {
+  return { ...report, machine: await lookAtMachine(report.replica, options.stateDir) };
+}
+
 /** On a terminal the status is redrawn in place; elsewhere it is printed when it changed. */
-function showChange(format: OutputFormat, report: MigrationReport, before: string): string {
+function showChange(format: OutputFormat, report: MergedReport, before: string): string {
   const text = format === 'text' ? reportText(report) : toJson(report);
   if (text === before) return before;
   const redraw = process.stdout.isTTY && format === 'text';
   process.stdout.write(redraw ? `\u001b[2J\u001b[H${text}\n` : `${text}\n`);
   return text;
-}
-
-async function localRecord(replica: ReplicaName, dir: string) {
-  const store = new RecordStore({
-    files: nodeFileLayer,
-    stateDir: dir,
-    replica,
-    now: () => new Date(),
-  });
-  const record = await store.read();
-  if (record !== null) return record;
-  throw fail('record.missing', {
-    action: 'show',
-    replica: replicaText(replica),
-    path: store.directory.record,
-  });
 }
 
 async function list(options: OperateOptions): Promise<void> {

@@ -3,11 +3,14 @@ import { once } from 'node:events';
 import { mkdir, open, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 
+import { msToTs } from '@temporalio/common/lib/time.js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import type { StepProgress } from '../../activities/contract.ts';
 import { writeBraftDirectory } from '../../bench/braft-directory.ts';
-import type { MigrationReport } from '../../client/migration-client.ts';
+import { replicaText } from '../../core/ids.ts';
+import { MigrationClient, type MigrationReport } from '../../client/migration-client.ts';
+import { connectClient } from '../../worker/temporal-connection.ts';
 import { runCli } from '../cli/run-cli.ts';
 import { missing } from '../setup/toolchain.ts';
 import { sharedTemporal, type SharedTemporal } from '../setup/shared-temporal.ts';
@@ -107,11 +110,19 @@ describe.skipIf(missing('temporal'))('an operator', () => {
     expect(paused.status).toMatchObject({ paused: true, phase: 'copy' });
     expect(paused.status?.actions).toContain('resume');
     await standsStill();
-    const shown = await cli(['status', `${replica.cluster}/${replica.member}`, '-o', 'json']);
+    const here = ['status', replicaText(replica), '--state-dir', environment.stateDir];
+    const shown = await cli([...here, '-o', 'json']);
     expect(JSON.parse(shown.stdout.toString())).toMatchObject({
       status: { paused: true, phase: 'copy' },
       progress: { paused: true, bytesTotal: expect.any(Number) },
+      attempt: { step: 'copy', taken: true, heartbeatAt: expect.any(String) },
+      machine: { record: { migration: { phase: 'copy' } }, problem: null },
     });
+    const text = (await cli(here)).stdout.toString();
+    expect(text).toMatch(/^primary +local:\/\/.*big\/log \(parked under throttled-source\)$/m);
+    expect(text).toMatch(/^record +copy; token 1\.\d+\.1, revision \d+, generation \d+$/m);
+    expect(text).toMatch(/^step +copy, attempt 1, last heard from \d s ago$/m);
+    expect(text).toMatch(/^you may +.*rollback/m);
 
     await client.throttle(replica, mebibyte);
     await client.resume(replica);
@@ -125,6 +136,47 @@ describe.skipIf(missing('temporal'))('an operator', () => {
     await client.rollback(replica, 'too slow');
     expect(await environment.outcome()).toEqual({ outcome: 'rolled-back', reason: 'too slow' });
     expect(await treeBytes(directory)).toEqual(before);
+  });
+
+  test('finds a migration by what it was started with, where the namespace has the attributes', async () => {
+    const { host, replica, temporal: client } = environment;
+    const [source, target] = [environment.uri('local', 'none'), environment.uri('sqlite', 'found')];
+    await environment.client.start(environment.input({ source, target, id: 'found' }));
+    const query = `QuorumshiftHost = '${host}' AND QuorumshiftMember = '${replica.member}'`;
+    await eventually('visibility to follow', async () => {
+      for await (const run of client.workflow.list({ query })) {
+        // It ends by itself: there is no source.
+        if (run.memo?.['migrationId'] === 'found') return run.status.name === 'FAILED';
+      }
+      return null;
+    });
+  });
+
+  test('starts a migration where the namespace has none of the attributes', async () => {
+    const namespace = `bare-${process.pid}`;
+    await environment.temporal.workflowService.registerNamespace({
+      namespace,
+      workflowExecutionRetentionPeriod: msToTs('1 day'),
+    });
+    const client = await connectClient({ address: temporal.address, namespace });
+    try {
+      const input = environment.input({
+        source: environment.uri('local', 'bare'),
+        target: environment.uri('rocksdb', 'bare-b'),
+        id: 'bare',
+      });
+      const migrations = new MigrationClient({ client, identity: 'test' });
+      // The server takes a moment to know a new namespace everywhere.
+      const started = await eventually('the namespace to be known', () =>
+        migrations.start(input).catch((error: unknown) => {
+          if (String(error).includes('Namespace')) return null;
+          throw error;
+        }),
+      );
+      expect(started).toMatchObject({ migrationId: 'bare', fresh: true });
+    } finally {
+      await client.connection.close();
+    }
   });
 
   test('is told who still holds a file of the source, ends it, resumes, and it goes on [CUT-7]', async () => {
@@ -159,6 +211,10 @@ describe.skipIf(missing('temporal'))('an operator', () => {
     );
     const { status } = await waiting('host-unreachable');
     expect(status?.waiting?.reason).toContain(environment.host);
+    const shown = await cli(['status', replicaText(replica), '--state-dir', environment.stateDir]);
+    expect(shown.stdout.toString()).toMatch(
+      new RegExp(`record +no migration.*waiting +host-unreachable: .*${environment.host}`, 's'),
+    );
     await environment.start('agent');
     expect(await environment.outcome()).toMatchObject({ outcome: 'finalized' });
     expect(await client.status(replica)).toMatchObject({ migrationId: 'away', run: 'completed' });

@@ -1,0 +1,13 @@
+/**
+ * What migrations can be found by in Temporal, each a Keyword. `quorumshift dev` registers them; a
+ * migration starts without those that a namespace does not have.
+ */
+export const searchAttributeNames = [
+  'QuorumshiftCluster',
+  'QuorumshiftMember',
+  'QuorumshiftPhase',
+  'QuorumshiftState',
+  'QuorumshiftHost',
+] as const;
+
+export type SearchAttributeName = (typeof searchAttributeNames)[number];
