@@ -41,8 +41,8 @@ async function registeredKeywords(client: Client): Promise<ReadonlySet<string>> 
   const { customAttributes } = await client.withDeadline(Date.now() + describeTimeoutMs, () =>
     client.connection.operatorService.listSearchAttributes({ namespace }),
   );
-  const names = Object.entries(customAttributes ?? {});
-  return new Set(names.filter(([, type]) => Number(type) === keyword).map(([name]) => name));
+  const names: [string, number][] = Object.entries(customAttributes ?? {});
+  return new Set(names.filter(([, type]) => type === keyword).map(([name]) => name));
 }
 
 /** `temporal.api.enums.v1.IndexedValueType`. */

@@ -83,20 +83,28 @@ describe.skipIf(missing('temporal'))('a target that is altered before its valida
     return reason;
   }
 
-  /** Pauses the migration within `publish`, so that it stands before `validate`, and alters. */
+  /** Brings the migration to stand, paused, before `validate`, and alters what it published. */
   async function beforeValidation(
     given: { readonly id: string; readonly target: string },
     alter: (target: Instance) => Promise<void>,
   ): Promise<void> {
     const { client, replica, store } = environment;
     const hold = await holdPhase(store, { migrationId: given.id, phase: 'publish' });
-    if (hold === null) throw new Error('the migration was not caught while it published');
+    if (hold === null) throw new Error('the migration was not caught before it had published');
     await client.pause(replica);
     await hold.release();
-    await eventually('the pause before the validation', async () => {
-      const { status } = await client.status(replica);
-      return status?.phase === 'validate' && status.waiting?.kind === 'paused';
-    });
+    // The record is in `publish` before the workflow has heard that the copy is done.
+    if ((await pausedBefore('publish', 'validate')) === 'publish') {
+      await store.locked(async () => {
+        await client.resume(replica);
+        await eventually('publish under way', async () => {
+          const { status } = await client.status(replica);
+          return status?.phase === 'publish' && status.waiting === null;
+        });
+        await client.pause(replica);
+      });
+      await pausedBefore('validate');
+    }
     const families = defaultFamilies();
     const uris = parkedUris(families, families.expand(given.target), `${given.id}-target`);
     const target = await families.open(uris, 'read-write', { files: nodeFileLayer });
@@ -106,6 +114,15 @@ describe.skipIf(missing('temporal'))('a target that is altered before its valida
       await target.close();
     }
     await client.resume(replica);
+  }
+
+  /** The phase, one of `phases`, before which the migration stands, paused. */
+  async function pausedBefore(...phases: readonly string[]): Promise<string> {
+    return await eventually(`the pause before ${phases.join(' or ')}`, async () => {
+      const { status } = await environment.client.status(environment.replica);
+      if (status?.waiting?.kind !== 'paused') return null;
+      return phases.find((phase) => phase === status.phase);
+    });
   }
 
   async function differenceReport(id: string) {
