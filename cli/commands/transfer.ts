@@ -8,7 +8,12 @@ import type { Instance, InstanceUris } from '../../storage/contracts.ts';
 import { compareInstances, compareWithImage } from '../../storage/equivalence/compare.ts';
 import { defaultFamilies } from '../../storage/families/registry.ts';
 import { fileSink, streamSink } from '../../storage/image/image-sink.ts';
-import { beginImage, fileBytes, type ImageBytes } from '../../storage/image/image-source.ts';
+import {
+  beginImage,
+  fileBytes,
+  streamBytes,
+  type ImageBytes,
+} from '../../storage/image/image-source.ts';
 import type { TransferOptions } from '../../storage/image/state-stream.ts';
 import { exportImage, importImage } from '../../storage/image/transfer-image.ts';
 import { nodeFileLayer } from '../../storage/node-file-layer.ts';
@@ -108,11 +113,9 @@ async function importCommand(
   let imported: Awaited<ReturnType<typeof importImage>> | undefined;
   try {
     const done = await importOffline(target, async (staging) => {
-      imported = await withProgress('import', (progress) =>
-        importImage(begun.bytes, staging, progress),
-      );
+      imported = await withProgress('import', (progress) => importImage(begun, staging, progress));
     });
-    if (done === 'completed') await requireSameState(uris, begun.bytes);
+    if (done === 'completed') await requireSameState(uris, begun);
   } finally {
     await begun.close();
   }
@@ -139,7 +142,7 @@ async function requireSameState(uris: InstanceUris, image: ImageBytes): Promise<
 }
 
 function imageBytes(image: string): ImageBytes {
-  return image === '-' ? process.stdin : fileBytes(files, image);
+  return image === '-' ? streamBytes(process.stdin) : fileBytes(files, image);
 }
 
 interface VerifyOptions {

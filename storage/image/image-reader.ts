@@ -30,6 +30,7 @@ import {
   ignorableFlag,
   imageMinor,
   integrityContext,
+  isBulk,
   lz4Flag,
   maxChunkBytes,
   preambleBytes,
@@ -43,7 +44,8 @@ import {
   type ImageTrailer,
 } from './image-format.ts';
 import { ByteCursor, type ImageBytes } from './image-source.ts';
-import { decompressBlocks } from './lz4-blocks.ts';
+import { decompressChunk } from './lz4-chunk.ts';
+import { buffersSpent } from '../spent-buffers.ts';
 import type { StateDigester } from './state-digester.ts';
 import type { StateSection } from './state-stream.ts';
 
@@ -52,7 +54,10 @@ export type ImageSection =
   | Exclude<StateSection, { kind: 'end' }>
   | { readonly kind: 'trailer'; readonly trailer: ImageTrailer; readonly offset: number };
 
-/** One frame, its checksums verified; with LZ4 `stored` is valid until the next frame is read. */
+/**
+ * One frame, its checksums verified. What is stored lies in memory of its own, or is valid as long
+ * as {@link FrameMemory} says.
+ */
 interface Frame extends FrameHeader {
   readonly offset: number;
   readonly stored: Buffer;
@@ -78,8 +83,8 @@ export async function* readImage(
   const cursor = new ByteCursor(bytes);
   try {
     const order = new SectionOrder();
-    const decoder = new SectionDecoder(options.passing === true ? new ContentSlots() : null);
-    for await (const frame of readFrames(cursor)) {
+    const decoder = new SectionDecoder();
+    for await (const frame of readFrames(cursor, new FrameMemory(options))) {
       order.accept(frame);
       const section = decoder.decode(frame);
       if (section !== null) yield section;
@@ -91,41 +96,81 @@ export async function* readImage(
   }
 }
 
-async function* readFrames(cursor: ByteCursor): AsyncGenerator<Frame> {
+async function* readFrames(cursor: ByteCursor, memory: FrameMemory): AsyncGenerator<Frame> {
   const integrity = Blake3Hasher.newDeriveKey(integrityContext);
-  const preamble = await cursor.take(preambleBytes);
+  const preamble = Buffer.alloc(preambleBytes);
+  await cursor.fill(preamble);
   const minor = readPreamble(preamble);
   integrity.update(preamble);
+  const head = Buffer.alloc(frameHeaderBytes);
+  await cursor.fill(head);
   for (let sequence = 0n; ; sequence += 1n) {
-    const { offset } = cursor;
-    const head = await cursor.take(frameHeaderBytes);
+    const offset = cursor.offset - frameHeaderBytes;
     const header = readFrameHeader(head, offset);
     if (header.sequence !== sequence) {
       throw corrupt(offset, `frame ${header.sequence} is where frame ${sequence} is due`);
     }
-    // Bulk is copied as it is decompressed; of other sections the content keeps views.
-    const bulk = (header.flags & lz4Flag) !== 0;
-    const stored = await cursor.take(header.storedBytes, bulk ? 'passing' : 'keeping');
+    const last = header.section === Section.END;
+    // With the header of the next frame: one read for each.
+    const bytes = memory.take(header, header.storedBytes + (last ? 0 : frameHeaderBytes));
+    await cursor.fill(bytes);
+    const stored = bytes.subarray(0, header.storedBytes);
     if (crc32c(stored) !== header.storedCrc) {
       throw corrupt(offset + frameHeaderBytes, 'the checksum of a frame is wrong');
     }
     const frame = { ...header, offset, stored };
-    if (header.section === Section.END) {
+    if (last) {
       requireIntegrity(frame, integrity.digestBuffer());
       if (!(await cursor.atEnd())) throw corrupt(cursor.offset, 'bytes follow its end');
       yield frame;
       return;
     }
     integrity.update(head);
-    integrity.update(stored);
+    if (!isBulk(header.section)) integrity.update(stored);
+    bytes.copy(head, 0, header.storedBytes);
     if (isKnown(frame, minor)) yield frame;
+  }
+}
+
+/**
+ * Memory for what frames store, used again where that is dead by then: compressed content is
+ * decompressed before the next frame is read; of the log's other chunks two are taken in turn, one
+ * is with the consumer while one is being filled. Fresh buffers would cost page faults.
+ */
+class FrameMemory {
+  readonly #chunks: number;
+  readonly #slots = new Map<string, Buffer>();
+  #next = 0;
+
+  constructor({ passing = false }: ReadImageOptions) {
+    this.#chunks = passing ? 2 : 0;
+  }
+
+  /** Of a frame with `header`. */
+  take(header: FrameHeader, bytes: number): Buffer {
+    if (header.flags & lz4Flag) return this.#slot('compressed', bytes);
+    if (header.section === Section.LOG && this.#chunks > 0) {
+      this.#next = (this.#next + 1) % this.#chunks;
+      return this.#slot(`chunk ${this.#next}`, bytes);
+    }
+    buffersSpent(bytes);
+    return Buffer.allocUnsafeSlow(bytes);
+  }
+
+  #slot(name: string, bytes: number): Buffer {
+    let slot = this.#slots.get(name);
+    if (slot === undefined) {
+      slot = Buffer.allocUnsafeSlow(maxChunkBytes + frameHeaderBytes);
+      this.#slots.set(name, slot);
+    }
+    return slot.subarray(0, bytes);
   }
 }
 
 function requireIntegrity(frame: Frame, actual: Buffer): void {
   const { integrity } = decodeTrailer(frame.stored, frame.offset);
   if (!actual.equals(integrity)) {
-    throw corrupt(frame.offset, 'the hash of all bytes before its end is wrong');
+    throw corrupt(frame.offset, 'the hash of what comes before its end is wrong');
   }
 }
 
@@ -133,8 +178,8 @@ function requireIntegrity(frame: Frame, actual: Buffer): void {
 function isKnown(frame: Frame, minor: number): boolean {
   const sections: readonly number[] = Object.values(Section);
   const known = sections.includes(frame.section) && frame.version === sectionVersion;
-  const bulk = frame.section === Section.LOG || frame.section === Section.FILE_BYTES;
-  if (known && frame.flags === (bulk ? lz4Flag : 0)) return true;
+  if (known && (frame.flags === 0 || (frame.flags === lz4Flag && isBulk(frame.section))))
+    return true;
   if (minor > imageMinor && !known && (frame.flags & ignorableFlag) !== 0) return false;
   const what = `section ${frame.section} of version ${frame.version} with flags ${frame.flags}`;
   if (minor > imageMinor) throw unsupported(`1.${minor} with ${what} at byte ${frame.offset}`);
@@ -164,24 +209,8 @@ class SectionOrder {
   }
 }
 
-/**
- * Memory for the content of LOG frames, taken in turn: one is with the consumer, one is being
- * filled. Fresh buffers of 4 MiB would cost page faults and scatter the heap.
- */
-class ContentSlots {
-  readonly #slots: (Buffer | undefined)[] = [undefined, undefined];
-  #next = 0;
-
-  take(): Buffer {
-    const slot = (this.#slots[this.#next] ??= Buffer.allocUnsafeSlow(maxChunkBytes));
-    this.#next = (this.#next + 1) % this.#slots.length;
-    return slot;
-  }
-}
-
 /** Decodes frames and holds them against each other: contiguous entries, whole files. */
 class SectionDecoder {
-  readonly #slots: ContentSlots | null;
   #header: ImageHeader | null = null;
   #range = { firstIndex: 0n, lastIndex: -1n };
   #nextIndex = 0n;
@@ -190,10 +219,6 @@ class SectionDecoder {
   #hasSnapshot = false;
   #file: SnapshotFile | null = null;
   #fileMissing = 0;
-
-  constructor(slots: ContentSlots | null) {
-    this.#slots = slots;
-  }
 
   decode(frame: Frame): ImageSection | null {
     const { stored, offset } = frame;
@@ -206,13 +231,13 @@ class SectionDecoder {
       case Section.META:
         return this.#decodeMeta(frame);
       case Section.LOG:
-        return this.#decodeLog(frame, decompressBlocks(stored, frame, this.#slots?.take()));
+        return this.#decodeLog(frame, contentOf(frame));
       case Section.SNAPSHOT:
         return this.#decodeSnapshot(frame);
       case Section.FILE:
         return this.#decodeFile(frame);
       case Section.FILE_BYTES:
-        return this.#decodeFileBytes(frame, decompressBlocks(stored, frame));
+        return this.#decodeFileBytes(frame, contentOf(frame));
       default:
         this.#requireFileEnd(offset);
         return { kind: 'trailer', trailer: decodeTrailer(stored, offset), offset };
@@ -259,7 +284,7 @@ class SectionDecoder {
     if (this.#large === null) return parseRun(content, { frame, firstIndex: this.#nextIndex });
     const { pieces } = this.#large;
     // Pieces stay until the last one is there.
-    pieces.push(this.#slots === null ? content : Buffer.from(content));
+    pieces.push(Buffer.from(content));
     this.#large.missing -= content.length;
     if (this.#large.missing < 0) throw corrupt(frame.offset, 'bytes follow a large entry');
     if (this.#large.missing > 0) return null;
@@ -305,6 +330,10 @@ class SectionDecoder {
     if (this.#fileMissing === 0) return;
     throw corrupt(offset, `file "${this.#file?.path}" lacks ${this.#fileMissing} bytes`);
   }
+}
+
+function contentOf(frame: Frame): Buffer {
+  return frame.flags & lz4Flag ? decompressChunk(frame.stored, frame) : frame.stored;
 }
 
 /** Whether `content` begins an entry that is larger than itself. */

@@ -1,21 +1,42 @@
 /** Where the bytes of an image come from. */
 import { fail } from '../../core/errors.ts';
-import type { FileLayer } from '../file-layer.ts';
+import type { FileHandle, FileLayer } from '../file-layer.ts';
 import { buffersSpent } from '../spent-buffers.ts';
 import { corrupt, preambleBytes, readPreamble } from './image-format.ts';
-import { prefetch } from './prefetch.ts';
 
-/** The bytes of one image in order, in pieces of any size; read once. */
-export type ImageBytes = AsyncIterable<Uint8Array>;
+/** The bytes of one image in order; read once. */
+export interface ImageBytes {
+  /** Fills `target` with the next bytes; resolves to how many, fewer at the end alone. */
+  read(target: Buffer): Promise<number>;
+  close(): Promise<void>;
+}
 
-/** Piece size of a file: large reads, while a piece and the one read ahead stay small. */
-const pieceBytes = 1024 * 1024;
+/** An image file; the first read opens it, and fails with `instance.missing` without one. */
+export function fileBytes(files: FileLayer, path: string): ImageBytes {
+  let opened: Promise<FileHandle> | null = null;
+  let position = 0;
+  return {
+    read: async (target) => {
+      const file = await (opened ??= openImage(files, path));
+      let filled = 0;
+      while (filled < target.length) {
+        const rest = target.length - filled;
+        const got = await file.read(target, filled, rest, position + filled);
+        if (got === 0) break;
+        filled += got;
+      }
+      position += filled;
+      return filled;
+    },
+    close: async () => {
+      const file = await opened?.catch(() => null);
+      opened = null;
+      await file?.close();
+    },
+  };
+}
 
-/**
- * The bytes of an image file, one piece read ahead.
- * @throws `instance.missing`
- */
-export async function* fileBytes(files: FileLayer, path: string): AsyncGenerator<Buffer> {
+async function openImage(files: FileLayer, path: string): Promise<FileHandle> {
   const stat = await files.stat(path);
   if (stat === null) {
     throw fail('instance.missing', { instance: path, actual: 'there is no such file' });
@@ -23,146 +44,82 @@ export async function* fileBytes(files: FileLayer, path: string): AsyncGenerator
   if (stat.kind === 'directory') {
     throw fail('instance.missing', { instance: path, actual: 'it is a directory, no image' });
   }
-  yield* prefetch(readPieces(files, path));
+  return files.open(path, 'read');
 }
 
-async function* readPieces(files: FileLayer, path: string): AsyncGenerator<Buffer> {
-  const file = await files.open(path, 'read');
-  try {
-    for (let position = 0; ;) {
-      const piece = Buffer.allocUnsafeSlow(pieceBytes);
-      const got = await file.read(piece, 0, piece.length, position);
-      if (got === 0) return;
-      position += got;
-      yield piece.subarray(0, got);
-    }
-  } finally {
-    await file.close();
-  }
-}
-
-/** An image whose beginning has been seen; {@link close} it, whether it was read or not. */
-export interface BegunImage {
-  /** All of it, the beginning included. */
-  readonly bytes: ImageBytes;
-  close(): Promise<void>;
+/** The pieces of a stream such as stdin. */
+export function streamBytes(pieces: AsyncIterable<Uint8Array>): ImageBytes {
+  const iterator = pieces[Symbol.asyncIterator]();
+  let rest: Uint8Array = new Uint8Array();
+  return {
+    read: async (target) => {
+      let filled = 0;
+      while (filled < target.length) {
+        if (rest.length === 0) {
+          const next = await iterator.next();
+          if (next.done) break;
+          rest = next.value;
+          buffersSpent(rest.length);
+        }
+        const part = rest.subarray(0, target.length - filled);
+        target.set(part, filled);
+        filled += part.length;
+        rest = rest.subarray(part.length);
+      }
+      return filled;
+    },
+    close: async () => {
+      await iterator.return?.();
+    },
+  };
 }
 
 /**
- * Looks at the beginning, so that nothing is made for a file that is missing, or is no image.
+ * Looks at the beginning, so that nothing is made for a file that is missing, or is no image. The
+ * result has all of it, the beginning included; close it, whether it was read or not.
  * @throws `instance.missing`, `image.corrupt`, `image.unsupported-version`
  */
-export async function beginImage(bytes: ImageBytes): Promise<BegunImage> {
-  const iterator = bytes[Symbol.asyncIterator]();
-  const close = async () => {
-    await iterator.return?.();
-  };
-  let seen = Buffer.alloc(0);
+export async function beginImage(bytes: ImageBytes): Promise<ImageBytes> {
+  let seen = Buffer.alloc(preambleBytes);
   try {
-    while (seen.length < preambleBytes) {
-      const next = await iterator.next();
-      if (next.done) throw endedAt(seen.length);
-      seen = Buffer.concat([seen, next.value]);
-    }
-    readPreamble(seen.subarray(0, preambleBytes));
+    await new ByteCursor(bytes).fill(seen);
+    readPreamble(seen);
   } catch (error) {
-    await close();
+    await bytes.close();
     throw error;
   }
-  return { bytes: continued(seen, iterator), close };
+  return {
+    read: async (target) => {
+      const again = seen.copy(target);
+      seen = seen.subarray(again);
+      return again + (await bytes.read(target.subarray(again)));
+    },
+    close: () => bytes.close(),
+  };
 }
 
-async function* continued(
-  seen: Uint8Array,
-  iterator: AsyncIterator<Uint8Array>,
-): AsyncGenerator<Uint8Array> {
-  yield seen;
-  for (let next = await iterator.next(); !next.done; next = await iterator.next()) {
-    yield next.value;
-  }
-}
-
-/** Takes exact lengths from pieces of any size, and knows the offset in the image. */
+/** Takes exact lengths, and knows the offset in the image. */
 export class ByteCursor {
-  readonly #iterator: AsyncIterator<Uint8Array>;
-  #pieces: Buffer[] = [];
-  #buffered = 0;
-  #scratch = Buffer.alloc(0);
+  readonly #bytes: ImageBytes;
   /** Bytes taken so far. */
   offset = 0;
 
   constructor(bytes: ImageBytes) {
-    this.#iterator = bytes[Symbol.asyncIterator]();
+    this.#bytes = bytes;
   }
 
-  /**
-   * The next `length` bytes.
-   * @param use `passing`: the caller is done with them before it takes again, and memory is reused
-   * @throws `image.corrupt` when fewer are left
-   */
-  async take(length: number, use: 'keeping' | 'passing' = 'keeping'): Promise<Buffer> {
-    const oneHolds = (this.#pieces[0]?.length ?? 0) >= length;
-    const taken = use === 'passing' && !oneHolds ? this.#gather(length) : this.#cut(length);
-    const bytes = await taken;
-    this.offset += length;
-    return bytes;
-  }
-
-  /** Copies each piece as soon as it comes: it dies young. */
-  async #gather(length: number): Promise<Buffer> {
-    if (this.#scratch.length < length) this.#scratch = Buffer.allocUnsafeSlow(length);
-    for (let filled = 0; filled < length;) {
-      if (this.#buffered === 0 && !(await this.#pull())) throw endedAt(this.offset + filled);
-      const available = Math.min(length - filled, this.#buffered);
-      for (const part of this.#cutParts(available)) filled += part.copy(this.#scratch, filled);
-    }
-    return this.#scratch.subarray(0, length);
+  /** @throws `image.corrupt` when fewer bytes are left than `target` has */
+  async fill(target: Buffer): Promise<void> {
+    const got = await this.#bytes.read(target);
+    this.offset += got;
+    if (got < target.length) throw corrupt(this.offset, 'it ends before it is whole');
   }
 
   async atEnd(): Promise<boolean> {
-    while (this.#buffered === 0) if (!(await this.#pull())) return true;
-    return false;
+    return (await this.#bytes.read(Buffer.alloc(1))) === 0;
   }
 
-  async close(): Promise<void> {
-    await this.#iterator.return?.();
+  close(): Promise<void> {
+    return this.#bytes.close();
   }
-
-  async #pull(): Promise<boolean> {
-    const next = await this.#iterator.next();
-    if (next.done) return false;
-    const { buffer, byteOffset, byteLength } = next.value;
-    this.#pieces.push(Buffer.from(buffer, byteOffset, byteLength));
-    this.#buffered += byteLength;
-    buffersSpent(byteLength);
-    return true;
-  }
-
-  /** A view where one piece holds all of it, else a copy. */
-  async #cut(length: number): Promise<Buffer> {
-    while (this.#buffered < length) {
-      if (!(await this.#pull())) throw endedAt(this.offset + this.#buffered);
-    }
-    const parts = this.#cutParts(length);
-    const [only] = parts;
-    return only !== undefined && parts.length === 1 ? only : Buffer.concat(parts);
-  }
-
-  #cutParts(length: number): Buffer[] {
-    const parts: Buffer[] = [];
-    for (let missing = length; missing > 0;) {
-      const piece = this.#pieces[0] ?? Buffer.alloc(0);
-      const part = piece.subarray(0, missing);
-      parts.push(part);
-      missing -= part.length;
-      if (part.length < piece.length) this.#pieces[0] = piece.subarray(part.length);
-      else this.#pieces.shift();
-    }
-    this.#buffered -= length;
-    return parts;
-  }
-}
-
-function endedAt(offset: number): Error {
-  return corrupt(offset, 'it ends before it is whole');
 }

@@ -1,6 +1,7 @@
 /**
- * From a stream of sections to the bytes of an image. A frame is compressed while the one before
- * it is written; memory holds those, the one being gathered, and nothing else of the state.
+ * From a stream of sections to the bytes of an image. A few frames are compressed while the one
+ * before them is written; memory holds those, the one being gathered, and nothing else of the
+ * state.
  */
 import { Blake3Hasher } from '@napi-rs/blake-hash';
 import { crc32c } from '@node-rs/crc32';
@@ -13,13 +14,12 @@ import {
   encodeSnapshotMeta,
 } from './canonical-encoding.ts';
 import {
-  blockBytes,
   encodeImageHeader,
   encodeTrailer,
   frameHeaderBytes,
   integrityContext,
+  isBulk,
   lz4Flag,
-  maxChunkBytes,
   maxPlainBytes,
   Section,
   sectionVersion,
@@ -28,20 +28,23 @@ import {
   type ImageHeader,
 } from './image-format.ts';
 import type { ImageSink } from './image-sink.ts';
-import { FileChunker, LogChunker, type Chunk } from './log-chunks.ts';
-import { compressBlocks } from './lz4-blocks.ts';
+import { addBytes, addEntries, ChunkMemory, finishChunk } from './log-chunks.ts';
+import { compressChunk } from './lz4-chunk.ts';
 import type { StateCounts, StateSection, StateStream } from './state-stream.ts';
 import type { StateDigest } from './state-digester.ts';
 
-/** Frames being compressed while another is written: by two threads each; more is more memory. */
-const framesAhead = 1;
+/**
+ * Frames being compressed, by libuv's threads, while another is written: two threads never wait for
+ * this one to give them the next. More is more memory.
+ */
+const framesAhead = 3;
 
 /** A frame whose stored bytes are being made. */
 interface PendingFrame {
   readonly section: number;
-  readonly flags: number;
-  readonly contentBytes: number;
-  readonly stored: Promise<readonly Uint8Array[]>;
+  readonly content: Buffer;
+  /** Null: the content as it is. */
+  readonly packed: Promise<Buffer | null>;
 }
 
 export interface WrittenImage {
@@ -78,8 +81,7 @@ export async function writeImage(
 /** Turns sections into frames, each chunked by its own rule. */
 class SectionWriter {
   readonly #frames: FrameWriter;
-  readonly #log = new LogChunker(framesAhead);
-  readonly #file = new FileChunker();
+  readonly #memory = new ChunkMemory(framesAhead);
 
   constructor(frames: FrameWriter) {
     this.#frames = frames;
@@ -94,9 +96,9 @@ class SectionWriter {
       case 'meta':
         return this.#frames.plain(Section.META, encodeMeta(section.meta));
       case 'entries':
-        return this.#chunks(Section.LOG, this.#log.add(section.batch));
+        return this.#chunks(Section.LOG, addEntries(this.#memory, section.batch));
       case 'snapshot': {
-        await this.#chunks(Section.LOG, this.#log.finish());
+        await this.#chunks(Section.LOG, finishChunk(this.#memory));
         const content = new ByteWriter().optional(section.meta && encodeSnapshotMeta(section.meta));
         return this.#frames.plain(Section.SNAPSHOT, content.finish());
       }
@@ -104,17 +106,17 @@ class SectionWriter {
         await this.finish();
         return this.#frames.plain(Section.FILE, encodeSnapshotFile(section.file));
       case 'fileBytes':
-        return this.#chunks(Section.FILE_BYTES, this.#file.add(section.bytes));
+        return this.#chunks(Section.FILE_BYTES, addBytes(this.#memory, section.bytes));
     }
   }
 
   /** Ends the file that is being written. */
   async finish(): Promise<void> {
-    await this.#chunks(Section.FILE_BYTES, this.#file.finish());
+    await this.#chunks(Section.FILE_BYTES, finishChunk(this.#memory));
   }
 
-  async #chunks(section: number, chunks: Iterable<Chunk>): Promise<void> {
-    for (const chunk of chunks) await this.#frames.compressed(section, chunk);
+  async #chunks(section: number, chunks: Iterable<Buffer>): Promise<void> {
+    for (const chunk of chunks) await this.#frames.bulk(section, chunk);
   }
 }
 
@@ -123,10 +125,6 @@ class FrameWriter {
   readonly #sink: ImageSink;
   readonly #integrity = Blake3Hasher.newDeriveKey(integrityContext);
   readonly #pending: PendingFrame[] = [];
-  /** Reused: the sink has taken a frame's bytes before the next is put together. */
-  readonly #buffer = Buffer.allocUnsafeSlow(
-    frameHeaderBytes + maxChunkBytes + 4 * Math.ceil(maxChunkBytes / blockBytes),
-  );
   #sequence = 0n;
   bytes = 0;
 
@@ -135,21 +133,21 @@ class FrameWriter {
   }
 
   async begin(): Promise<void> {
-    await this.#write(writePreamble());
+    const preamble = writePreamble();
+    this.#integrity.update(preamble);
+    await this.#write(preamble);
   }
 
   async plain(section: number, content: Buffer): Promise<void> {
     if (content.length > maxPlainBytes) throw tooLarge(content.length);
-    const stored = Promise.resolve([content]);
-    await this.#enqueue({ section, flags: 0, contentBytes: content.length, stored });
+    await this.#enqueue({ section, content, packed: Promise.resolve(null) });
   }
 
-  async compressed(section: number, chunk: Chunk): Promise<void> {
-    const contentBytes = chunk.reduce((sum, piece) => sum + piece.length, 0);
-    const stored = compressBlocks(chunk);
+  async bulk(section: number, content: Buffer): Promise<void> {
+    const packed = compressChunk(content);
     // Its failure belongs to the await in #drain; until then it is not unhandled.
-    stored.catch(() => {});
-    await this.#enqueue({ section, flags: lz4Flag, contentBytes, stored });
+    packed.catch(() => {});
+    await this.#enqueue({ section, content, packed });
   }
 
   async end(trailer: {
@@ -171,35 +169,30 @@ class FrameWriter {
     while (this.#pending.length > left) {
       const frame = this.#pending.shift();
       assert(frame !== undefined, 'a longer queue is not empty');
-      await this.#writeFrame(frame, await frame.stored);
+      await this.#writeFrame(frame, await frame.packed);
     }
   }
 
-  async #writeFrame(frame: PendingFrame, stored: readonly Uint8Array[]): Promise<void> {
-    const storedBytes = stored.reduce((sum, part) => sum + part.length, 0);
-    const total = frameHeaderBytes + storedBytes;
-    const fits = total <= this.#buffer.length;
-    const bytes = fits ? this.#buffer.subarray(0, total) : Buffer.allocUnsafeSlow(total);
-    let at = frameHeaderBytes;
-    for (const part of stored) {
-      bytes.set(part, at);
-      at += part.length;
-    }
-    writeFrameHeader(bytes, {
-      section: frame.section,
+  async #writeFrame({ section, content }: PendingFrame, packed: Buffer | null): Promise<void> {
+    const stored = packed ?? content;
+    const head = Buffer.alloc(frameHeaderBytes);
+    writeFrameHeader(head, {
+      section,
       version: sectionVersion,
-      flags: frame.flags,
+      flags: packed === null ? 0 : lz4Flag,
       sequence: this.#sequence,
-      contentBytes: frame.contentBytes,
-      storedBytes,
-      storedCrc: crc32c(bytes.subarray(frameHeaderBytes)),
+      contentBytes: content.length,
+      storedBytes: stored.length,
+      storedCrc: crc32c(stored),
     });
     this.#sequence += 1n;
-    await this.#write(bytes);
+    this.#integrity.update(head);
+    if (!isBulk(section)) this.#integrity.update(stored);
+    await this.#write(head);
+    await this.#write(stored);
   }
 
   async #write(bytes: Buffer): Promise<void> {
-    this.#integrity.update(bytes);
     this.bytes += bytes.length;
     await this.#sink.write(bytes);
   }

@@ -97,7 +97,7 @@ export async function verifyImage(
 ): Promise<{ header: ImageHeader; digest: StateDigest; counts: StateCounts }> {
   let header: ImageHeader | null = null;
   const digester = new StateDigester();
-  const sections = readImage(image);
+  const sections = prefetch(readImage(image, { passing: true }));
   const noticed = (async function* () {
     for await (const section of sections) {
       if (section.kind === 'header') header = section.header;

@@ -1,13 +1,8 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 
 import { hasCode } from '../../core/errors.ts';
-import {
-  blockBytes,
-  frameHeaderBytes,
-  preambleBytes,
-  rawBlockFlag,
-} from '../../storage/image/image-format.ts';
-import { decompressBlocks } from '../../storage/image/lz4-blocks.ts';
+import { frameHeaderBytes, preambleBytes } from '../../storage/image/image-format.ts';
+import { decompressChunk } from '../../storage/image/lz4-chunk.ts';
 import { verifyImage } from '../../storage/image/transfer-image.ts';
 import { seededRandom } from '../../storage/testing/seeded-random.ts';
 import { framesOf, imageOfFrames, type TestFrame } from './reframe.ts';
@@ -173,7 +168,7 @@ describe('an image forged with right checksums is refused [IMG-5]', () => {
     'content that the integrity hash does not cover': {
       forge: () =>
         changed(2, { stored: storedWith(2, (bytes) => bytes.writeUInt8(0x41, 20)) }, true),
-      reason: 'the hash of all bytes before its end is wrong',
+      reason: 'the hash of what comes before its end is wrong',
     },
     'another digest in its end': {
       forge: () => changed(-1, { stored: storedWith(-1, (bytes) => bytes.writeUInt8(0, 40)) }),
@@ -183,12 +178,15 @@ describe('an image forged with right checksums is refused [IMG-5]', () => {
       forge: () => changed(2, { stored: storedWith(2, (bytes) => bytes.writeUInt8(0x41, 20)) }),
       reason: 'its counts or digests are not those of what it holds',
     },
-    'a block that claims a gigabyte': {
-      forge: () =>
-        changed(3, { stored: storedWith(3, (bytes) => bytes.writeUInt32LE(2 ** 30, 4)) }),
-      reason: 'a block has another size than due',
+    'a chunk that claims a gigabyte when decompressed': {
+      forge: () => changed(3, { stored: storedWith(3, (bytes) => bytes.writeUInt32LE(2 ** 30)) }),
+      reason: 'its compressed content states another size',
     },
-    'a chunk of more than 4 MiB': {
+    'a compressed chunk that is no smaller': {
+      forge: () => changed(3, { contentBytes: framesOf(image)[3]?.stored.length ?? 0 }),
+      reason: 'a compressed frame is no smaller than its content',
+    },
+    'a chunk of two gigabytes': {
       forge: () => changed(3, { contentBytes: 2 ** 31 }),
       reason: 'a frame is larger than the format allows',
     },
@@ -210,20 +208,13 @@ describe('an image forged with right checksums is refused [IMG-5]', () => {
     },
   };
 
-  /** A LOG frame's content changed and stored as raw blocks. */
+  /** A LOG frame's content changed and stored as it is. */
   function rawChunk(at: number, change: (content: Buffer) => void): Partial<TestFrame> {
     const frame = framesOf(image)[at];
     if (frame === undefined) return {};
-    const content = decompressBlocks(frame.stored, { ...frame, offset: 0 });
+    const content = decompressChunk(frame.stored, { ...frame, offset: 0 });
     change(content);
-    const blocks: Buffer[] = [];
-    for (let start = 0; start < content.length; start += blockBytes) {
-      const block = content.subarray(start, start + blockBytes);
-      const word = Buffer.alloc(4);
-      word.writeUInt32BE((block.length | rawBlockFlag) >>> 0);
-      blocks.push(word, block);
-    }
-    return { stored: Buffer.concat(blocks) };
+    return { flags: 0, stored: content };
   }
 
   test.each(Object.entries(forgeries))('%s', async (_, { forge, reason }) => {

@@ -6,6 +6,7 @@ import { PassThrough } from 'node:stream';
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
+import { batchBytes, sliceBatch } from '../../storage/entry-batch.ts';
 import { digestInstance } from '../../storage/equivalence/state-digest.ts';
 import { memoryFamily } from '../../storage/families/memory/family.ts';
 import { fileSink, streamSink } from '../../storage/image/image-sink.ts';
@@ -133,7 +134,7 @@ test('a source that changes while it is exported is refused [IMG-1]', async () =
 });
 
 test('an import interrupted at any point resumes and ends in the same state [BOOT-4]', async () => {
-  const source = await sampleInstance({ entries: 20_000, maxPayloadBytes: 100 });
+  const source = await sampleInstance({ entries: 40_000, maxPayloadBytes: 100 });
   const image = await imageOf(source);
   const name = randomUUID();
   const controllers: AbortController[] = [];
@@ -200,12 +201,22 @@ test('an import resumed with another image is refused and the staging place keep
   await third.close();
 });
 
-test('chunks of the log end at 4 MiB or at a multiple of 4096 indexes [IMG-7]', async () => {
-  const source = await sampleInstance({ entries: 9000, firstIndex: 4000n, files: null });
-  const runs: string[] = [];
+test('a chunk of the log holds as many entries as fit in 512 KiB [IMG-7]', async () => {
+  const source = await sampleInstance({ entries: 300, maxPayloadBytes: 80_000, files: null });
+  const runs: number[] = [];
+  const sizes: number[] = [];
   for await (const section of readImage(piecesOf(await imageOf(source)))) {
     if (section.kind !== 'entries') continue;
-    runs.push(`${section.batch.firstIndex}+${section.batch.count}`);
+    const { batch } = section;
+    runs.push(batchBytes(batch));
+    for (let i = 0; i < batch.count; i += 1) sizes.push(batchBytes(sliceBatch(batch, i, i + 1)));
   }
-  expect(runs).toEqual(['4000+96', '4096+4096', '8192+4096', '12288+712']);
+  const due: number[] = [];
+  for (const size of sizes) {
+    const last = due.at(-1) ?? Infinity;
+    if (last + size > 2 ** 19) due.push(size);
+    else due[due.length - 1] = last + size;
+  }
+  expect(runs.length).toBeGreaterThan(3);
+  expect(runs).toEqual(due);
 });

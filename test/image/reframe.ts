@@ -5,6 +5,7 @@ import { crc32c } from '@node-rs/crc32';
 import {
   frameHeaderBytes,
   integrityContext,
+  isBulk,
   preambleBytes,
   readFrameHeader,
   Section,
@@ -40,10 +41,11 @@ export function imageOfFrames(
   options: { readonly keepsIntegrity?: boolean } = {},
 ): Buffer {
   const parts: Buffer[] = [preamble.subarray(0, preambleBytes)];
+  const covered = [...parts];
   for (const [i, frame] of frames.entries()) {
     const stored = Buffer.from(frame.stored);
     if (frame.section === Section.END && options.keepsIntegrity !== true) {
-      const hash = Blake3Hasher.deriveKey(integrityContext, Buffer.concat(parts));
+      const hash = Blake3Hasher.deriveKey(integrityContext, Buffer.concat(covered));
       hash.copy(stored, stored.length - hash.length);
     }
     const head = Buffer.alloc(frameHeaderBytes);
@@ -54,6 +56,7 @@ export function imageOfFrames(
       storedCrc: crc32c(stored),
     });
     parts.push(head, stored);
+    covered.push(head, ...(isBulk(frame.section) ? [] : [stored]));
   }
   return Buffer.concat(parts);
 }

@@ -5,6 +5,7 @@ import type { Instance, StagingInstance } from '../../storage/contracts.ts';
 import { batchOf, EntryType, type LogEntry } from '../../storage/entry-batch.ts';
 import { memoryFamily } from '../../storage/families/memory/family.ts';
 import type { ImageSink } from '../../storage/image/image-sink.ts';
+import { streamBytes, type ImageBytes } from '../../storage/image/image-source.ts';
 import { exportImage } from '../../storage/image/transfer-image.ts';
 import { nodeFileLayer } from '../../storage/node-file-layer.ts';
 import { seededRandom } from '../../storage/testing/seeded-random.ts';
@@ -114,8 +115,11 @@ export async function imageOf(instance: Instance): Promise<Buffer> {
 }
 
 /** The bytes in pieces of `pieceBytes`, as a file or a pipe would give them. */
-export async function* piecesOf(bytes: Buffer, pieceBytes = 64 * 1024): AsyncGenerator<Buffer> {
-  for (let at = 0; at < bytes.length; at += pieceBytes) {
-    yield bytes.subarray(at, at + pieceBytes);
+export function piecesOf(bytes: Buffer, pieceBytes = 64 * 1024): ImageBytes {
+  async function* pieces(): AsyncGenerator<Buffer> {
+    for (let at = 0; at < bytes.length; at += pieceBytes) {
+      yield bytes.subarray(at, at + pieceBytes);
+    }
   }
+  return streamBytes(pieces());
 }
