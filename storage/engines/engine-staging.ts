@@ -33,6 +33,9 @@ export const checkpointName = 'quorumshift-checkpoint.json';
 /** Bytes of one write to the engine, one larger entry aside. */
 const writeBytes = 1024 * 1024;
 
+/** Writes under way while the next batch is made: with one, engine and giver wait for each other. */
+const maxWrites = 2;
+
 export interface EngineStagingOptions {
   readonly uris: InstanceUris;
   readonly family: string;
@@ -56,8 +59,8 @@ export class EngineStaging implements StagingInstance {
   #draft: EngineState;
   /** Trees that the draft no longer names; the last checkpoint may still. */
   #superseded: number[] = [];
-  /** The write under way: one is done while the next batch is made. */
-  #writing: Promise<void> = Promise.resolve();
+  /** Writes under way, in order. */
+  readonly #writes: Promise<void>[] = [];
   #closed = false;
 
   constructor(options: EngineStagingOptions) {
@@ -82,15 +85,16 @@ export class EngineStaging implements StagingInstance {
     checkLimits(this.#options, batch);
     // An image's batch has 4 MiB: given on in parts, the engine's copies of it stay small.
     for (const part of splitBatch(batch, writeBytes)) {
-      await this.#writing;
+      await this.#written(maxWrites - 1);
       this.#draft = { ...this.#draft, range: { ...range, last: lastIndexOf(part) } };
-      this.#writing = this.#options.store.write({
+      const write = this.#options.store.write({
         chunks: cutChunks(part),
         records: new Map(),
         durable: false,
       });
-      // A failure is thrown by the next call, which waits for this write.
-      this.#writing.catch(() => {});
+      // A failure is thrown by a later call, which waits for this write.
+      write.catch(() => {});
+      this.#writes.push(write);
     }
   }
 
@@ -144,17 +148,24 @@ export class EngineStaging implements StagingInstance {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    await this.#writing.catch(() => {});
+    await Promise.allSettled(this.#writes);
     await this.#options.store.close();
     await this.#options.release();
   }
 
   async #writeDurably(records: ReadonlyMap<string, Uint8Array | null>): Promise<void> {
     const { store, files, database } = this.#options;
-    await this.#writing;
-    this.#writing = store.write({ chunks: [], records, durable: true });
-    await this.#writing;
+    await this.#written(0);
+    await store.write({ chunks: [], records, durable: true });
     await files.syncDirectory(database);
+  }
+
+  /** Waits until at most so many writes are under way. */
+  async #written(left: number): Promise<void> {
+    while (this.#writes.length > left) {
+      await this.#writes[0];
+      this.#writes.shift();
+    }
   }
 
   #requireOpen(action: string): void {

@@ -19,7 +19,7 @@ export interface CopyOptions extends TransferOptions {
 
 /**
  * Copies the whole durable state of `source` into `staging` and makes it durable there; does not
- * publish. Checkpoints every 64 MiB or 5 s, and continues from the last one.
+ * publish. Checkpoints every 256 MiB or 5 s, and continues from the last one.
  * @throws `image.resume-mismatch` when the staging place holds the beginning of another source;
  *   `image.source-changed`, `data.corrupt`, `snapshot.file-missing`, `limit.exceeded`; the signal's
  *   reason

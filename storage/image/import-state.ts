@@ -24,8 +24,8 @@ import { SnapshotPipe } from './snapshot-pipe.ts';
 import type { StateDigester } from './state-digester.ts';
 import type { StateSection, StateStream } from './state-stream.ts';
 
-/** A checkpoint costs a few fsyncs: every 64 MiB they are below a percent of the work. */
-const checkpointBytes = 64 * 1024 * 1024;
+/** A checkpoint waits for all that was written: every 64 MiB that was a twentieth of the work. */
+const checkpointBytes = 256 * 1024 * 1024;
 /** On a slow source, no more than this is lost by a crash. */
 const checkpointMs = 5000;
 

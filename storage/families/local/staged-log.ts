@@ -1,6 +1,6 @@
 /**
- * Segments of an import: written in large pieces, synced behind the writing, all durable at a
- * checkpoint. Until then nothing says that they are there.
+ * Segments of an import: written in large pieces, closed and synced behind the writing, all durable
+ * at a checkpoint. Until then nothing says that they are there.
  */
 import { join } from 'node:path';
 
@@ -18,8 +18,8 @@ import { RecordOffsets } from './segment.ts';
 const runBytes = 256 * 1024;
 const readBytes = 1024 * 1024;
 
-/** Closed segments whose sync may still be under way: bounds what is dirty and open. */
-const maxSyncs = 2;
+/** Full segments whose closing may still be under way: bounds what is in memory, dirty and open. */
+const maxClosing = 2;
 
 interface GrowingSegment {
   readonly first: bigint;
@@ -39,7 +39,7 @@ export class StagedLog {
   #segment: GrowingSegment | null = null;
   /** Records on their way to the segment. */
   readonly #run = new SegmentRun();
-  #syncs: Promise<void>[] = [];
+  #closing: Promise<void>[] = [];
 
   constructor(options: { files: FileLayer; directory: string; maxSegmentBytes: number }) {
     this.#files = options.files;
@@ -166,22 +166,31 @@ export class StagedLog {
     await this.#segment.stream.append(this.#run.drain().bytes);
   }
 
-  /** Names the segment as closed; its sync goes on behind. */
+  /** The segment takes no more; what is left to do for it goes on behind. */
   async #close(): Promise<void> {
     const segment = this.#segment;
     if (segment === null) return;
     await this.#drain();
-    const { first, count, file, stream } = segment;
-    await stream.flush();
-    await stream.release();
     this.#segment = null;
-    const closed = closedSegmentName(first, first + BigInt(count) - 1n);
-    const path = join(this.#directory, openSegmentName(first));
-    await this.#files.rename(path, join(this.#directory, closed));
-    const done = syncAndClose(file);
-    done.catch(() => {});
-    this.#syncs.push(done);
-    while (this.#syncs.length > maxSyncs) await this.#syncs.shift();
+    const closing = this.#closeFile(segment);
+    closing.catch(() => {});
+    this.#closing.push(closing);
+    while (this.#closing.length > maxClosing) await this.#closing.shift();
+  }
+
+  /** Names the file as closed and makes it durable. */
+  async #closeFile({ first, count, file, stream }: GrowingSegment): Promise<void> {
+    try {
+      await stream.flush();
+      await stream.release();
+      const closed = closedSegmentName(first, first + BigInt(count) - 1n);
+      const path = join(this.#directory, openSegmentName(first));
+      await this.#files.rename(path, join(this.#directory, closed));
+      await file.sync();
+    } finally {
+      await stream.release();
+      await file.close();
+    }
   }
 
   /** Everything given is durable when this resolves. */
@@ -189,7 +198,7 @@ export class StagedLog {
     await this.#drain();
     await this.#segment?.stream.flush();
     await this.#segment?.file.sync();
-    while (this.#syncs.length > 0) await this.#syncs.shift();
+    while (this.#closing.length > 0) await this.#closing.shift();
     await this.#files.syncDirectory(this.#directory);
   }
 
@@ -202,18 +211,10 @@ export class StagedLog {
   /** Lets go of the files; what was not synced may be lost. */
   async close(): Promise<void> {
     await this.#segment?.stream.release();
-    await Promise.allSettled(this.#syncs);
-    this.#syncs = [];
+    await Promise.allSettled(this.#closing);
+    this.#closing = [];
     await this.#segment?.file.close();
     this.#segment = null;
-  }
-}
-
-async function syncAndClose(file: FileHandle): Promise<void> {
-  try {
-    await file.sync();
-  } finally {
-    await file.close();
   }
 }
 

@@ -32,7 +32,7 @@ const blockBytes = 64 * 1024;
 /** Two of them may be in memory; larger ones brought nothing but use of memory. */
 const writeBufferBytes = 4 * 1024 * 1024;
 /** Chunks of one batch of an import. */
-const bulkBatchChunks = 2;
+const bulkBatchChunks = 4;
 const cacheBytes = 8 * 1024 * 1024;
 
 function chunkKey(index: bigint): Buffer {

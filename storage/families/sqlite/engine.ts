@@ -16,8 +16,9 @@ import type {
 } from '../../engines/chunk-store.ts';
 import type { CallName, Calls, PackedChunks, Reply } from './engine-messages.ts';
 
-/** A buffer that comes back from a write is kept for the next one, up to this size in bytes. */
+/** Buffers that come back from writes are kept for the next ones, up to this size in bytes. */
 const maxSpareBytes = 8 * 1024 * 1024;
+const maxSpares = 2;
 
 /** @throws `io.failed`, `data.corrupt` */
 export async function openSqliteStore(options: StoreOpenOptions): Promise<ChunkStore> {
@@ -100,7 +101,7 @@ class DatabaseThread {
 
 class SqliteStore implements ChunkStore {
   readonly #thread: DatabaseThread;
-  #spare: ArrayBuffer | null = null;
+  readonly #spares: ArrayBuffer[] = [];
   #closed: Promise<void> | null = null;
 
   constructor(thread: DatabaseThread) {
@@ -116,7 +117,8 @@ class SqliteStore implements ChunkStore {
     const packed = this.#pack(chunks);
     const argument = { remove: remove ?? null, chunks: packed, records: [...records], durable };
     const buffer = await this.#thread.call('write', argument, [packed.buffer]);
-    if (buffer.byteLength <= maxSpareBytes) this.#spare = buffer;
+    const keeps = buffer.byteLength <= maxSpareBytes && this.#spares.length < maxSpares;
+    if (keeps) this.#spares.push(buffer);
   }
 
   chunkAt(index: bigint): Promise<bigint | null> {
@@ -174,9 +176,8 @@ class SqliteStore implements ChunkStore {
   }
 
   #takeBuffer(bytes: number): ArrayBuffer {
-    const spare = this.#spare;
-    this.#spare = null;
-    return spare !== null && spare.byteLength >= bytes ? spare : new ArrayBuffer(bytes);
+    const spare = this.#spares.pop();
+    return spare !== undefined && spare.byteLength >= bytes ? spare : new ArrayBuffer(bytes);
   }
 }
 
