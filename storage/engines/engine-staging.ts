@@ -33,7 +33,7 @@ export const checkpointName = 'quorumshift-checkpoint.json';
 /** Bytes of one write to the engine, one larger entry aside. */
 const writeBytes = 1024 * 1024;
 
-/** Writes under way while the next batch is made: with one, engine and giver wait for each other. */
+/** Writes under way while the next batch is made: with one, each side waits for the other. */
 const maxWrites = 2;
 
 export interface EngineStagingOptions {
@@ -163,8 +163,10 @@ export class EngineStaging implements StagingInstance {
   /** Waits until at most so many writes are under way. */
   async #written(left: number): Promise<void> {
     while (this.#writes.length > left) {
-      await this.#writes[0];
-      this.#writes.shift();
+      const [oldest] = this.#writes;
+      await oldest;
+      // One that failed stays: nothing after it is made durable.
+      void this.#writes.shift();
     }
   }
 
