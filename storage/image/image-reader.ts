@@ -44,7 +44,7 @@ import {
   type ImageTrailer,
 } from './image-format.ts';
 import { ByteCursor, type ImageBytes } from './image-source.ts';
-import { decompressChunk } from './lz4-chunk.ts';
+import { unpack } from '../lz4.ts';
 import { buffersSpent } from '../spent-buffers.ts';
 import type { StateDigester } from './state-digester.ts';
 import type { StateSection } from './state-stream.ts';
@@ -333,7 +333,16 @@ class SectionDecoder {
 }
 
 function contentOf(frame: Frame): Buffer {
-  return frame.flags & lz4Flag ? decompressChunk(frame.stored, frame) : frame.stored;
+  if (!(frame.flags & lz4Flag)) return frame.stored;
+  let content: Buffer;
+  try {
+    content = unpack(frame.stored, frame.contentBytes);
+  } catch (cause) {
+    const text = cause instanceof Error ? cause.message : String(cause);
+    throw corrupt(frame.offset, `a chunk cannot be decompressed: ${text}`);
+  }
+  if (content.length === frame.contentBytes) return content;
+  throw corrupt(frame.offset, 'a chunk has another size than its header says');
 }
 
 /** Whether `content` begins an entry that is larger than itself. */

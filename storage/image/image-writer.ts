@@ -28,8 +28,8 @@ import {
   type ImageHeader,
 } from './image-format.ts';
 import type { ImageSink } from './image-sink.ts';
+import { pack } from '../lz4.ts';
 import { addBytes, addEntries, ChunkMemory, finishChunk } from './log-chunks.ts';
-import { compressChunk } from './lz4-chunk.ts';
 import type { StateCounts, StateSection, StateStream } from './state-stream.ts';
 import type { StateDigest } from './state-digester.ts';
 
@@ -144,7 +144,7 @@ class FrameWriter {
   }
 
   async bulk(section: number, content: Buffer): Promise<void> {
-    const packed = compressChunk(content);
+    const packed = pack(content);
     // Its failure belongs to the await in #drain; until then it is not unhandled.
     packed.catch(() => {});
     await this.#enqueue({ section, content, packed });

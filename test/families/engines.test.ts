@@ -1,5 +1,6 @@
 import { deepStrictEqual, match, ok, rejects, strictEqual } from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -10,7 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, test } from 'vitest';
 
 import type { Family, InstanceUris } from '../../storage/contracts.ts';
-import { batchOf } from '../../storage/entry-batch.ts';
+import { batchOf, EntryType } from '../../storage/entry-batch.ts';
 import { rocksdbFamily } from '../../storage/families/rocksdb/family.ts';
 import { sqliteFamily } from '../../storage/families/sqlite/family.ts';
 import { nodeFileLayer } from '../../storage/node-file-layer.ts';
@@ -151,6 +152,32 @@ describe.each([rocksdbFamily, sqliteFamily])('family $name', (family) => {
     const instance = await family.open(uris, 'read-only', context);
     const expected = { ...emptyModel, firstIndex: 3n, entries: entriesOf(3n, 9n) };
     deepStrictEqual(await dumpState(instance), dumpModel(expected));
+    await instance.close();
+  });
+
+  test('imported entries that compress, that do not, and that are large: read back and cut [FAM-3]', async () => {
+    const { uris } = freshPlace(family);
+    const payloads = [
+      ...Array.from({ length: 200 }, (_, i) => Buffer.from(`line ${i} `.repeat(200))),
+      ...Array.from({ length: 200 }, () => randomBytes(2000)),
+      Buffer.alloc(3_000_000, 'a large one '),
+      Buffer.alloc(0),
+    ];
+    const entries = payloads.map((payload, i) => ({
+      index: BigInt(i) + 1n,
+      term: 1n,
+      type: EntryType.DATA,
+      payload,
+    }));
+    const staging = await family.stage(uris, context);
+    await staging.begin(1n);
+    await staging.append(batchOf(entries));
+    await staging.publish();
+    const instance = await family.open(uris, 'read-write', context);
+    deepStrictEqual(await dumpState(instance), dumpModel({ ...emptyModel, entries }));
+    await applyToInstance(instance, { truncate: { lastKept: 10n } });
+    const kept = { ...emptyModel, entries: entries.slice(0, 10) };
+    deepStrictEqual(await dumpState(instance), dumpModel(kept));
     await instance.close();
   });
 

@@ -2,10 +2,14 @@
  * Chunks and records in RocksDB, by npm rocksdb 5.2.1; the only file that knows the package.
  *
  *     "R" <name>                          record
- *     "e" <first index, u64 big-endian>   chunk: canonical entries back to back
+ *     "e" <first index, u64 big-endian>   chunk: 0 and canonical entries back to back, or
+ *                                         1 and the same in LZ4
  *
  * Records sort before chunks and are not written during an import: then each new table file begins
  * after the one before, and RocksDB moves files down its levels instead of merging them.
+ *
+ * An import compresses its chunks before it gives them over: RocksDB makes and checks checksums of
+ * every byte several times, by tables, and writes it twice.
  *
  * A write is one WriteBatch. Durable means `sync`, which also makes every earlier batch durable:
  * they lie before it in the same write-ahead log. RocksDB checks its own checksums when reading.
@@ -14,7 +18,8 @@ import type RocksDb from 'rocksdb';
 import type { BatchOperation, IteratorOptions, RocksDbIterator } from 'rocksdb';
 
 import { fail } from '../../../core/errors.ts';
-import { canonicalBytes } from '../../entry-batch.ts';
+import { canonicalBytes, type EntryBatch } from '../../entry-batch.ts';
+import { pack, unpack } from '../../lz4.ts';
 import { shareNativeHeaps } from '../../native-heap.ts';
 import { buffersSpent } from '../../spent-buffers.ts';
 import type {
@@ -27,12 +32,15 @@ import type {
 const chunkTag = 'e'.charCodeAt(0);
 const recordTag = 'R'.charCodeAt(0);
 
+/** First byte of a chunk's value. */
+const ValueKind = { PLAIN: 0, LZ4: 1 } as const;
+
 /** Blocks of 64 KiB: a chunk is one or two of them, and compresses better than in 4 KiB. */
 const blockBytes = 64 * 1024;
 /** Two of them may be in memory; larger ones brought nothing but use of memory. */
 const writeBufferBytes = 4 * 1024 * 1024;
-/** Chunks of one batch of an import. */
-const bulkBatchChunks = 4;
+/** Larger chunks, of one entry each, stay as they are: compressing takes as much memory again. */
+const maxPackedBytes = 1024 * 1024;
 const cacheBytes = 8 * 1024 * 1024;
 
 function chunkKey(index: bigint): Buffer {
@@ -60,7 +68,8 @@ export async function openRocksDbStore(options: StoreOpenOptions): Promise<Chunk
         createIfMissing: create,
         errorIfExists: create,
         readOnly: options.mode === 'read-only',
-        compression: true,
+        // Of what an import compresses, a second compression would find nothing.
+        compression: !options.bulk,
         blockSize: blockBytes,
         writeBufferSize: writeBufferBytes,
         cacheSize: cacheBytes,
@@ -81,6 +90,8 @@ function storeError(error: Error, action: string, path: string): Error {
 class RocksDbStore implements ChunkStore {
   readonly #db: RocksDb;
   readonly #path: string;
+  /** The last write of an import: the next is committed after it, so that keys ascend. */
+  #bulk: Promise<void> = Promise.resolve();
   #closed: Promise<void> | null = null;
 
   constructor(db: RocksDb, path: string) {
@@ -99,25 +110,23 @@ class RocksDbStore implements ChunkStore {
   async write(write: StoreWrite): Promise<void> {
     const entriesOnly = write.remove === undefined && write.records.size === 0;
     if (write.durable || !entriesOnly) return this.#writeWhole(write);
-    // Nothing here counts before the next durable write: several small batches, in any order, are
-    // faster. All are given over at once, because that copies their bytes.
-    const writes: Promise<void>[] = [];
-    for (let i = 0; i < write.chunks.length; i += bulkBatchChunks) {
-      const chunks = write.chunks.slice(i, i + bulkBatchChunks);
-      writes.push(this.#commit(operationsOf({ ...write, chunks }), { sync: false }));
-    }
-    for (const result of await Promise.allSettled(writes)) {
-      if (result.status === 'rejected') throw result.reason;
-    }
+    const packed = Promise.all(write.chunks.map(packedPut));
+    // Nothing of it counts before the next durable write.
+    this.#bulk = Promise.allSettled([packed, this.#bulk]).then(async () =>
+      this.#commit(await packed, { sync: false }),
+    );
+    return this.#bulk;
   }
 
   async #writeWhole(write: StoreWrite): Promise<void> {
+    const given = operationsOf(write);
+    await Promise.allSettled([this.#bulk]);
     const operations: BatchOperation[] = [];
     if (write.chunks.length === 0 && write.records.size === 0) {
       operations.push(...(await this.#lastAgain()));
     }
     if (write.remove !== undefined) operations.push(...(await this.#removals(write.remove)));
-    operations.push(...operationsOf(write));
+    operations.push(...given);
     await this.#commit(operations, { sync: write.durable });
   }
 
@@ -162,7 +171,20 @@ class RocksDbStore implements ChunkStore {
     };
     for await (const [key, bytes] of this.#scan(options)) {
       buffersSpent(bytes.length);
-      yield [{ firstIndex: key.readBigUInt64BE(1), bytes }];
+      yield [{ firstIndex: key.readBigUInt64BE(1), bytes: this.#contentOf(bytes) }];
+    }
+  }
+
+  #contentOf(value: Buffer): Buffer {
+    const content = value.subarray(1);
+    if (value[0] === ValueKind.PLAIN) return content;
+    try {
+      if (value[0] !== ValueKind.LZ4) throw new Error(`it is of kind ${value[0]}`);
+      return unpack(content, maxPackedBytes);
+    } catch (cause) {
+      const text = cause instanceof Error ? cause.message : String(cause);
+      const reason = `a chunk cannot be read: ${text}`;
+      throw fail('data.corrupt', { file: this.#path, offset: 0, reason }, { cause });
     }
   }
 
@@ -208,11 +230,28 @@ class RocksDbStore implements ChunkStore {
   }
 }
 
+function plainValue(chunk: EntryBatch): Buffer {
+  const entries = canonicalBytes(chunk);
+  const value = Buffer.allocUnsafeSlow(1 + entries.length);
+  value.writeUInt8(ValueKind.PLAIN, 0);
+  entries.copy(value, 1);
+  buffersSpent(value.length);
+  return value;
+}
+
+/** The chunk's bytes are copied before it returns. */
+async function packedPut(chunk: EntryBatch): Promise<BatchOperation> {
+  const plain = plainValue(chunk);
+  const packed = plain.length <= maxPackedBytes ? await pack(plain.subarray(1)) : null;
+  const value = packed === null ? plain : Buffer.concat([Buffer.of(ValueKind.LZ4), packed]);
+  return { type: 'put', key: chunkKey(chunk.firstIndex), value };
+}
+
 function operationsOf({ chunks, records }: Pick<StoreWrite, 'chunks' | 'records'>) {
   const operations: BatchOperation[] = chunks.map((chunk) => ({
     type: 'put',
     key: chunkKey(chunk.firstIndex),
-    value: canonicalBytes(chunk),
+    value: plainValue(chunk),
   }));
   for (const [name, value] of records) {
     const key = recordKey(name);
