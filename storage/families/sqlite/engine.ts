@@ -2,6 +2,7 @@
  * Chunks and records in SQLite, which lives in a thread of its own (engine-worker.ts has the
  * tables).
  */
+import { open, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 
@@ -20,6 +21,9 @@ import type { CallName, Calls, PackedChunks, Reply } from './engine-messages.ts'
 const maxSpareBytes = 8 * 1024 * 1024;
 const maxSpares = 2;
 
+/** An import begins to sync after so many bytes, and syncs on while more are written. */
+const syncBehindBytes = 16 * 1024 * 1024;
+
 /** @throws `io.failed`, `data.corrupt` */
 export async function openSqliteStore(options: StoreOpenOptions): Promise<ChunkStore> {
   const { path, mode, bulk } = options;
@@ -27,11 +31,11 @@ export async function openSqliteStore(options: StoreOpenOptions): Promise<ChunkS
   const thread = new DatabaseThread(file);
   try {
     await thread.call('open', { file, mode, bulk });
+    return new SqliteStore(thread, bulk ? await open(file, 'r') : null);
   } catch (error) {
     await thread.end();
     throw error;
   }
-  return new SqliteStore(thread);
 }
 
 interface Waiting {
@@ -102,10 +106,18 @@ class DatabaseThread {
 class SqliteStore implements ChunkStore {
   readonly #thread: DatabaseThread;
   readonly #spares: ArrayBuffer[] = [];
+  /**
+   * The database's file a second time. Closing it takes away the locks that SQLite has on the file:
+   * it is closed after the database.
+   */
+  readonly #file: FileHandle | null;
+  #unsyncedBytes = 0;
+  #syncing: Promise<void> | null = null;
   #closed: Promise<void> | null = null;
 
-  constructor(thread: DatabaseThread) {
+  constructor(thread: DatabaseThread, file: FileHandle | null) {
     this.#thread = thread;
+    this.#file = file;
   }
 
   async records(): Promise<ReadonlyMap<string, Buffer>> {
@@ -115,10 +127,28 @@ class SqliteStore implements ChunkStore {
 
   async write({ remove, chunks, records, durable }: StoreWrite): Promise<void> {
     const packed = this.#pack(chunks);
+    if (durable && this.#syncing !== null) await this.#syncing;
     const argument = { remove: remove ?? null, chunks: packed, records: [...records], durable };
     const buffer = await this.#thread.call('write', argument, [packed.buffer]);
+    this.#syncBehind(packed.sizes.reduce((sum, size) => sum + size, 0));
     const keeps = buffer.byteLength <= maxSpareBytes && this.#spares.length < maxSpares;
     if (keeps) this.#spares.push(buffer);
+  }
+
+  /**
+   * Lets the disk take what an import has written while more is: a commit, which syncs for itself,
+   * then finds little left. After a failure no commit is asked for.
+   */
+  #syncBehind(bytes: number): void {
+    this.#unsyncedBytes += bytes;
+    if (this.#file === null || this.#syncing !== null) return;
+    if (this.#unsyncedBytes < syncBehindBytes) return;
+    this.#unsyncedBytes = 0;
+    this.#syncing = this.#file.datasync().then(() => {
+      this.#syncing = null;
+    });
+    // The next commit throws it.
+    this.#syncing.catch(() => {});
   }
 
   chunkAt(index: bigint): Promise<bigint | null> {
@@ -158,6 +188,8 @@ class SqliteStore implements ChunkStore {
       await this.#thread.call('close', null);
     } finally {
       await this.#thread.end();
+      await this.#syncing?.catch(() => {});
+      await this.#file?.close();
     }
   }
 
