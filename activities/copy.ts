@@ -19,6 +19,7 @@ export const copy: StepBody = async (step) => {
   const { files, families } = step.context;
   const source = await families.open(urisNow(families, step.guard.migration.source), 'read-only', {
     files,
+    readsAll: true,
   });
   try {
     await checkSource(step, source);

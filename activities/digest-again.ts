@@ -29,7 +29,10 @@ export const digestAgain: StepBody = async (step) => {
 /** The digest of what is read back from the instance now, wherever it lies. */
 export async function digestNow(step: Step, ref: InstanceRef): Promise<string> {
   const { files, families } = step.context;
-  const instance = await families.open(urisNow(families, ref), 'read-only', { files });
+  const instance = await families.open(urisNow(families, ref), 'read-only', {
+    files,
+    readsAll: true,
+  });
   try {
     const bytesTotal = await stateBytes(instance);
     const digest = await underControl(step, { bytesTotal }, (options) =>

@@ -34,9 +34,12 @@ export const validate: StepBody = async (step) => {
 async function compareBoth(step: Step): Promise<Comparison> {
   const { files, families } = step.context;
   const { source, target } = step.guard.migration;
-  const a = await families.open(urisNow(families, source), 'read-only', { files });
+  const a = await families.open(urisNow(families, source), 'read-only', { files, readsAll: true });
   try {
-    const b = await families.open(urisNow(families, target), 'read-only', { files });
+    const b = await families.open(urisNow(families, target), 'read-only', {
+      files,
+      readsAll: true,
+    });
     try {
       const bytesTotal = 2 * (await stateBytes(a));
       return await underControl(step, { bytesTotal }, (options) => compareInstances(a, b, options));

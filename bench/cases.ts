@@ -125,8 +125,8 @@ export const benchmarkCases: readonly BenchmarkCase[] = [
     tolerance,
     limitedBy:
       'Two copies are read, checked record by record and digested, where the ' +
-      "reference hashes one by a processor's own SHA instructions. `local` reads a " +
-      'log once to open it and once more for its entries.',
+      "reference hashes one by a processor's own SHA instructions. One thread checks " +
+      'and digests both.',
   },
   {
     name: 'verify local with rocksdb',

@@ -225,6 +225,11 @@ export type OpenMode = 'read-only' | 'read-write' | 'create';
 
 export interface OpenContext {
   readonly files: FileLayer;
+  /**
+   * Read-only: the opener reads the whole log next. Checks of what it will read may wait until
+   * then; they are made all the same, and refuse with the same errors.
+   */
+  readonly readsAll?: boolean;
 }
 
 /** One way to keep durable Raft state. Added by one module and one registration (FAM-6). */

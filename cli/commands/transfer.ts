@@ -68,7 +68,7 @@ export function addTransfers(program: Command): void {
 async function exportCommand(short: string | undefined, options: ImageOptions): Promise<void> {
   const families = defaultFamilies();
   const uris = instanceUris(families, short, options);
-  const instance = await families.open(uris, 'read-only', { files });
+  const instance = await families.open(uris, 'read-only', { files, readsAll: true });
   try {
     const toStdout = options.image === '-';
     const sink = toStdout ? streamSink(process.stdout) : await fileSink(files, options.image);
@@ -130,7 +130,7 @@ async function importCommand(
 
 /** What an earlier, interrupted import had published must be of this very image. */
 async function requireSameState(uris: InstanceUris, image: ImageBytes): Promise<void> {
-  const instance = await defaultFamilies().open(uris, 'read-only', { files });
+  const instance = await defaultFamilies().open(uris, 'read-only', { files, readsAll: true });
   try {
     const comparison = await compareWithImage(instance, image);
     if (comparison.equal) return;
@@ -190,7 +190,7 @@ async function compareWithOther(a: Instance, second: string, progress: TransferO
 
 function openShort(short: string): Promise<Instance> {
   const families = defaultFamilies();
-  return families.open(instanceUris(families, short), 'read-only', { files });
+  return families.open(instanceUris(families, short), 'read-only', { files, readsAll: true });
 }
 
 async function withProgress<T>(

@@ -51,6 +51,23 @@ async function readAll(instance: Instance): Promise<LogEntry[]> {
   return entries;
 }
 
+/** What opening and reading in one go, with the checks left to the reading, comes to. */
+async function readAtOnce(files: CrashFileLayer): Promise<LogEntry[]> {
+  const instance = await localFamily.open(uris, 'read-only', { files, readsAll: true });
+  try {
+    return await readAll(instance);
+  } finally {
+    await instance.close();
+  }
+}
+
+async function errorOf(attempt: Promise<unknown>): Promise<unknown> {
+  return attempt.then(
+    () => 'it was read',
+    (error: unknown) => error,
+  );
+}
+
 /** Opens read-only: braft's range; nothing in the directory changes. */
 async function opensAs(content: Content, range: [number, number]): Promise<Instance> {
   const files = await directoryOf(content);
@@ -72,6 +89,7 @@ async function refuses(content: Content, code: ErrorCode = 'data.corrupt'): Prom
   const before = files.dump();
   const error = await refusal(open(files));
   expect(codeOf(error)).toBe(code);
+  expect(await errorOf(readAtOnce(files)), 'with checks left to the reading').toEqual(error);
   expect(files.dump()).toBe(before);
 }
 
@@ -206,10 +224,40 @@ describe('records of a closed segment [FAM-9]', () => {
     ['a header without its body', record().subarray(0, 28)],
   ])('row 10: %s behind them: accepted; a writer cuts them off', async (_, stray) => {
     const content = { ...logMeta1, [closed(1, 3)]: Buffer.concat([records(3), stray]) };
-    expect(await readAll(await opensAs(content, [1, 3]))).toHaveLength(3);
+    const entries = await readAll(await opensAs(content, [1, 3]));
+    expect(entries).toHaveLength(3);
     const files = await directoryOf(content);
+    expect(await readAtOnce(files)).toEqual(entries);
     await (await open(files, 'read-write')).close();
     expect((await files.stat(`/data/a/${closed(1, 3)}`))?.bytes).toBe(records(3).length);
+  });
+});
+
+describe('checks that are left to the reading [FAM-9]', () => {
+  const three = { ...logMeta1, [closed(1, 2)]: records(2), [closed(3, 5)]: records(3) };
+  const openAll = async (content: Content) =>
+    localFamily.open(uris, 'read-only', { files: await directoryOf(content), readsAll: true });
+
+  test('two reads at once from the middle of a segment: both get what a walk finds', async () => {
+    const instance = await openAll(three);
+    const from4 = async () => {
+      const found: bigint[] = [];
+      for await (const batch of instance.read(4n, 5n)) {
+        for (let i = 0; i < batch.count; i += 1) found.push(entryAt(batch, i).index);
+      }
+      return found;
+    };
+    expect(await Promise.all([from4(), from4()])).toEqual([
+      [4n, 5n],
+      [4n, 5n],
+    ]);
+  });
+
+  test('damage in the second segment: the first is read, then refused by file and byte', async () => {
+    const damaged = { ...three, [closed(3, 5)]: flipped(records(3), 31) };
+    const error = await errorOf(openAll(damaged).then(readAll));
+    expect(String(error)).toContain(closed(3, 5));
+    expect(codeOf(error)).toBe('data.corrupt');
   });
 });
 

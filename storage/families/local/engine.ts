@@ -46,10 +46,15 @@ export function metaAddress(options: OpenLocalOptions): MetaAddress {
 }
 
 /** Changes not one byte, and reads also what braft reads with a warning. */
-export async function openReadOnly(options: OpenLocalOptions): Promise<Instance> {
-  const { files, places } = options;
+export async function openReadOnly(
+  options: OpenLocalOptions & { readonly defersClosed: boolean },
+): Promise<Instance> {
+  const { files, places, defersClosed } = options;
   const intent = await readIntent(files, places.log);
-  const log = withIntent(await loadLog(files, places.log, { forWriting: false }), intent);
+  const log = withIntent(
+    await loadLog(files, places.log, { forWriting: false, defersClosed }),
+    intent,
+  );
   if (!log.hasLogMeta) await requireSomething(options);
   await checkMetaDirectories(options);
   const meta = await loadMeta(metaAddress(options), null);

@@ -87,7 +87,8 @@ async function openLocal(uris: InstanceUris, how: OpenHow & { mode: OpenMode }):
   return holding({ uris, places, how, shared: readOnly, action: 'open' }, async (options) => {
     await refuseStaging(files, { instance: uris.log, directory: places.log });
     if (how.mode === 'create') await createEmpty(options);
-    return readOnly ? openReadOnly(options) : openForWriting(options);
+    const defersClosed = how.context.readsAll === true;
+    return readOnly ? openReadOnly({ ...options, defersClosed }) : openForWriting(options);
   });
 }
 

@@ -5,13 +5,13 @@
 import { join } from 'node:path';
 
 import { fail } from '../../../core/errors.ts';
-import type { FileLayer } from '../../file-layer.ts';
+import type { FileHandle, FileLayer } from '../../file-layer.ts';
 import { isErrno } from '../../files.ts';
 import { decodeLogMeta } from './messages.ts';
 import { maxSmallFileBytes, readProtobufFile } from './protobuf-file.ts';
 import { logMetaName, parseLogName } from './segment-name.ts';
 import { isZeroTail, refuseSegment, scanSegment, type SegmentEnd } from './segment-scan.ts';
-import { Segment } from './segment.ts';
+import { RecordOffsets, Segment } from './segment.ts';
 
 /** Segments that are scanned at once: hides the reads behind the checks. */
 const scansAtOnce = 2;
@@ -42,6 +42,8 @@ export interface LoadOptions {
    * (an extension that was never synced), where braft refuses to start.
    */
   readonly forWriting: boolean;
+  /** Closed segments are taken by their names; reading one checks it. */
+  readonly defersClosed?: boolean;
 }
 
 /** @throws `data.corrupt` for what braft refuses */
@@ -57,8 +59,10 @@ export async function loadLog(
   const { firstLogIndex } = decodeLogMeta(meta);
   const loading = new Loading(files, options);
   const closed = loading.keepClosed(closedSegments(directory, names), firstLogIndex);
-  const open = openSegment(directory, names);
-  await loading.scanAll(open === null ? closed : [...closed, open]);
+  const open = findOpen(directory, names);
+  const defers = options.defersClosed === true;
+  for (const segment of closed) segment.deferred = defers;
+  await loading.scanAll([...(defers ? [] : closed), ...(open === null ? [] : [open])]);
   return loading.result({
     firstIndex: firstLogIndex,
     closed,
@@ -100,7 +104,7 @@ function closedSegments(directory: string, names: readonly string[]): Segment[] 
     .map(([first, last]) => new Segment({ directory, first, namedLast: last }));
 }
 
-function openSegment(directory: string, names: readonly string[]): Segment | null {
+function findOpen(directory: string, names: readonly string[]): Segment | null {
   const firsts = new Set<bigint>();
   for (const name of names) {
     const parsed = parseLogName(name);
@@ -156,11 +160,12 @@ class Loading {
 
   async #scan(segment: Segment): Promise<void> {
     const { path } = segment;
-    const file = await this.#openFile(path);
+    const file = await openSegment(this.#files, path);
     try {
       const fileBytes = await file.size();
-      const { offsets } = segment;
+      const offsets = new RecordOffsets();
       const end = await scanSegment({ file, fileBytes, offsets });
+      segment.walked(offsets);
       if (segment.open) {
         const zeros = this.#forWriting && (await this.#isUnwritten(file, offsets.end, fileBytes));
         this.#judgeOpen(path, { end, at: offsets.end, zeros });
@@ -171,17 +176,6 @@ class Loading {
       if (this.#forWriting) await file.sync();
     } finally {
       await file.close();
-    }
-  }
-
-  async #openFile(path: string) {
-    try {
-      return await this.#files.open(path, 'read');
-    } catch (error) {
-      if (isErrno(error, 'ENOENT') || isErrno(error, 'EISDIR')) {
-        return refuseSegment(path, 0, 'a name in the directory stands for it, but it is no file');
-      }
-      throw error;
     }
   }
 
@@ -238,6 +232,35 @@ class Loading {
       warnings: this.#warnings,
       hazards: this.#hazards,
     };
+  }
+}
+
+/** @throws `data.corrupt` when its name is there, and no file */
+export async function openSegment(files: FileLayer, path: string): Promise<FileHandle> {
+  try {
+    return await files.open(path, 'read');
+  } catch (error) {
+    if (isErrno(error, 'ENOENT') || isErrno(error, 'EISDIR')) {
+      return refuseSegment(path, 0, 'a name in the directory stands for it, but it is no file');
+    }
+    throw error;
+  }
+}
+
+/**
+ * Walks a closed segment that was deferred, as opening its log would have.
+ * @throws `data.corrupt`
+ */
+export async function walkDeferred(files: FileLayer, segment: Segment): Promise<void> {
+  const { path } = segment;
+  const file = await openSegment(files, path);
+  try {
+    const offsets = new RecordOffsets();
+    const end = await scanSegment({ file, fileBytes: await file.size(), offsets });
+    segment.walked(offsets);
+    judgeClosed(segment, { path, end });
+  } finally {
+    await file.close();
   }
 }
 

@@ -1,9 +1,11 @@
 /** Reads entries from segments in large pieces, the next piece under way while one is looked at. */
 import { fail } from '../../../core/errors.ts';
-import type { EntryBatch } from '../../entry-batch.ts';
+import { EntryType, offsetAt, payloadAt, typeAt, type EntryBatch } from '../../entry-batch.ts';
 import type { FileHandle, FileLayer } from '../../file-layer.ts';
 import { isErrno } from '../../files.ts';
 import { buffersSpent } from '../../spent-buffers.ts';
+import { decodeConfiguration } from '../../braft-payloads/configuration.ts';
+import { openSegment, walkDeferred } from './load-log.ts';
 import { recordOffsetsIn, toBatch, type SegmentPiece } from './record-batch.ts';
 import { readUint32, recordHeaderBytes } from './record.ts';
 import { refuseSegment } from './segment-scan.ts';
@@ -108,12 +110,19 @@ async function* readOneSegment(log: ReadableLog, range: SlottedRange): AsyncGene
   const { from } = range;
   const segment = findSegment(log, from);
   if (segment === null) throw notFound(log, from);
+  if (segment.deferred && from !== segment.first) await walkDeferred(log.files, segment);
   const newest = log.segments.at(-1);
   let to = range.to < segment.last ? range.to : segment.last;
   if (newest !== undefined && newest !== segment && newest.first <= to) to = newest.first - 1n;
-  const file = await openSegmentFile(log.files, segment);
+  const file = await (segment.deferred
+    ? openSegment(log.files, segment.path)
+    : openSegmentFile(log.files, segment));
   try {
-    yield* readRecords({ ...range, file, segment, to });
+    yield* readRecords({ ...range, files: log.files, file, segment, to });
+  } catch (error) {
+    // The walk that opening left out says more exactly what is wrong.
+    if (segment.deferred) await walkDeferred(log.files, segment);
+    throw error;
   } finally {
     await file.close();
   }
@@ -142,17 +151,30 @@ async function openSegmentFile(files: FileLayer, segment: Segment): Promise<File
   }
 }
 
+/** What a walk would have refused: a CONFIGURATION that braft cannot parse. */
+function requireConfigurations(piece: SegmentPiece, batch: EntryBatch): void {
+  for (let i = 0; i < batch.count; i += 1) {
+    if (typeAt(batch, i) !== EntryType.CONFIGURATION) continue;
+    if (decodeConfiguration(payloadAt(batch, i)) !== null) continue;
+    refuseSegment(
+      piece.path,
+      piece.offset + offsetAt(batch, i),
+      'a CONFIGURATION is no protobuf message',
+    );
+  }
+}
+
 interface RecordRange extends SlottedRange {
+  readonly files: FileLayer;
   readonly file: FileHandle;
   readonly segment: Segment;
 }
 
 async function* readRecords(range: RecordRange): AsyncGenerator<EntryBatch> {
   const { segment, from, to } = range;
-  const { offsets } = segment;
-  const path = segment.path;
+  const { offsets, path, deferred } = segment;
   const start = offsets.floor(segment.position(from));
-  const limit = offsets.ceiling(segment.position(to));
+  const limit = deferred ? await range.file.size() : offsets.ceiling(segment.position(to));
   const fetch = (offset: number, wanted: number) => {
     const bytes = Math.min(wanted, limit - offset);
     const target = range.slots?.take(bytes) ?? ownMemory(bytes);
@@ -166,14 +188,22 @@ async function* readRecords(range: RecordRange): AsyncGenerator<EntryBatch> {
       const found = recordOffsetsIn(piece, Number(to - index) + 1);
       const count = found.length - 1;
       if (count === 0) {
-        pending = fetch(piece.offset, oneRecordBytes(piece));
+        const wanted = oneRecordBytes(piece);
+        if (piece.offset + wanted > limit)
+          refuseSegment(path, piece.offset, 'a record is cut short');
+        pending = fetch(piece.offset, wanted);
         continue;
       }
       const next = index + BigInt(count);
       const end = piece.offset + (found[count] ?? 0);
       if (next <= to) pending = startEarly(fetch(end, range.maxBytes));
       const skip = index < from ? Math.min(Number(from - index), count) : 0;
-      if (skip < count) yield toBatch(piece, found.subarray(skip), index + BigInt(skip));
+      const batch =
+        skip < count ? toBatch(piece, found.subarray(skip), index + BigInt(skip)) : null;
+      if (deferred && batch !== null) requireConfigurations(piece, batch);
+      // Bytes behind the last record may be a record too many.
+      if (deferred && next > segment.last && end < limit) await walkDeferred(range.files, segment);
+      if (batch !== null) yield batch;
       index = next;
     }
   } finally {

@@ -7,7 +7,7 @@ import { mkdtemp, open as openFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { ClassicLevel } from 'classic-level';
+import type { ClassicLevel } from 'classic-level';
 
 import { fail } from '../../../core/errors.ts';
 import type { FileLayer } from '../../file-layer.ts';
@@ -84,7 +84,8 @@ async function copyOut(files: FileLayer, from: string, to: string): Promise<void
 }
 
 async function openDatabase(directory: string): Promise<Database> {
-  const database: Database = new ClassicLevel(directory, {
+  const { ClassicLevel: Level } = await import('classic-level');
+  const database: Database = new Level(directory, {
     keyEncoding: 'buffer',
     valueEncoding: 'buffer',
   });

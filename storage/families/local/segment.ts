@@ -63,7 +63,12 @@ export class RecordOffsets {
 export class Segment {
   readonly directory: string;
   readonly first: bigint;
-  readonly offsets = new RecordOffsets();
+  offsets = new RecordOffsets();
+  /**
+   * Not walked when the log was opened: until it is, its name says what it holds, and whoever
+   * reads it checks that.
+   */
+  deferred = false;
   /** An open one may grow; braft calls its file `log_inprogress_…`. */
   open: boolean;
   /**
@@ -80,6 +85,7 @@ export class Segment {
 
   /** `first - 1n` when it holds no record. */
   get last(): bigint {
+    if (this.deferred && this.namedLast !== null) return this.namedLast;
     return this.first + BigInt(this.offsets.count) - 1n;
   }
 
@@ -88,6 +94,12 @@ export class Segment {
     const last = this.offsets.count === 0 ? (this.namedLast ?? this.last) : this.last;
     const name = this.open ? openSegmentName(this.first) : closedSegmentName(this.first, last);
     return join(this.directory, name);
+  }
+
+  /** Takes what a walk of its file found. */
+  walked(offsets: RecordOffsets): void {
+    this.offsets = offsets;
+    this.deferred = false;
   }
 
   position(index: bigint): number {
