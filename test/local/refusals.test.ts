@@ -1,12 +1,8 @@
 import { describe, expect, test } from 'vitest';
-
-import type { ErrorCode } from '../../core/errors.ts';
-import { hasCode, QuorumshiftError } from '../../core/errors.ts';
-import type { Instance, OpenMode } from '../../storage/contracts.ts';
-import { entryAt, type LogEntry } from '../../storage/entry-batch.ts';
+import { hasCode } from '../../core/errors.ts';
+import { entryAt } from '../../storage/entry-batch.ts';
 import { configurationPeers } from '../../storage/braft-payloads/configuration.ts';
 import { localFamily } from '../../storage/families/local/family.ts';
-import type { CrashFileLayer } from '../../storage/testing/crash-file-layer.ts';
 import {
   closed,
   directoryOf,
@@ -14,91 +10,23 @@ import {
   framed,
   inProgress,
   logMeta1,
-  pad,
   record,
   records,
 } from './braft-files.ts';
-
-const uris = localFamily.expand('local:///data/a');
-const zeros = (count: number) => Buffer.alloc(count);
-const raftMeta7 = framed('08071212' + Buffer.from('127.0.0.1:8000:0:0').toString('hex'));
-const peersA = Buffer.from('0a12' + Buffer.from('127.0.0.1:8001:0:0').toString('hex'), 'hex');
-const configuration = record({ type: 3, payload: peersA });
-
-type Content = Readonly<Record<string, Uint8Array>>;
-
-function open(files: CrashFileLayer, mode: OpenMode = 'read-only'): Promise<Instance> {
-  return localFamily.open(uris, mode, { files });
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof QuorumshiftError ? error.code : String(error);
-}
-
-async function refusal(opening: Promise<Instance>): Promise<unknown> {
-  return opening.then(
-    () => 'it opened',
-    (error: unknown) => error,
-  );
-}
-
-async function readAll(instance: Instance): Promise<LogEntry[]> {
-  const { firstIndex, lastIndex } = instance.state();
-  const entries: LogEntry[] = [];
-  for await (const batch of instance.read(firstIndex, lastIndex)) {
-    for (let i = 0; i < batch.count; i += 1) entries.push(entryAt(batch, i));
-  }
-  return entries;
-}
-
-/** What opening and reading in one go, with the checks left to the reading, comes to. */
-async function readAtOnce(files: CrashFileLayer): Promise<LogEntry[]> {
-  const instance = await localFamily.open(uris, 'read-only', { files, readsAll: true });
-  try {
-    return await readAll(instance);
-  } finally {
-    await instance.close();
-  }
-}
-
-async function errorOf(attempt: Promise<unknown>): Promise<unknown> {
-  return attempt.then(
-    () => 'it was read',
-    (error: unknown) => error,
-  );
-}
-
-/** Opens read-only: braft's range; nothing in the directory changes. */
-async function opensAs(content: Content, range: [number, number]): Promise<Instance> {
-  const files = await directoryOf(content);
-  const before = files.dump();
-  const { operations } = files;
-  const instance = await open(files);
-  const { firstIndex, lastIndex } = instance.state();
-  expect([firstIndex, lastIndex]).toEqual(range.map(BigInt));
-  expect(files.dump()).toBe(before);
-  expect(files.operations).toBe(operations);
-  return instance;
-}
-
-const fenceText =
-  '{"quorumshift":"fence","replica":"c/m","migration":"m1","parked":"/b","holds":"directory"}\n';
-
-async function refuses(content: Content, code: ErrorCode = 'data.corrupt'): Promise<void> {
-  const files = await directoryOf(content);
-  const before = files.dump();
-  const error = await refusal(open(files));
-  expect(codeOf(error)).toBe(code);
-  expect(await errorOf(readAtOnce(files)), 'with checks left to the reading').toEqual(error);
-  expect(files.dump()).toBe(before);
-}
-
-async function writerRefuses(content: Content): Promise<void> {
-  const files = await directoryOf(content);
-  const before = files.dump();
-  expect(hasCode(await refusal(open(files, 'read-write')), 'data.corrupt')).toBe(true);
-  expect(files.dump()).toBe(before);
-}
+import {
+  uris,
+  zeros,
+  configuration,
+  type Content,
+  open,
+  codeOf,
+  readAll,
+  readAtOnce,
+  errorOf,
+  opensAs,
+  refuses,
+  writerRefuses,
+} from './opening.ts';
 
 describe('log_meta [FAM-9]', () => {
   test('row 1: absent beside segments: an empty log with a warning; a writer refuses', async () => {
@@ -343,132 +271,5 @@ describe('records of the open segment [FAM-9]', () => {
       [7, -3n],
       [2, 0n],
     ]);
-  });
-});
-
-describe('raft_meta [FAM-9]', () => {
-  test.each([
-    ['entries', { ...logMeta1, [closed(1, 2)]: records(2) }, true],
-    ['nothing any more, its log being compacted', { 'log/log_meta': framed('0805') }, true],
-    ['nothing yet', logMeta1, false],
-  ])(
-    'absent beside a log of %s: a hazard of the start if it was used',
-    async (_, content, used) => {
-      const instance = await open(await directoryOf(content));
-      expect(instance.hazards.join().includes('has forgotten its vote')).toBe(used);
-      const withMeta = await open(
-        await directoryOf({ ...content, 'raft_meta/raft_meta': raftMeta7 }),
-      );
-      expect(withMeta.hazards).toEqual([]);
-    },
-  );
-
-  const withMeta = (bytes: Buffer) => ({ ...logMeta1, 'raft_meta/raft_meta': bytes });
-  const metaOf = async (content: Content) => (await opensAs(content, [1, 0])).state().meta;
-
-  test('row 23: absent: term 1, no vote', async () => {
-    expect(await metaOf(logMeta1)).toEqual({ term: 1n, votedFor: null, auxiliary: new Map() });
-  });
-
-  test.each<[string, Buffer]>([
-    ['short', raftMeta7.subarray(0, 10)],
-    ['of negative length', Buffer.alloc(8, 0xff)],
-    ['garbage', framed('ffffffff')],
-    ['without a vote', framed('0807')],
-    ['with a vote that is no peer', framed('08071204686f7374')],
-    ['with an empty vote', framed('08071200')],
-  ])('row 24: %s: refused', async (_, bytes) => {
-    await refuses(withMeta(bytes));
-  });
-
-  test('row 25: a vote without a term: term 0; what follows a fault is not seen', async () => {
-    const vote = '1212' + Buffer.from('127.0.0.1:8000:0:0').toString('hex');
-    expect(await metaOf(withMeta(framed(vote)))).toMatchObject({ term: 0n });
-    const meta = await metaOf(withMeta(framed(`0807${vote}ff`)));
-    expect([meta.term, String(meta.votedFor)]).toEqual([7n, '127.0.0.1:8000:0:0']);
-  });
-
-  test('nobody in three fields or in four: no vote [EQ-1]', async () => {
-    for (const text of ['0.0.0.0:0:0', '0.0.0.0:0:0:0']) {
-      const length = Buffer.from([text.length]).toString('hex');
-      const hex = `080712${length}${Buffer.from(text).toString('hex')}`;
-      expect((await metaOf(withMeta(framed(hex)))).votedFor).toBeNull();
-    }
-  });
-});
-
-describe('snapshots [FAM-9]', () => {
-  const tableName = '__raft_snapshot_meta';
-  const at = (index: number, name: string) => `snapshot/snapshot_${pad(index)}/${name}`;
-  const table = framed('0a04080a100312080a04646174611200');
-
-  const snapshotOf = async (content: Content) =>
-    (await opensAs({ ...logMeta1, ...content }, [1, 0])).snapshots.latest();
-
-  test('the largest number counts; listed files are read, others are not its', async () => {
-    const reader = await snapshotOf({
-      [at(9, tableName)]: zeros(2),
-      [at(10, tableName)]: table,
-      [at(10, 'data')]: Buffer.from('x'),
-      [at(10, 'unlisted')]: Buffer.from('y'),
-      'snapshot/temp/half': Buffer.from('z'),
-    });
-    expect(reader?.meta.lastIncludedIndex).toBe(10n);
-    expect(reader?.files).toEqual([{ path: 'data', bytes: 1, userMeta: Buffer.alloc(0) }]);
-  });
-
-  test.each<[string, Content]>([
-    ['no table', { [at(10, 'data')]: zeros(1) }],
-    ['a short table', { [at(10, tableName)]: table.subarray(0, 9) }],
-    ['only snapshot 0', { [at(0, tableName)]: table }],
-    [
-      'a sibling with a suffix and a larger number',
-      { [at(10, tableName)]: table, [`snapshot/snapshot_${pad(99)}.bak/x`]: zeros(1) },
-    ],
-  ])('rows 26, 28: %s: no snapshot', async (_, content) => {
-    expect(await snapshotOf(content)).toBeNull();
-  });
-
-  test('a sibling that makes braft delete the good snapshot: a writer refuses, and it stays', async () => {
-    await writerRefuses({
-      ...logMeta1,
-      [at(10, tableName)]: table,
-      [`snapshot/snapshot_${pad(99)}.bak/x`]: zeros(1),
-    });
-  });
-
-  test.each([
-    ['unparsable', 'ff'],
-    ['without metadata', '12080a04646174611200'],
-    ['with incomplete metadata', '0a02080a'],
-  ])('row 27: a table %s: refused', async (_, hex) => {
-    await refuses({ ...logMeta1, [at(10, tableName)]: framed(hex) });
-  });
-
-  test('a listed file that is absent, or outside the tree: refused when the snapshot is opened', async () => {
-    const missing = await snapshotOf({ [at(10, tableName)]: table }).catch((e: unknown) => e);
-    expect(hasCode(missing, 'snapshot.file-missing')).toBe(true);
-    const outside = framed('0a04080a100312090a072e2e2f64617461');
-    const escaping = await snapshotOf({
-      [at(10, tableName)]: outside,
-      'snapshot/data': zeros(1),
-    }).catch((e: unknown) => e);
-    expect(hasCode(escaping, 'snapshot.invalid-path')).toBe(true);
-  });
-});
-
-describe('places that are files [CUT-7]', () => {
-  test.each(['log', 'raft_meta', 'snapshot'])('row 29: %s is a file: refused', async (name) => {
-    const content = name === 'log' ? {} : logMeta1;
-    await refuses({ ...content, [name]: Buffer.from('something else') });
-    // Of a fence it is said whose it is, and where the data lies.
-    await refuses({ ...content, [name]: Buffer.from(fenceText) }, 'instance.fenced');
-  });
-
-  test('a fence counts as nothing there, any other file as something', async () => {
-    const occupied = async (text: string) =>
-      localFamily.occupied(uris, { files: await directoryOf({ log: Buffer.from(text) }) });
-    expect(await occupied(fenceText)).toBeNull();
-    expect(await occupied('anything else')).toContain('is a file');
   });
 });

@@ -1,0 +1,142 @@
+import { describe, expect, test } from 'vitest';
+import { hasCode } from '../../core/errors.ts';
+import { localFamily } from '../../storage/families/local/family.ts';
+import { closed, directoryOf, framed, logMeta1, pad, records } from './braft-files.ts';
+import {
+  uris,
+  zeros,
+  raftMeta7,
+  type Content,
+  open,
+  opensAs,
+  fenceText,
+  refuses,
+  writerRefuses,
+} from './opening.ts';
+
+describe('raft_meta [FAM-9]', () => {
+  test.each([
+    ['entries', { ...logMeta1, [closed(1, 2)]: records(2) }, true],
+    ['nothing any more, its log being compacted', { 'log/log_meta': framed('0805') }, true],
+    ['nothing yet', logMeta1, false],
+  ])(
+    'absent beside a log of %s: a hazard of the start if it was used',
+    async (_, content, used) => {
+      const instance = await open(await directoryOf(content));
+      expect(instance.hazards.join().includes('has forgotten its vote')).toBe(used);
+      const withMeta = await open(
+        await directoryOf({ ...content, 'raft_meta/raft_meta': raftMeta7 }),
+      );
+      expect(withMeta.hazards).toEqual([]);
+    },
+  );
+
+  const withMeta = (bytes: Buffer) => ({ ...logMeta1, 'raft_meta/raft_meta': bytes });
+  const metaOf = async (content: Content) => (await opensAs(content, [1, 0])).state().meta;
+
+  test('row 23: absent: term 1, no vote', async () => {
+    expect(await metaOf(logMeta1)).toEqual({ term: 1n, votedFor: null, auxiliary: new Map() });
+  });
+
+  test.each<[string, Buffer]>([
+    ['short', raftMeta7.subarray(0, 10)],
+    ['of negative length', Buffer.alloc(8, 0xff)],
+    ['garbage', framed('ffffffff')],
+    ['without a vote', framed('0807')],
+    ['with a vote that is no peer', framed('08071204686f7374')],
+    ['with an empty vote', framed('08071200')],
+  ])('row 24: %s: refused', async (_, bytes) => {
+    await refuses(withMeta(bytes));
+  });
+
+  test('row 25: a vote without a term: term 0; what follows a fault is not seen', async () => {
+    const vote = '1212' + Buffer.from('127.0.0.1:8000:0:0').toString('hex');
+    expect(await metaOf(withMeta(framed(vote)))).toMatchObject({ term: 0n });
+    const meta = await metaOf(withMeta(framed(`0807${vote}ff`)));
+    expect([meta.term, String(meta.votedFor)]).toEqual([7n, '127.0.0.1:8000:0:0']);
+  });
+
+  test('nobody in three fields or in four: no vote [EQ-1]', async () => {
+    for (const text of ['0.0.0.0:0:0', '0.0.0.0:0:0:0']) {
+      const length = Buffer.from([text.length]).toString('hex');
+      const hex = `080712${length}${Buffer.from(text).toString('hex')}`;
+      expect((await metaOf(withMeta(framed(hex)))).votedFor).toBeNull();
+    }
+  });
+});
+
+describe('snapshots [FAM-9]', () => {
+  const tableName = '__raft_snapshot_meta';
+  const at = (index: number, name: string) => `snapshot/snapshot_${pad(index)}/${name}`;
+  const table = framed('0a04080a100312080a04646174611200');
+
+  const snapshotOf = async (content: Content) =>
+    (await opensAs({ ...logMeta1, ...content }, [1, 0])).snapshots.latest();
+
+  test('the largest number counts; listed files are read, others are not its', async () => {
+    const reader = await snapshotOf({
+      [at(9, tableName)]: zeros(2),
+      [at(10, tableName)]: table,
+      [at(10, 'data')]: Buffer.from('x'),
+      [at(10, 'unlisted')]: Buffer.from('y'),
+      'snapshot/temp/half': Buffer.from('z'),
+    });
+    expect(reader?.meta.lastIncludedIndex).toBe(10n);
+    expect(reader?.files).toEqual([{ path: 'data', bytes: 1, userMeta: Buffer.alloc(0) }]);
+  });
+
+  test.each<[string, Content]>([
+    ['no table', { [at(10, 'data')]: zeros(1) }],
+    ['a short table', { [at(10, tableName)]: table.subarray(0, 9) }],
+    ['only snapshot 0', { [at(0, tableName)]: table }],
+    [
+      'a sibling with a suffix and a larger number',
+      { [at(10, tableName)]: table, [`snapshot/snapshot_${pad(99)}.bak/x`]: zeros(1) },
+    ],
+  ])('rows 26, 28: %s: no snapshot', async (_, content) => {
+    expect(await snapshotOf(content)).toBeNull();
+  });
+
+  test('a sibling that makes braft delete the good snapshot: a writer refuses, and it stays', async () => {
+    await writerRefuses({
+      ...logMeta1,
+      [at(10, tableName)]: table,
+      [`snapshot/snapshot_${pad(99)}.bak/x`]: zeros(1),
+    });
+  });
+
+  test.each([
+    ['unparsable', 'ff'],
+    ['without metadata', '12080a04646174611200'],
+    ['with incomplete metadata', '0a02080a'],
+  ])('row 27: a table %s: refused', async (_, hex) => {
+    await refuses({ ...logMeta1, [at(10, tableName)]: framed(hex) });
+  });
+
+  test('a listed file that is absent, or outside the tree: refused when the snapshot is opened', async () => {
+    const missing = await snapshotOf({ [at(10, tableName)]: table }).catch((e: unknown) => e);
+    expect(hasCode(missing, 'snapshot.file-missing')).toBe(true);
+    const outside = framed('0a04080a100312090a072e2e2f64617461');
+    const escaping = await snapshotOf({
+      [at(10, tableName)]: outside,
+      'snapshot/data': zeros(1),
+    }).catch((e: unknown) => e);
+    expect(hasCode(escaping, 'snapshot.invalid-path')).toBe(true);
+  });
+});
+
+describe('places that are files [CUT-7]', () => {
+  test.each(['log', 'raft_meta', 'snapshot'])('row 29: %s is a file: refused', async (name) => {
+    const content = name === 'log' ? {} : logMeta1;
+    await refuses({ ...content, [name]: Buffer.from('something else') });
+    // Of a fence it is said whose it is, and where the data lies.
+    await refuses({ ...content, [name]: Buffer.from(fenceText) }, 'instance.fenced');
+  });
+
+  test('a fence counts as nothing there, any other file as something', async () => {
+    const occupied = async (text: string) =>
+      localFamily.occupied(uris, { files: await directoryOf({ log: Buffer.from(text) }) });
+    expect(await occupied(fenceText)).toBeNull();
+    expect(await occupied('anything else')).toContain('is a file');
+  });
+});
