@@ -92,7 +92,7 @@ export const benchmarkCases: readonly BenchmarkCase[] = [
     tolerance,
     limitedBy:
       'Compression alone takes one processor a second; the checks of the log share ' +
-      'the two with it. The log is read twice, once to open it.',
+      'the two with it.',
   },
   importInto('local', {
     aim: { text: 0.4, random: 0.25 },
