@@ -26,6 +26,7 @@ import { removeStagingMarker, writeStagingMarker } from '../staging-marker.ts';
 import { cutChunks } from './chunk-cutting.ts';
 import type { ChunkStore } from './chunk-store.ts';
 import { encodeCheckpoint, encodeState, type EngineState } from './engine-records.ts';
+import { WorkBehind } from '../work-behind.ts';
 
 /** The last checkpoint, in the instance's directory; without meaning where no marker is. */
 export const checkpointName = 'quorumshift-checkpoint.json';
@@ -59,8 +60,7 @@ export class EngineStaging implements StagingInstance {
   #draft: EngineState;
   /** Trees that the draft no longer names; the last checkpoint may still. */
   #superseded: number[] = [];
-  /** Writes under way, in order. */
-  readonly #writes: Promise<void>[] = [];
+  readonly #writes = new WorkBehind();
   #closed = false;
 
   constructor(options: EngineStagingOptions) {
@@ -83,18 +83,12 @@ export class EngineStaging implements StagingInstance {
       throw fail('log.gap', { instance: this.uris.log, last: range.last, after });
     }
     checkLimits(this.#options, batch);
-    // An image's batch has 4 MiB: given on in parts, the engine's copies of it stay small.
+    // Given on in parts, the engine's copies of a large batch stay small.
     for (const part of splitBatch(batch, writeBytes)) {
-      await this.#written(maxWrites - 1);
+      await this.#writes.atMost(maxWrites - 1);
       this.#draft = { ...this.#draft, range: { ...range, last: lastIndexOf(part) } };
-      const write = this.#options.store.write({
-        chunks: cutChunks(part),
-        records: new Map(),
-        durable: false,
-      });
-      // A failure is thrown by a later call, which waits for this write.
-      write.catch(() => {});
-      this.#writes.push(write);
+      const write = { chunks: cutChunks(part), records: new Map(), durable: false };
+      this.#writes.add(this.#options.store.write(write));
     }
   }
 
@@ -148,26 +142,16 @@ export class EngineStaging implements StagingInstance {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    await Promise.allSettled(this.#writes);
+    await this.#writes.ended();
     await this.#options.store.close();
     await this.#options.release();
   }
 
   async #writeDurably(records: ReadonlyMap<string, Uint8Array | null>): Promise<void> {
     const { store, files, database } = this.#options;
-    await this.#written(0);
+    await this.#writes.atMost(0);
     await store.write({ chunks: [], records, durable: true });
     await files.syncDirectory(database);
-  }
-
-  /** Waits until at most so many writes are under way. */
-  async #written(left: number): Promise<void> {
-    while (this.#writes.length > left) {
-      const [oldest] = this.#writes;
-      await oldest;
-      // One that failed stays: nothing after it is made durable.
-      void this.#writes.shift();
-    }
   }
 
   #requireOpen(action: string): void {

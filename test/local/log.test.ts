@@ -136,6 +136,31 @@ describe('reading beside a mutation', () => {
 });
 
 describe('a failing disk', () => {
+  test.each(['sync', 'write', 'rename'] as const)(
+    '%s fails behind an import: no checkpoint comes after it, however often it is asked for [LOG-8] [BOOT-4]',
+    async (operation) => {
+      for (let nth = 1; nth <= 3; nth += 1) {
+        const files = new CrashFileLayer(nth);
+        const staging = await family.stage(uris, { files });
+        await staging.begin(1n);
+        files.failAt({ operation, code: operation === 'write' ? 'ENOSPC' : 'EIO', nth });
+        let lastIndex = 0n;
+        for (const entry of entriesOf(1n, 900n, 1n)) {
+          const taken = await staging.append(batchOf([entry])).then(
+            () => true,
+            () => false,
+          );
+          if (taken) lastIndex = entry.index;
+          else break;
+        }
+        const checkpoint = () => staging.checkpoint({ firstIndex: 1n, lastIndex, note: {} });
+        await expect(checkpoint()).rejects.toThrow(/EIO|ENOSPC/);
+        await expect(checkpoint()).rejects.toThrow(/EIO|ENOSPC/);
+        await staging.close();
+      }
+    },
+  );
+
   test.each(['sync', 'write', 'rename', 'syncDirectory'] as const)(
     '%s fails: the handle takes no more changes; what opening again finds is durable [LOG-8]',
     async (operation) => {

@@ -13,6 +13,7 @@ import { closedSegmentName, openSegmentName, parseLogName } from './segment-name
 import { SegmentRun } from './segment-run.ts';
 import { scanSegment } from './segment-scan.ts';
 import { RecordOffsets } from './segment.ts';
+import { WorkBehind } from '../../work-behind.ts';
 
 /** Records are made in pieces of so many bytes, which stay in the processor's cache. */
 const runBytes = 256 * 1024;
@@ -39,7 +40,7 @@ export class StagedLog {
   #segment: GrowingSegment | null = null;
   /** Records on their way to the segment. */
   readonly #run = new SegmentRun();
-  #closing: Promise<void>[] = [];
+  readonly #behind = new WorkBehind();
 
   constructor(options: { files: FileLayer; directory: string; maxSegmentBytes: number }) {
     this.#files = options.files;
@@ -172,10 +173,8 @@ export class StagedLog {
     if (segment === null) return;
     await this.#drain();
     this.#segment = null;
-    const closing = this.#closeFile(segment);
-    closing.catch(() => {});
-    this.#closing.push(closing);
-    while (this.#closing.length > maxClosing) await this.#closing.shift();
+    this.#behind.add(this.#closeFile(segment));
+    await this.#behind.atMost(maxClosing);
   }
 
   /** Names the file as closed and makes it durable. */
@@ -196,10 +195,14 @@ export class StagedLog {
   /** Everything given is durable when this resolves. */
   async sync(): Promise<void> {
     await this.#drain();
+    this.#behind.add(this.#syncSegment());
+    await this.#behind.atMost(0);
+    await this.#files.syncDirectory(this.#directory);
+  }
+
+  async #syncSegment(): Promise<void> {
     await this.#segment?.stream.flush();
     await this.#segment?.file.sync();
-    while (this.#closing.length > 0) await this.#closing.shift();
-    await this.#files.syncDirectory(this.#directory);
   }
 
   /** As {@link sync}, with the last segment closed. */
@@ -211,8 +214,7 @@ export class StagedLog {
   /** Lets go of the files; what was not synced may be lost. */
   async close(): Promise<void> {
     await this.#segment?.stream.release();
-    await Promise.allSettled(this.#closing);
-    this.#closing = [];
+    await this.#behind.ended();
     await this.#segment?.file.close();
     this.#segment = null;
   }
