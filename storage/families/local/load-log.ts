@@ -252,16 +252,7 @@ export async function openSegment(files: FileLayer, path: string): Promise<FileH
  * @throws `data.corrupt`
  */
 export async function walkDeferred(files: FileLayer, segment: Segment): Promise<void> {
-  const { path } = segment;
-  const file = await openSegment(files, path);
-  try {
-    const offsets = new RecordOffsets();
-    const end = await scanSegment({ file, fileBytes: await file.size(), offsets });
-    segment.walked(offsets);
-    judgeClosed(segment, { path, end });
-  } finally {
-    await file.close();
-  }
+  await new Loading(files, { forWriting: false }).scanAll([segment]);
 }
 
 /** A closed segment has exactly the records that its name states; a few stray bytes may follow. */

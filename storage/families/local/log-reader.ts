@@ -1,6 +1,6 @@
 /** Reads entries from segments in large pieces, the next piece under way while one is looked at. */
 import { fail } from '../../../core/errors.ts';
-import { EntryType, offsetAt, payloadAt, typeAt, type EntryBatch } from '../../entry-batch.ts';
+import { EntryType, payloadAt, typeAt, type EntryBatch } from '../../entry-batch.ts';
 import type { FileHandle, FileLayer } from '../../file-layer.ts';
 import { isErrno } from '../../files.ts';
 import { buffersSpent } from '../../spent-buffers.ts';
@@ -151,17 +151,13 @@ async function openSegmentFile(files: FileLayer, segment: Segment): Promise<File
   }
 }
 
-/** What a walk would have refused: a CONFIGURATION that braft cannot parse. */
-function requireConfigurations(piece: SegmentPiece, batch: EntryBatch): void {
+/** Whether braft can parse every CONFIGURATION among them. */
+function configurationsParse(batch: EntryBatch): boolean {
   for (let i = 0; i < batch.count; i += 1) {
     if (typeAt(batch, i) !== EntryType.CONFIGURATION) continue;
-    if (decodeConfiguration(payloadAt(batch, i)) !== null) continue;
-    refuseSegment(
-      piece.path,
-      piece.offset + offsetAt(batch, i),
-      'a CONFIGURATION is no protobuf message',
-    );
+    if (decodeConfiguration(payloadAt(batch, i)) === null) return false;
   }
+  return true;
 }
 
 interface RecordRange extends SlottedRange {
@@ -200,9 +196,11 @@ async function* readRecords(range: RecordRange): AsyncGenerator<EntryBatch> {
       const skip = index < from ? Math.min(Number(from - index), count) : 0;
       const batch =
         skip < count ? toBatch(piece, found.subarray(skip), index + BigInt(skip)) : null;
-      if (deferred && batch !== null) requireConfigurations(piece, batch);
-      // Bytes behind the last record may be a record too many.
-      if (deferred && next > segment.last && end < limit) await walkDeferred(range.files, segment);
+      if (deferred && batch !== null) {
+        // Bytes behind the last record may be a record too many.
+        const isWhole = next <= segment.last || end === limit;
+        if (!isWhole || !configurationsParse(batch)) await walkDeferred(range.files, segment);
+      }
       if (batch !== null) yield batch;
       index = next;
     }
