@@ -6,7 +6,7 @@ import { openRocksDbStore } from './engine.ts';
 
 export const rocksdbFamily: Family = engineFamily({
   name: 'rocksdb',
-  formatVersion: '1',
+  formatVersion: '2',
   limits: {
     minIndex: 0n,
     // The index after the last one is an i64 too.
