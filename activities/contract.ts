@@ -89,6 +89,8 @@ export interface RollbackRequest extends StepRequest {
 }
 
 export interface ControlRequest extends Addressee {
+  /** Of two wishes the later counts, whichever comes last. */
+  readonly order: { readonly lease: number; readonly version: number };
   readonly paused: boolean;
   readonly bytesPerSecond: number | null;
 }

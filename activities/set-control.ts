@@ -5,7 +5,6 @@ import type { ControlRequest } from './contract.ts';
 
 export async function setControl(context: AgentContext, request: ControlRequest): Promise<void> {
   checkAddressee(context, request);
-  const { directory } = recordStore(context, request);
-  const { paused, bytesPerSecond } = request;
-  await writeControl(context.files, directory, { paused, bytesPerSecond });
+  const { order, paused, bytesPerSecond } = request;
+  await writeControl(recordStore(context, request), { order, paused, bytesPerSecond });
 }

@@ -312,7 +312,8 @@ class ReplicaMigration {
       const { paused, bytesPerSecond } = state;
       const addressee = { contractVersion, agentId: this.#agentId(), replica: input.replica };
       try {
-        await this.#calls.steer.setControl({ ...addressee, paused, bytesPerSecond });
+        const order = { lease: state.view?.lease ?? 0, version };
+        await this.#calls.steer.setControl({ ...addressee, order, paused, bytesPerSecond });
         sent = version;
       } catch (error) {
         // The machine is away: the step that is under way will say so; the wish stays to be sent.
