@@ -1,4 +1,5 @@
 /** The command line. Heavy packages are imported by the command that needs them. */
+import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 
 import { Command, CommanderError } from 'commander';
@@ -9,6 +10,7 @@ import { printError, type OutputFormat } from './output.ts';
 async function buildProgram(): Promise<Command> {
   const program = new Command('quorumshift')
     .description("moves a Raft node's durable state from one storage family to another")
+    .version(packageVersion())
     .exitOverride()
     // Printed below, as every other error is.
     .configureOutput({ outputError: () => {} })
@@ -33,6 +35,11 @@ async function buildProgram(): Promise<Command> {
     addProcesses(program);
   }
   return program;
+}
+
+function packageVersion(): string {
+  const file = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(file) as { version: string }).version;
 }
 
 /** For errors before options are parsed, and after. */

@@ -1,3 +1,5 @@
+import { readFile } from 'node:fs/promises';
+
 import { expect, test } from 'vitest';
 
 import { runCli } from './run-cli.ts';
@@ -12,6 +14,13 @@ test('the program names every command', async () => {
   expect(code).toBe(0);
   for (const command of commands)
     expect(stdout.toString()).toMatch(new RegExp(`^  ${command}\\b`, 'm'));
+});
+
+test.each(['--version', '-V'])('%s prints the version of the package', async (option) => {
+  const { code, stdout } = await runCli([option]);
+  expect(code).toBe(0);
+  const file = await readFile(new URL('../../../package.json', import.meta.url), 'utf8');
+  expect(JSON.parse(file)).toHaveProperty('version', stdout.toString().trim());
 });
 
 test.each(commands)('%s --help shows an example', async (command) => {
