@@ -1,7 +1,8 @@
 /** What an operator sees in one look: where it stands, why it waits, what is safe to do. */
 import pc from 'picocolors';
 
-import type { AttemptReport, MigrationReport } from '../client/migration-client.ts';
+import type { AttemptReport } from '../client/attempt-report.ts';
+import type { MigrationReport } from '../client/migration-client.ts';
 import { replicaText } from '../core/ids.ts';
 import { phases } from '../core/phases.ts';
 import type { BindingRecord, LeftAside } from '../schemas/binding-record.ts';

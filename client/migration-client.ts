@@ -16,7 +16,6 @@ import {
   type WorkflowHandle,
 } from '@temporalio/client';
 import { ApplicationFailure, defaultPayloadConverter } from '@temporalio/common';
-import { optionalTsToDate } from '@temporalio/common/lib/time.js';
 
 import type { ProofName, StepProgress } from '../activities/contract.ts';
 import { errorRegistry, fail, QuorumshiftError, type ErrorCode } from '../core/errors.ts';
@@ -31,6 +30,7 @@ import type {
 } from '../workflows/messages.ts';
 import type { migrateReplica } from '../workflows/migrate-replica.ts';
 import type { PlanAnswer, planReplica } from '../workflows/plan-replica.ts';
+import { attemptReport, type AttemptReport } from './attempt-report.ts';
 import { SearchAttributes } from './search-attributes.ts';
 
 /** A workflow that does not answer within this is reported as such, with what else is known. */
@@ -63,20 +63,6 @@ export interface MigrationReport {
   readonly attempt: AttemptReport | null;
   /** Why the run failed. */
   readonly failure: string | null;
-}
-
-/** What Temporal knows of the step under way. */
-export interface AttemptReport {
-  /** The activity: a phase, or a question to the agent. */
-  readonly step: string;
-  readonly number: number;
-  /** Whether an agent has taken it. */
-  readonly taken: boolean;
-  /** When it was there to be taken; for an attempt that waits for its time, in the future. */
-  readonly scheduledAt: string | null;
-  /** Null before the first heartbeat. Steps that are short send none. */
-  readonly heartbeatAt: string | null;
-  readonly lastFailure: string | null;
 }
 
 export interface StartedMigration {
@@ -348,29 +334,6 @@ export class MigrationClient {
       });
     }
   }
-}
-
-type PendingActivity = NonNullable<
-  WorkflowExecutionDescription['raw']['pendingActivities']
->[number];
-
-function attemptReport(pending: PendingActivity): AttemptReport {
-  const { attempt, activityType, scheduledTime, lastHeartbeatTime } = pending;
-  return {
-    step: activityType?.name ?? '?',
-    number: attempt ?? 1,
-    taken: Number(pending.state) !== scheduledState,
-    scheduledAt: timeText(scheduledTime),
-    heartbeatAt: timeText(lastHeartbeatTime),
-    lastFailure: pending.lastFailure?.message ?? null,
-  };
-}
-
-/** `temporal.api.enums.v1.PendingActivityState`: no worker has it now. */
-const scheduledState = 1;
-
-function timeText(time: Parameters<typeof optionalTsToDate>[0]): string | null {
-  return optionalTsToDate(time)?.toISOString() ?? null;
 }
 
 export interface MigrationListing {
