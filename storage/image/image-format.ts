@@ -58,6 +58,7 @@ export const lz4Flag = 2;
 export const maxChunkBytes = 512 * 1024;
 /** Content of every other frame: metadata, not bulk. */
 export const maxPlainBytes = 16 * 1024 * 1024;
+
 /** BLAKE3 derive-key context of the integrity hash in END. */
 export const integrityContext = 'quorumshift image v1 integrity';
 

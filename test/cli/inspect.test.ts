@@ -83,9 +83,9 @@ function sharedFields(line: Described, other: Described | undefined) {
 
 /** What a line of its kind must have, so that comparing what is shared compares something. */
 function requiredFields({ t }: Described): Described {
-  const any: unknown = expect.anything();
-  if (t === 'log') return { first: any, last: any };
-  if (t === 'meta') return { term: any, voted_for: any };
-  if (t === 'entry') return { index: any, term: any, type: any, len: any, sha256: any };
-  return t === 'snapshot_file' ? { name: any, len: any, sha256: any } : { present: any };
+  const given: unknown = expect.anything();
+  if (t === 'log') return { first: given, last: given };
+  if (t === 'meta') return { term: given, voted_for: given };
+  if (t === 'entry') return { index: given, term: given, type: given, len: given, sha256: given };
+  return t === 'snapshot_file' ? { name: given, len: given, sha256: given } : { present: given };
 }
