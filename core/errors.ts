@@ -225,6 +225,26 @@ export const errorRegistry = {
     message: 'Cannot use path "{path}": it must lie under one of the allowed roots: {roots}',
     remedy: "Add the root to the agent's configuration, or choose another path.",
   },
+  'pair.below-watermark': {
+    ...refused,
+    message:
+      'Cannot open pair with "{instance}": it must hold everything acknowledged, up to index {index} of term {term}: {actual}',
+    remedy:
+      'It has lost durable data: do not use it. Let the replica go on from the other side alone ("quorumshift replica promote"), then bootstrap a new one.',
+  },
+  'pair.diverged': {
+    ...refused,
+    message:
+      'Cannot open pair "{primary}" and "{mirror}": both must hold the same but for what was in flight: {actual}',
+    remedy:
+      'Nothing was undone. Compare both ("quorumshift verify"), then let the replica go on from the right one alone ("quorumshift replica promote").',
+  },
+  'pair.mirror-failed': {
+    ...refused,
+    message:
+      'Cannot change "{primary}": its mirror "{mirror}" must take every change too: {reason}',
+    remedy: 'Mend the mirror and open the pair again, or detach it.',
+  },
   'record.missing': {
     ...refused,
     message:

@@ -39,11 +39,14 @@ export interface ManagedInstanceOptions {
   readonly hazards?: readonly string[];
 }
 
-export function manageInstance(engine: StoreEngine, options: ManagedInstanceOptions): Instance {
+export function manageInstance(
+  engine: StoreEngine,
+  options: ManagedInstanceOptions,
+): ManagedInstance {
   return new ManagedInstance(engine, options);
 }
 
-class ManagedInstance implements Instance {
+export class ManagedInstance implements Instance {
   readonly uris: InstanceUris;
   readonly family: string;
   readonly warnings: readonly string[];
@@ -98,8 +101,16 @@ class ManagedInstance implements Instance {
   }
 
   apply(mutation: Mutation): Promise<void> {
-    const done = this.#queue.then(() => this.#applyNow(mutation));
-    this.#queue = done.catch(() => {});
+    return this.alone(() => this.#applyNow(mutation));
+  }
+
+  /** Runs `section` after every mutation given before it, and before every one given later. */
+  alone<Result>(section: () => Promise<Result>): Promise<Result> {
+    const done = this.#queue.then(section);
+    this.#queue = done.then(
+      () => {},
+      () => {},
+    );
     return done;
   }
 

@@ -6,6 +6,7 @@ import { fail } from '../core/errors.ts';
 import type {
   DurableState,
   FamilyLimits,
+  MetaUpdate,
   Mutation,
   PreparedSnapshot,
   RaftMeta,
@@ -38,6 +39,8 @@ export interface MutationPlan {
   /** Contiguous, starting at the end of the log as it then is. */
   readonly append: readonly EntryBatch[];
   readonly meta?: RaftMeta;
+  /** As given: for an engine that gives it on to other instances. */
+  readonly metaUpdate?: MetaUpdate;
   readonly next: DurableState;
 }
 
@@ -76,6 +79,7 @@ export async function planMutation(
     append,
     ...(early && { earlyMeta: early }),
     ...(meta && { meta }),
+    ...(mutation.meta && { metaUpdate: mutation.meta }),
     next: { firstIndex: first, lastIndex: last, meta: meta ?? state.meta, snapshot },
   };
 }

@@ -1,5 +1,6 @@
 /** From sections that are pushed to a snapshot writer that pulls. */
 import { assert } from '../../core/errors.ts';
+import { BytePipe } from '../byte-pipe.ts';
 import type { SnapshotFile, SnapshotWriter } from '../contracts.ts';
 
 /**
@@ -45,47 +46,5 @@ export class SnapshotPipe {
     this.#open = null;
     await pipe.push(null);
     await written;
-  }
-}
-
-/** A channel of one piece: `push` resolves when the reader has taken it; null ends it. */
-class BytePipe {
-  #offer: ((bytes: Buffer | null) => void) | null = null;
-  #waiting: { bytes: Buffer | null; taken: () => void; refused: (error: unknown) => void } | null =
-    null;
-  #failure: { error: unknown } | null = null;
-
-  async push(bytes: Buffer | null): Promise<void> {
-    if (this.#failure !== null) throw this.#failure.error;
-    const offer = this.#offer;
-    if (offer !== null) {
-      this.#offer = null;
-      return offer(bytes);
-    }
-    await new Promise<void>((taken, refused) => {
-      this.#waiting = { bytes, taken, refused };
-    });
-  }
-
-  fail(error: unknown): void {
-    this.#failure = { error };
-    this.#waiting?.refused(error);
-    this.#waiting = null;
-  }
-
-  async *read(): AsyncGenerator<Buffer> {
-    for (;;) {
-      const bytes = await this.#take();
-      if (bytes === null) return;
-      yield bytes;
-    }
-  }
-
-  #take(): Promise<Buffer | null> | Buffer | null {
-    const waiting = this.#waiting;
-    if (waiting === null) return new Promise((resolve) => (this.#offer = resolve));
-    this.#waiting = null;
-    waiting.taken();
-    return waiting.bytes;
   }
 }

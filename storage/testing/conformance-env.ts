@@ -21,6 +21,11 @@ export interface ConformanceEnv {
   /** Addresses where nothing is yet; new ones at each call. */
   readonly uris: () => InstanceUris;
   readonly context: OpenContext;
+  /**
+   * Of the pairs of mutations only those of this part: for a suite that runs on many stores of one
+   * kind, which together see every pair. Absent: all of them.
+   */
+  readonly part?: { readonly index: number; readonly of: number };
 }
 
 /**

@@ -1,0 +1,65 @@
+/** How far two logs hold the same entries, looked for from their ends. */
+import { fail } from '../../core/errors.ts';
+import type { Instance } from '../contracts.ts';
+import {
+  canonicalBytes,
+  entryAt,
+  sliceBatch,
+  type EntryBatch,
+  type LogEntry,
+} from '../entry-batch.ts';
+
+/** Entries looked at first; twice as many each time that none of them is common. */
+const firstStride = 64;
+
+/**
+ * The highest index in `from..to` at which both hold the same entry; `from - 1` when there is none.
+ * By log matching everything before it is the same too.
+ * @throws `log.identity-reused` where index and term are the same and the payload is not (LOG-5)
+ */
+export async function lastCommon(
+  a: Instance,
+  b: Instance,
+  { from, to }: { readonly from: bigint; readonly to: bigint },
+): Promise<bigint> {
+  let stride = BigInt(firstStride);
+  for (let end = to; end >= from;) {
+    const start = end - stride + 1n > from ? end - stride + 1n : from;
+    const found = await highestSame({ a, b, start, end });
+    if (found !== null) return found;
+    [end, stride] = [start - 1n, stride * 2n];
+  }
+  return from - 1n;
+}
+
+async function highestSame(span: {
+  a: Instance;
+  b: Instance;
+  start: bigint;
+  end: bigint;
+}): Promise<bigint | null> {
+  const { a, b, start, end } = span;
+  let found: bigint | null = null;
+  const theirs = entriesIn(b.read(start, end));
+  for await (const mine of entriesIn(a.read(start, end))) {
+    const { value: other } = await theirs.next();
+    if (other === undefined || other.term !== mine.term) continue;
+    if (!mine.bytes.equals(other.bytes)) {
+      const { index, term } = mine;
+      throw fail('log.identity-reused', { instance: b.uris.log, index, term });
+    }
+    found = mine.index;
+  }
+  return found;
+}
+
+async function* entriesIn(
+  batches: AsyncIterable<EntryBatch>,
+): AsyncGenerator<LogEntry & { bytes: Buffer }, undefined> {
+  for await (const batch of batches) {
+    for (let i = 0; i < batch.count; i += 1) {
+      yield { ...entryAt(batch, i), bytes: canonicalBytes(sliceBatch(batch, i, i + 1)) };
+    }
+  }
+  return undefined;
+}

@@ -1,0 +1,286 @@
+/**
+ * Dual write: one engine over a primary and its mirror (DUAL-1 to DUAL-8). A mutation is durable
+ * when both have it; a mirror that fails or is too slow is left by policy, which is durable before
+ * the primary goes on alone.
+ *
+ * Both sides are given the same mutation at once. What publishes a snapshot or drops a prefix is
+ * given to the primary first. What takes something away is named in the watermark before, durably,
+ * and its name cleared after, so that recovery can complete it (recover-pair.ts). Without a mirror
+ * the same holds, for the mirror that comes later.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+
+import { assert, fail } from '../../core/errors.ts';
+import type {
+  Instance,
+  Mutation,
+  PreparedSnapshot,
+  ReadOptions,
+  SnapshotMeta,
+  SnapshotStorage,
+  SnapshotWriter,
+} from '../contracts.ts';
+import { lastIndexOf, termAt, type EntryBatch } from '../entry-batch.ts';
+import type { StoreEngine } from '../managed-instance.ts';
+import type { MutationPlan } from '../mutation-plan.ts';
+import { entryTerm } from './entry-term.ts';
+import { splitMutation, type MutationWith, type PairWindow } from './pair-window.ts';
+import { writeFileToAll } from './tee-snapshot.ts';
+import type { LogPosition, NamedLogChange, Watermark } from './watermark.ts';
+
+/** What is done about a mirror that fails or is too slow. */
+export interface MirrorPolicy {
+  /**
+   * `detach`: the primary goes on alone, once {@link PairOptions.detached} has resolved. `fail`: the
+   * operation fails, and nothing more is applied until the pair is opened again.
+   */
+  readonly onFailure: 'detach' | 'fail';
+  /** How long the mirror may take for one mutation beyond the primary; null: for ever. */
+  readonly limitMs: number | null;
+}
+
+export interface PairOptions {
+  readonly primary: Instance;
+  readonly mirror: Instance | null;
+  readonly watermark: Watermark;
+  readonly window: PairWindow;
+  readonly policy: MirrorPolicy;
+  /** Makes it durable that the mirror is left, before anything is acknowledged without it. */
+  readonly detached: (cause: Error) => Promise<void>;
+}
+
+class PairSnapshot implements PreparedSnapshot {
+  readonly primary: PreparedSnapshot;
+  readonly mirror: { readonly of: Instance; readonly prepared: PreparedSnapshot } | null;
+
+  constructor(primary: PreparedSnapshot, mirror: PairSnapshot['mirror']) {
+    this.primary = primary;
+    this.mirror = mirror;
+  }
+
+  get meta(): SnapshotMeta {
+    return this.primary.meta;
+  }
+
+  async abort(): Promise<void> {
+    await Promise.all([this.primary.abort(), this.mirror?.prepared.abort()]);
+  }
+}
+
+type PairMutation = MutationWith<PairSnapshot>;
+
+export class PairEngine implements StoreEngine {
+  readonly snapshots: SnapshotStorage;
+  readonly #options: PairOptions;
+  #primary: Instance;
+  #mirror: Instance | null;
+  /** A mirror that was left, once every write given to it has returned. */
+  #left: Promise<void> = Promise.resolve();
+
+  constructor(options: PairOptions) {
+    this.#options = options;
+    this.#primary = options.primary;
+    this.#mirror = options.mirror;
+    this.snapshots = {
+      latest: () => this.#primary.snapshots.latest(),
+      begin: (meta) => this.#beginSnapshot(meta),
+    };
+  }
+
+  get watermark(): Watermark {
+    return this.#options.watermark;
+  }
+
+  get primary(): Instance {
+    return this.#primary;
+  }
+
+  get mirror(): Instance | null {
+    return this.#mirror;
+  }
+
+  async commit(plan: MutationPlan): Promise<void> {
+    const named = namedChange(plan, this.#primary.state().firstIndex);
+    const { watermark, window } = this.#options;
+    if (named !== null) await watermark.name(named, await this.#positionBelow(plan));
+    for (const part of splitMutation(mutationOf(plan), window)) await this.#apply(part);
+    if (named !== null) await watermark.clearName();
+    const last = plan.append.at(-1);
+    if (last !== undefined) {
+      watermark.acknowledged({ index: lastIndexOf(last), term: termAt(last, last.count - 1) });
+    }
+  }
+
+  read(from: bigint, to: bigint, options: Required<ReadOptions>): AsyncIterable<EntryBatch> {
+    return this.#primary.read(from, to, options);
+  }
+
+  async close(): Promise<void> {
+    const closed = [this.#primary.close(), this.#mirror?.close() ?? this.#left];
+    for (const result of await Promise.allSettled(closed)) {
+      if (result.status === 'rejected') throw result.reason;
+    }
+  }
+
+  /** The highest position that the change leaves as it is, at most the watermark's own. */
+  async #positionBelow({ resetTo, lastKept }: MutationPlan): Promise<LogPosition> {
+    const { index, term } = this.#options.watermark.state;
+    if (resetTo !== undefined) return { index: 0n, term: 0n };
+    if (lastKept === undefined || lastKept >= index) return { index, term };
+    return { index: lastKept, term: (await entryTerm(this.#primary, lastKept)) ?? 0n };
+  }
+
+  async #apply(part: PairMutation): Promise<void> {
+    const mirror = this.#mirror;
+    if (mirror === null) return this.#primary.apply(forPrimary(part));
+    const { snapshot, truncate } = part;
+    const primaryFirst = snapshot !== undefined || (truncate && 'firstKept' in truncate);
+    const onPrimary = this.#primary.apply(forPrimary(part));
+    if (primaryFirst) await onPrimary;
+    const onMirror = mirror.apply(forMirror(part, mirror));
+    const [primary, mirrored] = await Promise.allSettled([
+      onPrimary,
+      this.#inTime(onMirror, onPrimary),
+    ]);
+    if (primary.status === 'rejected') throw primary.reason;
+    if (mirrored.status === 'rejected') await this.#leave(mirror, mirrored.reason);
+  }
+
+  /** Rejects when the mirror takes longer than it may. */
+  async #inTime(onMirror: Promise<void>, onPrimary: Promise<void>): Promise<void> {
+    const { limitMs } = this.#options.policy;
+    if (limitMs === null) return onMirror;
+    const ended = new AbortController();
+    const tooLate = async () => {
+      await onPrimary;
+      await delay(limitMs, undefined, { signal: ended.signal });
+      throw new Error(`it took more than ${limitMs} ms longer than the primary`);
+    };
+    try {
+      await Promise.race([onMirror, tooLate()]);
+    } finally {
+      ended.abort();
+    }
+  }
+
+  async #leave(mirror: Instance, reason: unknown): Promise<void> {
+    const cause = fail(
+      'pair.mirror-failed',
+      {
+        primary: this.#primary.uris.log,
+        mirror: mirror.uris.log,
+        reason: reason instanceof Error ? reason.message : String(reason),
+      },
+      { cause: reason },
+    );
+    if (this.#options.policy.onFailure === 'fail') throw cause;
+    await this.#options.detached(cause);
+    this.#mirror = null;
+    // Its close waits for what it was given; that it fails says nothing new.
+    this.#left = mirror.close().catch(() => {});
+  }
+
+  async #beginSnapshot(meta: SnapshotMeta): Promise<SnapshotWriter> {
+    const primary = await this.#primary.snapshots.begin(meta);
+    const writers: PairWriters = { primary, mirror: null };
+    await this.#onMirror(async (mirror) => {
+      writers.mirror = { of: mirror, writer: await mirror.snapshots.begin(meta) };
+    });
+    return {
+      file: (file, bytes) => this.#writeFile(writers, file, bytes),
+      prepare: () => this.#prepare(writers),
+      abort: async () => {
+        await Promise.all([primary.abort(), writers.mirror?.writer.abort()]);
+      },
+    };
+  }
+
+  async #writeFile(
+    writers: PairWriters,
+    file: Parameters<SnapshotWriter['file']>[0],
+    bytes: Parameters<SnapshotWriter['file']>[1],
+  ): Promise<void> {
+    const { primary, mirror } = writers;
+    const given = mirror === null ? [primary] : [primary, mirror.writer];
+    const [onPrimary, onMirror] = await writeFileToAll(given, file, bytes);
+    if (onPrimary?.status === 'rejected') throw onPrimary.reason;
+    if (mirror === null || onMirror?.status !== 'rejected') return;
+    writers.mirror = null;
+    if (mirror.of === this.#mirror) await this.#leave(mirror.of, onMirror.reason);
+  }
+
+  async #prepare(writers: PairWriters): Promise<PairSnapshot> {
+    const primary = await writers.primary.prepare();
+    const { mirror } = writers;
+    if (mirror === null) return new PairSnapshot(primary, null);
+    let prepared: PairSnapshot['mirror'] = null;
+    await this.#onMirror(async (of) => {
+      if (of === mirror.of) prepared = { of, prepared: await mirror.writer.prepare() };
+    });
+    return new PairSnapshot(primary, prepared);
+  }
+
+  /** Does something on the mirror, if there is one; leaves it by policy when that fails. */
+  async #onMirror(work: (mirror: Instance) => Promise<void>): Promise<void> {
+    const mirror = this.#mirror;
+    if (mirror === null) return;
+    try {
+      await work(mirror);
+    } catch (error) {
+      if (mirror === this.#mirror) await this.#leave(mirror, error);
+    }
+  }
+}
+
+interface PairWriters {
+  readonly primary: SnapshotWriter;
+  mirror: { readonly of: Instance; readonly writer: SnapshotWriter } | null;
+}
+
+/** What the watermark must name before the plan has any effect; null when it only adds. */
+function namedChange(plan: MutationPlan, firstIndex: bigint) {
+  const log = namedLogChange(plan, firstIndex);
+  const snapshot = plan.snapshot?.meta.lastIncludedIndex ?? null;
+  return log === null && snapshot === null ? null : { log, snapshot };
+}
+
+/**
+ * A reset shows by where the log begins. One to where it begins already cuts off all of it, and has
+ * a truncation's name.
+ */
+function namedLogChange(plan: MutationPlan, firstIndex: bigint): NamedLogChange | null {
+  const { resetTo, append } = plan;
+  if (resetTo !== undefined && resetTo !== firstIndex) return { kind: 'reset', to: resetTo };
+  const lastKept = resetTo === undefined ? plan.lastKept : resetTo - 1n;
+  if (lastKept === undefined) return null;
+  const [first] = append;
+  if (first === undefined) return { kind: 'truncate', lastKept };
+  return { kind: 'replace', index: first.firstIndex, term: termAt(first, 0) };
+}
+
+function mutationOf(plan: MutationPlan): PairMutation {
+  const { snapshot, resetTo, firstKept, lastKept, append, metaUpdate } = plan;
+  assert(
+    snapshot === undefined || snapshot instanceof PairSnapshot,
+    'a snapshot is published where it was prepared',
+  );
+  const [first] = append;
+  return {
+    ...(snapshot && { snapshot }),
+    ...(resetTo !== undefined && { reset: resetTo }),
+    ...(firstKept !== undefined && { truncate: { firstKept } }),
+    ...(lastKept !== undefined && { truncate: { lastKept } }),
+    ...(first && { entries: { after: first.firstIndex - 1n, batches: append } }),
+    ...(metaUpdate && { meta: metaUpdate }),
+  };
+}
+
+function forPrimary({ snapshot, ...rest }: PairMutation): Mutation {
+  return snapshot === undefined ? rest : { ...rest, snapshot: snapshot.primary };
+}
+
+function forMirror({ snapshot, ...rest }: PairMutation, mirror: Instance): Mutation {
+  if (snapshot === undefined) return rest;
+  assert(snapshot.mirror?.of === mirror, 'the mirror has prepared what the primary has');
+  return { ...rest, snapshot: snapshot.mirror.prepared };
+}
