@@ -23,16 +23,19 @@ async function buildProgram(): Promise<Command> {
   addInspect(program);
   addTransfers(program);
   if (!offline) {
-    const [{ addStart }, { addPlan }, { addOperations }, { addProcesses }] = await Promise.all([
-      import('./commands/start.ts'),
-      import('./commands/plan.ts'),
-      import('./commands/operate.ts'),
-      import('./commands/processes.ts'),
-    ]);
+    const [{ addStart }, { addPlan }, { addOperations }, { addProcesses }, { addHost }] =
+      await Promise.all([
+        import('./commands/start.ts'),
+        import('./commands/plan.ts'),
+        import('./commands/operate.ts'),
+        import('./commands/processes.ts'),
+        import('./commands/host.ts'),
+      ]);
     addPlan(program);
     addStart(program);
     addOperations(program);
     addProcesses(program);
+    addHost(program);
   }
   return program;
 }

@@ -245,6 +245,22 @@ export const errorRegistry = {
       'Cannot change "{primary}": its mirror "{mirror}" must take every change too: {reason}',
     remedy: 'Mend the mirror and open the pair again, or detach it.',
   },
+  'session.fenced': {
+    ...refused,
+    message:
+      'Cannot use session of epoch {epoch} of {replica}: it must be the one that was opened last: that is epoch {current}',
+    remedy: 'Open the replica again, then replay what was not acknowledged.',
+  },
+  'session.invalid-request': {
+    ...invalid,
+    message: 'Cannot take request: {reason}',
+    remedy: 'See docs/storage-host-protocol.md.',
+  },
+  'session.unknown-replica': {
+    ...invalid,
+    message: 'Cannot open {replica}: this host must serve it: it serves {served}',
+    remedy: "Add it to the host's configuration, or ask the host that serves it.",
+  },
   'record.missing': {
     ...refused,
     message:

@@ -79,6 +79,11 @@ export class ManagedInstance implements Instance {
     };
   }
 
+  /** Whether a mutation has failed with an unknown outcome (LOG-8). */
+  get isPoisoned(): boolean {
+    return this.#poison !== null;
+  }
+
   state(): DurableState {
     return this.#state;
   }

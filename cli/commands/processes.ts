@@ -6,6 +6,7 @@ import { defaultConfigFile, readAgentConfig } from '../../worker/agent-configura
 import { createControlWorker } from '../../worker/control-worker.ts';
 import { startDev } from '../../worker/dev.ts';
 import { connectWorker, temporalTarget } from '../../worker/temporal-connection.ts';
+import { onStop } from '../on-stop.ts';
 import { parsePort } from '../output.ts';
 import { addTemporalOptions, type TemporalOptions } from '../temporal-options.ts';
 
@@ -78,14 +79,4 @@ function targetOf({ address, namespace }: TemporalOptions) {
 
 function log(line: string): void {
   process.stderr.write(`${line}\n`);
-}
-
-/** The first signal drains; a second one ends at once. */
-function onStop(stop: () => unknown): void {
-  const handler = () => {
-    process.once('SIGINT', () => process.exit(130));
-    void stop();
-  };
-  process.once('SIGINT', handler);
-  process.once('SIGTERM', handler);
 }

@@ -7,6 +7,12 @@ export interface ReplicaDirectory {
   readonly root: string;
   readonly record: string;
   readonly journal: string;
+  /** Held by the process that writes to the replica's instances. */
+  readonly lock: string;
+  /** Of client sessions: raised by each opening (CUT-3). */
+  readonly epoch: string;
+  /** Up to where everything was acknowledged (DUAL-5). */
+  readonly watermark: string;
   /** Held briefly for each change of the record and each exchange of paths. */
   readonly recordLock: string;
   /** Pause and rate limit for bulk work; advisory, read again and again by what is running. */
@@ -24,6 +30,9 @@ export function replicaDirectory(stateDir: string, replica: ReplicaName): Replic
     root,
     record: join(root, 'binding.json'),
     journal: join(root, 'journal.jsonl'),
+    lock: join(root, 'lock'),
+    epoch: join(root, 'epoch'),
+    watermark: join(root, 'watermark'),
     recordLock: join(root, 'record.lock'),
     control: join(root, 'control.json'),
     hooks: join(root, 'hooks.json'),

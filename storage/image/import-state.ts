@@ -133,7 +133,7 @@ class StateImporter {
 
   async finish(): Promise<void> {
     assert(this.#appended === this.#range.lastIndex, 'the stream held the whole log');
-    await this.#files?.commit();
+    await this.#files?.prepare();
     await this.#checkpoint(this.#snapshot);
   }
 

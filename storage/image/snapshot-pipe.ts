@@ -1,7 +1,7 @@
 /** From sections that are pushed to a snapshot writer that pulls. */
 import { assert } from '../../core/errors.ts';
 import { BytePipe } from '../byte-pipe.ts';
-import type { SnapshotFile, SnapshotWriter } from '../contracts.ts';
+import type { PreparedSnapshot, SnapshotFile, SnapshotWriter } from '../contracts.ts';
 
 /**
  * Hands the files of a stream, one after the other, to a snapshot writer that pulls their bytes.
@@ -27,9 +27,9 @@ export class SnapshotPipe {
     await this.#open.pipe.push(bytes);
   }
 
-  async commit(): Promise<void> {
+  async prepare(): Promise<PreparedSnapshot> {
     await this.#endFile();
-    await this.#writer.prepare();
+    return this.#writer.prepare();
   }
 
   /** After a failure: ends the open file; what was written is replaced by a later attempt. */

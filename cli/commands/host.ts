@@ -1,0 +1,34 @@
+/** `quorumshift host`: the storage host of this machine. */
+import type { Command } from 'commander';
+
+import { onStop } from '../on-stop.ts';
+
+export function addHost(program: Command): void {
+  program
+    .command('host')
+    .description("the storage host: keeps the durable state of this machine's replicas")
+    .option('--config <file>', "the host's configuration", '/etc/quorumshift/host.json')
+    .addHelpText('after', '\nExample:\n  quorumshift host --config host.json')
+    .action(host);
+}
+
+async function host({ config: file }: { readonly config: string }): Promise<void> {
+  const [{ StorageHost }, { hostConfigSchema }, { readConfiguration }, storage, layer] =
+    await Promise.all([
+      import('../../host/storage-host.ts'),
+      import('../../schemas/host-config.ts'),
+      import('../../schemas/configuration-file.ts'),
+      import('../../storage/families/registry.ts'),
+      import('../../storage/node-file-layer.ts'),
+    ]);
+  const config = await readConfiguration(file, hostConfigSchema);
+  const log = (line: string) => process.stderr.write(`${line}\n`);
+  const running = await StorageHost.start({
+    config,
+    log,
+    files: layer.nodeFileLayer,
+    families: storage.defaultFamilies(),
+  });
+  log(`storage host is ready at ${config.socket}`);
+  onStop(() => running.stop());
+}

@@ -1,0 +1,46 @@
+/**
+ * A call's messages as an iteration that leaves the call open at its end: Node's own iteration of a
+ * stream destroys it, and with it the answer that is still to be sent.
+ */
+import type { Readable } from 'node:stream';
+
+/** Messages taken from the stream before they are asked for. */
+const mostWaiting = 64;
+
+/** @throws when the client has cancelled */
+export async function* incoming<Message>(call: Readable): AsyncGenerator<Message, void> {
+  const waiting: Message[] = [];
+  let hasEnded = false;
+  let failure: Error | null = null;
+  let wake: (() => void) | null = null;
+  const woken = () => {
+    wake?.();
+    wake = null;
+  };
+  call.on('data', (message: Message) => {
+    waiting.push(message);
+    if (waiting.length >= mostWaiting) call.pause();
+    woken();
+  });
+  call.once('end', () => {
+    hasEnded = true;
+    woken();
+  });
+  call.once('cancelled', () => {
+    failure = new Error('the client cancelled the call');
+    woken();
+  });
+  for (;;) {
+    const message = waiting.shift();
+    if (message !== undefined) {
+      if (waiting.length === 0) call.resume();
+      yield message;
+    } else if (failure !== null) {
+      throw failure;
+    } else if (hasEnded) {
+      return;
+    } else {
+      await new Promise<void>((resolve) => (wake = resolve));
+    }
+  }
+}

@@ -1,0 +1,126 @@
+/** The protocol's messages to the storage contract and back; what does not fit is refused here. */
+import { fail } from '../core/errors.ts';
+import type { ReplicaName } from '../core/ids.ts';
+import { replicaNameSchema } from '../schemas/migration.ts';
+import type {
+  DurableState,
+  MetaUpdate,
+  Mutation,
+  SnapshotFile,
+  SnapshotMeta,
+} from '../storage/contracts.ts';
+import { parseCanonicalRun, termAt, type EntryBatch } from '../storage/entry-batch.ts';
+import type {
+  Entries,
+  Metadata,
+  MetadataUpdate,
+  Mutation as MutationMessage,
+  ReplicaName as ReplicaNameMessage,
+  ReplicaState,
+  SnapshotFile as SnapshotFileMessage,
+  SnapshotMetadata,
+} from './proto/gen/storage_host.ts';
+
+export function invalidRequest(reason: string): Error {
+  return fail('session.invalid-request', { reason });
+}
+
+/** @throws `session.invalid-request` */
+export function replicaOf(message: ReplicaNameMessage | undefined): ReplicaName {
+  const parsed = replicaNameSchema.safeParse(message);
+  if (parsed.success) return parsed.data;
+  throw invalidRequest('it must name a replica: cluster and member, 1 to 64 of A-Z a-z 0-9 . _ -');
+}
+
+/** @throws `session.invalid-request`, `log.invalid-batch` */
+export function mutationOf(message: MutationMessage | undefined): Omit<Mutation, 'snapshot'> {
+  if (message === undefined) throw invalidRequest('it must hold a mutation');
+  const { reset, truncate, entries, metadata } = message;
+  const mutation = {
+    ...(reset !== undefined && { reset }),
+    ...(truncate?.$case === 'firstKept' && { truncate: { firstKept: truncate.value } }),
+    ...(truncate?.$case === 'lastKept' && { truncate: { lastKept: truncate.value } }),
+    ...(entries !== undefined && { entries: entriesOf(entries) }),
+    ...(metadata !== undefined && { meta: metaUpdateOf(metadata) }),
+  };
+  if (Object.keys(mutation).length === 0)
+    throw invalidRequest('its mutation must change something');
+  return mutation;
+}
+
+function entriesOf({ after, canonical }: Entries): NonNullable<Mutation['entries']> {
+  const batch = parseCanonicalRun(canonical, after + 1n);
+  if (batch.count === 0) throw invalidRequest('entries must hold at least one entry');
+  requireRisingTerms(batch);
+  return { after, batches: [batch] };
+}
+
+/** I5. */
+function requireRisingTerms(batch: EntryBatch): void {
+  for (let i = 1; i < batch.count; i += 1) {
+    if (termAt(batch, i) >= termAt(batch, i - 1)) continue;
+    const index = batch.firstIndex + BigInt(i);
+    const terms = `${termAt(batch, i - 1)} to ${termAt(batch, i)}`;
+    throw invalidRequest(`terms must not fall along the log: at index ${index} from ${terms}`);
+  }
+}
+
+function metaUpdateOf(message: MetadataUpdate): MetaUpdate {
+  const { term, votedFor, setAuxiliary, removeAuxiliary } = message;
+  const auxiliary = new Map<string, Uint8Array | null>(setAuxiliary);
+  for (const key of removeAuxiliary) {
+    if (auxiliary.has(key)) throw invalidRequest(`auxiliary "${key}" is both set and removed`);
+    auxiliary.set(key, null);
+  }
+  return {
+    ...(term !== undefined && { term }),
+    ...(votedFor !== undefined && { votedFor: votedFor.length === 0 ? null : votedFor }),
+    ...(auxiliary.size > 0 && { auxiliary }),
+  };
+}
+
+export function stateMessage(state: DurableState, lastTerm: bigint): ReplicaState {
+  const { firstIndex, lastIndex, meta, snapshot } = state;
+  const { term, votedFor, auxiliary } = meta;
+  const metadata: Metadata = {
+    term,
+    ...(votedFor !== null && { votedFor: Buffer.from(votedFor) }),
+    auxiliary: buffers(auxiliary),
+  };
+  return {
+    firstIndex,
+    lastIndex,
+    lastTerm,
+    metadata,
+    snapshot: snapshot === null ? undefined : snapshotMessage(snapshot),
+  };
+}
+
+export function snapshotMessage(meta: SnapshotMeta): SnapshotMetadata {
+  const { lastIncludedIndex, lastIncludedTerm, peers, oldPeers, auxiliary } = meta;
+  return {
+    lastIncludedIndex,
+    lastIncludedTerm,
+    peers: [...peers],
+    oldPeers: [...oldPeers],
+    auxiliary: buffers(auxiliary),
+  };
+}
+
+/** @throws `session.invalid-request` */
+export function snapshotMetaOf(message: SnapshotMetadata | undefined): SnapshotMeta {
+  if (message === undefined) throw invalidRequest('a snapshot must begin with its metadata');
+  return message;
+}
+
+export function fileMessage({ path, bytes, userMeta }: SnapshotFile): SnapshotFileMessage {
+  return {
+    path,
+    bytes: BigInt(bytes),
+    ...(userMeta !== null && { userMetadata: Buffer.from(userMeta) }),
+  };
+}
+
+function buffers(values: ReadonlyMap<string, Uint8Array>): Map<string, Buffer> {
+  return new Map([...values].map(([key, value]) => [key, Buffer.from(value)]));
+}

@@ -1,0 +1,281 @@
+/**
+ * One replica that a storage host serves: its store, the locks that make it the only one, and the
+ * epoch that makes its client the only one.
+ */
+import { fail } from '../core/errors.ts';
+import { replicaText, type ReplicaName } from '../core/ids.ts';
+import type { BindingRecord, InstanceRef } from '../schemas/binding-record.ts';
+import { requireNotNewer } from '../storage/binding/generation-stamp.ts';
+import { requireUnnamed } from '../storage/binding/named-instances.ts';
+import { urisNow } from '../storage/binding/parking.ts';
+import { RecordStore } from '../storage/binding/record-store.ts';
+import type {
+  DurableState,
+  Instance,
+  InstanceUris,
+  Mutation,
+  SnapshotMeta,
+  SnapshotReader,
+  SnapshotWriter,
+} from '../storage/contracts.ts';
+import type { EntryBatch } from '../storage/entry-batch.ts';
+import type { FamilyRegistry } from '../storage/family-registry.ts';
+import type { FileLayer, PathLock } from '../storage/file-layer.ts';
+import { makeDirectories } from '../storage/files.ts';
+import { lockInstance } from '../storage/instance-lock.ts';
+import { entryTerm } from '../storage/replication/entry-term.ts';
+import { GroupCommit } from '../storage/replication/group-commit.ts';
+import { openPair, type Pair } from '../storage/replication/open-pair.ts';
+import { defaultWindow } from '../storage/replication/pair-window.ts';
+import { Watermark } from '../storage/replication/watermark.ts';
+import { EpochFile } from './epoch-file.ts';
+
+export interface ServedReplicaOptions {
+  readonly files: FileLayer;
+  readonly families: FamilyRegistry;
+  readonly stateDir: string;
+  readonly replica: ReplicaName;
+  /** Its instance where no record names one yet. */
+  readonly uris: InstanceUris;
+  /** Whether the instance is made where nothing is; never where a record says that it was there. */
+  readonly create: boolean;
+  /** For the audit trail: what serves it. */
+  readonly by: string;
+}
+
+/** A client's session; every call of it names its epoch. */
+export interface OpenedSession {
+  readonly epoch: bigint;
+  readonly state: DurableState;
+  readonly lastTerm: bigint;
+}
+
+/** The store while it is open. */
+interface Serving extends Pair {
+  readonly commits: GroupCommit;
+}
+
+export class ServedReplica {
+  readonly replica: ReplicaName;
+  readonly #options: ServedReplicaOptions;
+  readonly #store: RecordStore;
+  readonly #lock: PathLock;
+  readonly #epoch: EpochFile;
+  #serving: Serving;
+  /** Of the session that may write; 0 until one opens. */
+  #admitted = 0n;
+  #opening: Promise<unknown> = Promise.resolve();
+  #closed = false;
+
+  private constructor(parts: {
+    options: ServedReplicaOptions;
+    store: RecordStore;
+    lock: PathLock;
+    epoch: EpochFile;
+    serving: Serving;
+  }) {
+    this.#options = parts.options;
+    this.replica = parts.options.replica;
+    this.#store = parts.store;
+    this.#lock = parts.lock;
+    this.#epoch = parts.epoch;
+    this.#serving = parts.serving;
+  }
+
+  /**
+   * Takes the replica's lock, reads its record (or writes its first one), and opens its store,
+   * recovered.
+   * @throws `instance.locked` while another process serves it, `record.conflict` while a migration
+   *   holds it stopped, `record.stamp-newer`, what opening the instance throws
+   */
+  static async start(options: ServedReplicaOptions): Promise<ServedReplica> {
+    const { files, stateDir, replica } = options;
+    const store = new RecordStore({ files, stateDir, replica, now: () => new Date() });
+    await makeDirectories(files, store.directory.root);
+    const lock = await lockReplica(store);
+    try {
+      const record = await recordOf(store, options);
+      const epoch = await EpochFile.open(files, store.directory.epoch);
+      const serving = await openStore(store, options, record);
+      return new ServedReplica({ options, store, lock, epoch, serving });
+    } catch (error) {
+      await lock.release();
+      throw error;
+    }
+  }
+
+  /**
+   * Begins a session (CUT-3): no earlier one is admitted any more, what they gave is finished, then
+   * the epoch rises, durably. After a failure the disk is read again first (LOG-8).
+   */
+  open(): Promise<OpenedSession> {
+    const opened = this.#opening.then(async () => {
+      this.#requireServed();
+      this.#admitted = 0n;
+      await this.#serving.commits.drained();
+      if (this.#serving.instance.isPoisoned) await this.#reopen();
+      const epoch = await this.#epoch.raise();
+      this.#admitted = epoch;
+      const { instance } = this.#serving;
+      const state = instance.state();
+      return { epoch, state, lastTerm: (await entryTerm(instance, state.lastIndex)) ?? 0n };
+    });
+    this.#opening = opened.catch(() => {});
+    return opened;
+  }
+
+  /**
+   * One mutation of the session, durable when resolved; in the order of the calls.
+   * @param isEnded asked in its turn: whether the session has failed before
+   * @throws `session.fenced`, and what {@link Instance.apply} throws
+   */
+  apply(epoch: bigint, mutation: Mutation, isEnded: () => boolean = () => false): Promise<void> {
+    this.#requireAdmitted(epoch);
+    return this.#serving.commits.apply(mutation, () => (isEnded() ? this.#fenced(epoch) : null));
+  }
+
+  async beginSnapshot(epoch: bigint, meta: SnapshotMeta): Promise<SnapshotWriter> {
+    this.#requireAdmitted(epoch);
+    return this.#serving.instance.snapshots.begin(meta);
+  }
+
+  async state(): Promise<Omit<OpenedSession, 'epoch'>> {
+    const { instance } = this.#serving;
+    const state = instance.state();
+    return { state, lastTerm: (await entryTerm(instance, state.lastIndex)) ?? 0n };
+  }
+
+  read(first: bigint, last: bigint): AsyncIterable<EntryBatch> {
+    return this.#serving.instance.read(first, last);
+  }
+
+  latestSnapshot(): Promise<SnapshotReader | null> {
+    return this.#serving.instance.snapshots.latest();
+  }
+
+  /** Makes the watermark follow what was acknowledged; called now and then. */
+  async advanceWatermark(): Promise<void> {
+    if (!this.#serving.instance.isPoisoned) await this.#serving.engine.watermark.advance();
+  }
+
+  /** Ends every session, finishes what was given, and lets go of everything. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#admitted = 0n;
+    await this.#opening;
+    try {
+      await this.#serving.commits.drained();
+      await this.advanceWatermark();
+      await this.#serving.instance.close();
+    } finally {
+      await this.#lock.release();
+    }
+  }
+
+  async #reopen(): Promise<void> {
+    // It has failed already; what matters is that its locks are gone.
+    await this.#serving.instance.close().catch(() => {});
+    const record = await recordOf(this.#store, this.#options);
+    this.#serving = await openStore(this.#store, this.#options, record);
+  }
+
+  #requireServed(): void {
+    if (!this.#closed) return;
+    throw fail('instance.closed', { action: 'open', instance: replicaText(this.replica) });
+  }
+
+  #requireAdmitted(epoch: bigint): void {
+    if (epoch === 0n || epoch !== this.#admitted) throw this.#fenced(epoch);
+  }
+
+  #fenced(epoch: bigint): Error {
+    return fail('session.fenced', {
+      replica: replicaText(this.replica),
+      epoch,
+      current: this.#epoch.epoch,
+    });
+  }
+}
+
+async function lockReplica(store: RecordStore): Promise<PathLock> {
+  const { files, directory, replica } = store;
+  const path = directory.lock;
+  await (await files.open(path, (await files.stat(path)) ? 'read-write' : 'create')).close();
+  const instance = replicaText(replica);
+  return lockInstance(files, { instance, path, kind: 'exclusive', action: 'serve' });
+}
+
+/** The record, or the first one; it must leave the replica to its process. */
+async function recordOf(store: RecordStore, options: ServedReplicaOptions): Promise<BindingRecord> {
+  const { files, families, stateDir, replica, uris, by } = options;
+  return store.locked(async ({ record, write, confirm }) => {
+    if (record !== null) {
+      requireFree(record);
+      await requireNotNewer({ files, families, replica, record, named: [] });
+      await confirm();
+      return record;
+    }
+    await requireUnnamed({ families, files, stateDir, uris, except: replica });
+    await requireNotNewer({ files, families, replica, record, named: [uris] });
+    await makePrimary(options);
+    const next = firstRecord(replica, { uris, parkedTag: null });
+    return write({ next, audit: { event: 'serve', by, details: { primary: uris } } });
+  });
+}
+
+function requireFree({ replica, migration }: BindingRecord): void {
+  if (migration === null) return;
+  throw fail('record.conflict', {
+    action: 'serve',
+    replica: replicaText(replica),
+    required: 'no migration may hold it stopped',
+    actual: `${migration.id} does, in phase ${migration.phase}`,
+  });
+}
+
+/** Before the record names it: a record never names what was never there. */
+async function makePrimary(options: ServedReplicaOptions): Promise<void> {
+  const { families, files, uris, create } = options;
+  const family = families.familyOf(uris);
+  if (!create || (await family.occupied(uris, { files })) !== null) return;
+  await (await family.open(uris, 'create', { files })).close();
+}
+
+function firstRecord(replica: ReplicaName, primary: InstanceRef): Omit<BindingRecord, 'revision'> {
+  return {
+    format: 'quorumshift-binding/1',
+    replica,
+    generation: 0,
+    lease: 0,
+    token: { lease: 0, step: 0, attempt: 0 },
+    primary,
+    migration: null,
+    lastEnded: null,
+  };
+}
+
+async function openStore(
+  store: RecordStore,
+  { files, families }: ServedReplicaOptions,
+  record: BindingRecord,
+): Promise<Serving> {
+  const uris = urisNow(families, record.primary);
+  const family = families.familyOf(uris);
+  const primary: Instance = await family.open(uris, 'read-write', { files });
+  try {
+    const pair = await openPair({
+      primary,
+      mirror: null,
+      limits: { primary: family.limits, mirror: null },
+      watermark: await Watermark.open(files, store.directory.watermark),
+      window: defaultWindow,
+      policy: { onFailure: 'detach', limitMs: null },
+      detached: () => Promise.reject(new Error('there is no mirror to leave')),
+    });
+    return { ...pair, commits: new GroupCommit(pair.instance, defaultWindow) };
+  } catch (error) {
+    await primary.close().catch(() => {});
+    throw error;
+  }
+}

@@ -1,0 +1,105 @@
+/** Snapshots as streams: whole at their end, or nothing. */
+import { once } from 'node:events';
+
+import type { ServerReadableStream, ServerWritableStream } from '@grpc/grpc-js';
+
+import { SnapshotPipe } from '../storage/image/snapshot-pipe.ts';
+import { incoming } from './incoming.ts';
+import {
+  fileMessage,
+  invalidRequest,
+  mutationOf,
+  replicaOf,
+  snapshotMessage,
+  snapshotMetaOf,
+} from './messages.ts';
+import type {
+  ReadSnapshotRequest,
+  ReadSnapshotResponse,
+  SnapshotEnd,
+  WriteResponse,
+  WriteSnapshotRequest,
+} from './proto/gen/storage_host.ts';
+import type { ServedReplica } from './served-replica.ts';
+import type { FindReplica } from './write-stream.ts';
+
+/** Where a snapshot that is being written goes. */
+interface Writing {
+  readonly served: ServedReplica;
+  readonly epoch: bigint;
+  readonly pipe: SnapshotPipe;
+}
+
+/** @throws what beginning, writing or publishing it throws; nothing of it is seen then */
+export async function writeSnapshot(
+  call: ServerReadableStream<WriteSnapshotRequest, WriteResponse>,
+  find: FindReplica,
+): Promise<WriteResponse> {
+  let writing: Writing | null = null;
+  try {
+    for await (const { part } of incoming<WriteSnapshotRequest>(call)) {
+      if (part === undefined) throw invalidRequest('a part of a snapshot must be of a known kind');
+      if (part.$case === 'begin') {
+        if (writing !== null) throw invalidRequest('a snapshot begins once');
+        const { replica, epoch, metadata } = part.value;
+        const served = find(replicaOf(replica));
+        const writer = await served.beginSnapshot(epoch, snapshotMetaOf(metadata));
+        writing = { served, epoch, pipe: new SnapshotPipe(writer) };
+        continue;
+      }
+      if (writing === null) throw invalidRequest('a snapshot must begin with its metadata');
+      if (part.$case === 'end') return await publish(writing, part.value);
+      if (part.$case === 'bytes') await writing.pipe.push(part.value);
+      else
+        await writing.pipe.begin({
+          ...part.value,
+          bytes: 0,
+          userMeta: part.value.userMetadata ?? null,
+        });
+    }
+    throw invalidRequest('a snapshot must have an end: the stream ended before it');
+  } catch (error) {
+    await writing?.pipe.abandon();
+    throw error;
+  }
+}
+
+async function publish(
+  { served, epoch, pipe }: Writing,
+  { sequence, mutation }: SnapshotEnd,
+): Promise<WriteResponse> {
+  const rest = mutation === undefined ? {} : mutationOf(mutation);
+  const snapshot = await pipe.prepare();
+  await served.apply(epoch, { ...rest, snapshot });
+  return { sequence };
+}
+
+/** Sends the latest snapshot; an empty stream when there is none. */
+export async function readSnapshot(
+  call: ServerWritableStream<ReadSnapshotRequest, ReadSnapshotResponse>,
+  find: FindReplica,
+): Promise<void> {
+  const reader = await find(replicaOf(call.request.replica)).latestSnapshot();
+  if (reader === null) return;
+  try {
+    await send(call, { part: { $case: 'metadata', value: snapshotMessage(reader.meta) } });
+    for (const file of reader.files) {
+      await send(call, { part: { $case: 'file', value: fileMessage(file) } });
+      for await (const value of reader.read(file.path)) {
+        if (call.cancelled) return;
+        await send(call, { part: { $case: 'bytes', value } });
+      }
+    }
+  } finally {
+    await reader.close();
+  }
+}
+
+/** Writes one message, and waits while the client has not taken what came before. */
+export async function send<Message>(
+  call: ServerWritableStream<unknown, Message>,
+  message: Message,
+): Promise<void> {
+  if (call.write(message) || call.cancelled) return;
+  await Promise.race([once(call, 'drain'), once(call, 'cancelled')]);
+}

@@ -1,0 +1,150 @@
+/**
+ * The storage host: a process that keeps the durable state of many replicas for the Raft processes
+ * of its machine, over gRPC on a unix socket. It knows nothing of Temporal.
+ */
+import { chmod, rm } from 'node:fs/promises';
+import { createConnection } from 'node:net';
+
+import { Server, ServerCredentials } from '@grpc/grpc-js';
+
+import { fail, QuorumshiftError } from '../core/errors.ts';
+import { replicaText } from '../core/ids.ts';
+import type { HostConfig } from '../schemas/host-config.ts';
+import type { FamilyRegistry } from '../storage/family-registry.ts';
+import type { FileLayer } from '../storage/file-layer.ts';
+import { isErrno } from '../storage/files.ts';
+import { StorageHostService } from './proto/gen/storage_host.ts';
+import { ServedReplica } from './served-replica.ts';
+import { maxWriteBytes, storageHostService } from './storage-host-service.ts';
+
+/** Beyond the entries: names, metadata, framing. */
+const messageOverheadBytes = 1024 * 1024;
+/** How far the watermark may lie behind. */
+const advanceEveryMs = 1000;
+/** Replicas opened at a time: opening reads every segment's headers. */
+const openAtOnce = 4;
+
+export interface StorageHostOptions {
+  readonly config: HostConfig;
+  readonly files: FileLayer;
+  readonly families: FamilyRegistry;
+  readonly log: (line: string) => void;
+}
+
+export class StorageHost {
+  readonly #server: Server;
+  readonly #replicas: ReadonlyMap<string, ServedReplica | Error>;
+  readonly #advancing: NodeJS.Timeout;
+  readonly #socket: string;
+
+  private constructor(
+    server: Server,
+    replicas: ReadonlyMap<string, ServedReplica | Error>,
+    socket: string,
+  ) {
+    this.#server = server;
+    this.#replicas = replicas;
+    this.#socket = socket;
+    this.#advancing = setInterval(() => this.#advance(), advanceEveryMs);
+  }
+
+  /**
+   * Opens every replica of the configuration, then listens. One that cannot be served safely is
+   * refused alone: its calls answer why.
+   * @throws `config.invalid` when another host listens on the socket
+   */
+  static async start(options: StorageHostOptions): Promise<StorageHost> {
+    const { config } = options;
+    await freeSocket(config.socket);
+    const replicas = await openAll(options);
+    const server = new Server({
+      'grpc.max_receive_message_length': maxWriteBytes + messageOverheadBytes,
+      'grpc.max_send_message_length': maxWriteBytes + messageOverheadBytes,
+    });
+    server.addService(StorageHostService, storageHostService(replicas));
+    await listen(server, config);
+    return new StorageHost(server, replicas, config.socket);
+  }
+
+  /** Takes no new call, finishes what was given, closes every replica. */
+  async stop(): Promise<void> {
+    clearInterval(this.#advancing);
+    const stopped = new Promise<void>((resolve) => this.#server.tryShutdown(() => resolve()));
+    for (const served of this.#replicas.values()) {
+      if (served instanceof ServedReplica) await served.close();
+    }
+    this.#server.forceShutdown();
+    await stopped;
+    await rm(this.#socket, { force: true });
+  }
+
+  #advance(): void {
+    for (const served of this.#replicas.values()) {
+      // A watermark that lies behind is safe; what keeps it there shows at the next mutation.
+      if (served instanceof ServedReplica) served.advanceWatermark().catch(() => {});
+    }
+  }
+}
+
+async function openAll(
+  options: StorageHostOptions,
+): Promise<ReadonlyMap<string, ServedReplica | Error>> {
+  const { config, files, families, log } = options;
+  const replicas = new Map<string, ServedReplica | Error>();
+  const waiting = config.replicas.map(({ cluster, member, uri, create }) => async () => {
+    const replica = { cluster, member };
+    const name = replicaText(replica);
+    try {
+      const uris = typeof uri === 'string' ? families.expand(uri) : uri;
+      const { stateDir } = config;
+      const by = `storage host (pid ${process.pid})`;
+      const given = { files, families, stateDir, replica, uris, create, by };
+      replicas.set(name, await ServedReplica.start(given));
+    } catch (error) {
+      const cause = error instanceof Error ? error : new Error(String(error));
+      replicas.set(name, cause);
+      const remedy = cause instanceof QuorumshiftError ? ` (${cause.definition.remedy})` : '';
+      log(`${name} is not served: ${cause.message}${remedy}`);
+    }
+  });
+  const openNext = async (): Promise<void> => {
+    for (let open = waiting.shift(); open !== undefined; open = waiting.shift()) await open();
+  };
+  await Promise.all(Array.from({ length: openAtOnce }, openNext));
+  return replicas;
+}
+
+/** Only the socket's owner may connect, from its first moment on. */
+async function listen(server: Server, { socket, socketMode }: HostConfig): Promise<void> {
+  const mask = process.umask(0o177);
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.bindAsync(`unix:${socket}`, ServerCredentials.createInsecure(), (error) =>
+        error === null ? resolve() : reject(error),
+      );
+    });
+  } finally {
+    process.umask(mask);
+  }
+  await chmod(socket, Number.parseInt(socketMode, 8));
+}
+
+/** A socket that a killed host left is removed; one that answers is another host's. */
+async function freeSocket(path: string): Promise<void> {
+  const state = await new Promise<'answers' | 'dead' | 'absent'>((resolve, reject) => {
+    const connection = createConnection(path);
+    connection.once('connect', () => {
+      connection.destroy();
+      resolve('answers');
+    });
+    connection.once('error', (error) => {
+      if (isErrno(error, 'ENOENT')) resolve('absent');
+      else if (isErrno(error, 'ECONNREFUSED')) resolve('dead');
+      else reject(error);
+    });
+  });
+  if (state === 'answers') {
+    throw fail('config.invalid', { file: path, reason: 'another host listens on this socket' });
+  }
+  if (state === 'dead') await rm(path);
+}

@@ -1,0 +1,147 @@
+import { stat } from 'node:fs/promises';
+
+import { afterEach, describe, expect, test } from 'vitest';
+
+import type { Mutation } from '../../host/proto/gen/storage_host.ts';
+import { entriesOf } from '../../storage/testing/conformance-env.ts';
+import { makeHostPlace, startHost, type HostPlace, type HostProcess } from './host-process.ts';
+import {
+  appendMessage,
+  called,
+  codeOf,
+  openReplica,
+  readEntries,
+  replica,
+  stateOf,
+  WriteStream,
+} from './host-session.ts';
+
+const running: HostProcess[] = [];
+
+afterEach(async () => {
+  for (const host of running.splice(0)) await host.end('SIGTERM');
+});
+
+async function started(place: HostPlace): Promise<HostProcess> {
+  const host = await startHost(place);
+  running.push(host);
+  return host;
+}
+
+const metadata = (term: bigint, vote?: string): Mutation => ({
+  truncate: undefined,
+  entries: undefined,
+  metadata: {
+    term,
+    ...(vote !== undefined && { votedFor: Buffer.from(vote) }),
+    setAuxiliary: new Map([['CurrentTerm', Buffer.from('0000000000000007', 'hex')]]),
+    removeAuxiliary: [],
+  },
+});
+
+describe('a storage host', () => {
+  test.each(['local', 'rocksdb', 'sqlite'])(
+    '%s: what a session was told is durable is there after kill -9, and the next session replays [I1] [CUT-3] [LOG-5]',
+    async (scheme) => {
+      const place = await makeHostPlace({ n1: scheme });
+      let host = await started(place);
+      const { epoch } = await openReplica(host.client, 'n1');
+      const stream = new WriteStream(host.client, 'n1', epoch);
+      for (let index = 1n; index <= 400n; index += 1n) {
+        stream.send(appendMessage(index - 1n, entriesOf(index, index)));
+      }
+      await stream.until(200n);
+      await host.end('SIGKILL');
+      await stream.ended;
+      const told = stream.acknowledged.at(-1) ?? 0n;
+      expect(told).toBeGreaterThanOrEqual(200n);
+
+      host = await started(place);
+      const again = await openReplica(host.client, 'n1');
+      expect(again.epoch).toBe(epoch + 1n);
+      const last = again.state?.lastIndex ?? 0n;
+      expect(last).toBeGreaterThanOrEqual(told);
+      const replay = new WriteStream(host.client, 'n1', again.epoch);
+      replay.send(appendMessage(told, entriesOf(told + 1n, 500n)));
+      await replay.until(1n);
+      expect(await replay.end()).toBeNull();
+      const found = await readEntries(host.client, 'n1', { first: 1n, last: 500n });
+      expect(found).toEqual(entriesOf(1n, 500n));
+    },
+  );
+
+  test('a second session: the first can write no more, and has lost nothing [CUT-3] [I7]', async () => {
+    const { client } = await started(await makeHostPlace({ n1: 'local' }));
+    const first = await openReplica(client, 'n1');
+    const stream = new WriteStream(client, 'n1', first.epoch);
+    await stream.until(stream.send(appendMessage(0n, entriesOf(1n, 3n))));
+    const second = await openReplica(client, 'n1');
+    expect(second.state?.lastIndex).toBe(3n);
+    stream.send(appendMessage(3n, entriesOf(4n, 4n)));
+    expect(codeOf(await stream.ended)).toBe('session.fenced');
+    expect((await stateOf(client, 'n1')).lastIndex).toBe(3n);
+  });
+
+  test('a refused append in a pipeline: what was before it is there, nothing after it [LOG-4]', async () => {
+    const { client } = await started(await makeHostPlace({ n1: 'rocksdb' }));
+    const { epoch } = await openReplica(client, 'n1');
+    const stream = new WriteStream(client, 'n1', epoch);
+    stream.send(appendMessage(0n, entriesOf(1n, 3n)));
+    stream.send(appendMessage(5n, entriesOf(6n, 7n)));
+    stream.send(metadata(9n));
+    stream.send(appendMessage(3n, entriesOf(4n, 5n)));
+    expect(codeOf(await stream.ended)).toBe('log.gap');
+    expect(stream.acknowledged).toEqual([1n]);
+    const state = await stateOf(client, 'n1');
+    expect([state.lastIndex, state.metadata?.term]).toEqual([3n, 1n]);
+  });
+
+  test('falling terms, half an entry, no mutation, a sequence that falls: refused, nothing changes', async () => {
+    const { client } = await started(await makeHostPlace({ n1: 'local' }));
+    const { epoch } = await openReplica(client, 'n1');
+    const falling = [...entriesOf(1n, 1n, 3n), ...entriesOf(2n, 2n, 2n)];
+    const half = appendMessage(0n, entriesOf(1n, 1n));
+    if (half.entries) half.entries.canonical = half.entries.canonical.subarray(0, 20);
+    const empty: Mutation = { truncate: undefined, entries: undefined, metadata: undefined };
+    for (const [mutation, code] of [
+      [appendMessage(0n, falling), 'session.invalid-request'],
+      [half, 'log.invalid-batch'],
+      [empty, 'session.invalid-request'],
+    ] as const) {
+      const stream = new WriteStream(client, 'n1', epoch);
+      stream.send(mutation);
+      expect(codeOf(await stream.ended)).toBe(code);
+    }
+    expect((await stateOf(client, 'n1')).lastIndex).toBe(0n);
+  });
+
+  test('an unknown replica, another protocol: refused by name', async () => {
+    const { client } = await started(await makeHostPlace({ n1: 'local' }));
+    await expect(openReplica(client, 'n2').catch(codeOf)).resolves.toBe('session.unknown-replica');
+    const request = { replica: replica('n1'), client: 'test', protocolMajor: 2 };
+    const refused = await called((answer) => client.open(request, answer)).catch(codeOf);
+    expect(refused).toBe('session.invalid-request');
+  });
+
+  test('the socket is its owner’s alone, and a second host is refused while the first lives', async () => {
+    const place = await makeHostPlace({ n1: 'local' });
+    await started(place);
+    expect((await stat(place.socket)).mode & 0o777).toBe(0o600);
+    await expect(startHost(place)).rejects.toThrow('another host listens');
+  });
+
+  test('a replica whose instance is gone is refused alone; it is not made anew [CUT-7]', async () => {
+    const place = await makeHostPlace({ n1: 'local', n2: 'local' });
+    const host = await started(place);
+    const { epoch } = await openReplica(host.client, 'n1');
+    const stream = new WriteStream(host.client, 'n1', epoch);
+    await stream.until(stream.send(metadata(7n, '127.0.0.1:8300:0')));
+    await host.end('SIGTERM');
+    const { rename } = await import('node:fs/promises');
+    await rename(`${place.directory}/n1`, `${place.directory}/elsewhere`);
+    const { client, lines } = await started(place);
+    await expect(openReplica(client, 'n1').catch(codeOf)).resolves.toBe('instance.missing');
+    expect(lines.join('\n')).toContain('kv/n1 is not served');
+    expect((await openReplica(client, 'n2')).epoch).toBe(1n);
+  });
+});
