@@ -1,6 +1,11 @@
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+
 import { describe, expect, test } from 'vitest';
 import { hasCode } from '../../core/errors.ts';
 import { localFamily } from '../../storage/families/local/family.ts';
+import { nodeFileLayer } from '../../storage/node-file-layer.ts';
 import { closed, directoryOf, framed, logMeta1, pad, records } from './braft-files.ts';
 import {
   uris,
@@ -56,8 +61,13 @@ describe('raft_meta [FAM-9]', () => {
     expect([meta.term, String(meta.votedFor)]).toEqual([7n, '127.0.0.1:8000:0:0']);
   });
 
-  test('nobody in three fields or in four: no vote [EQ-1]', async () => {
-    for (const text of ['0.0.0.0:0:0', '0.0.0.0:0:0:0']) {
+  test.each(['log/log_meta', 'raft_meta/raft_meta'])('%s is a directory: refused', async (path) => {
+    const content = path.startsWith('log') ? {} : logMeta1;
+    await refuses({ ...content, [`${path}/x`]: zeros(1) });
+  });
+
+  test('nobody in however many fields: no vote [EQ-1]', async () => {
+    for (const text of ['0.0.0.0:0', '0.0.0.0:0:0', '0.0.0.0:0:0:0', '0.0.0.0:00:0:1']) {
       const length = Buffer.from([text.length]).toString('hex');
       const hex = `080712${length}${Buffer.from(text).toString('hex')}`;
       expect((await metaOf(withMeta(framed(hex)))).votedFor).toBeNull();
@@ -89,6 +99,8 @@ describe('snapshots [FAM-9]', () => {
     ['no table', { [at(10, 'data')]: zeros(1) }],
     ['a short table', { [at(10, tableName)]: table.subarray(0, 9) }],
     ['only snapshot 0', { [at(0, tableName)]: table }],
+    ['a table that is a directory', { [`${at(10, tableName)}/x`]: zeros(1) }],
+    ['a number beyond int64', { [`snapshot/snapshot_${'9'.repeat(20)}/${tableName}`]: table }],
     [
       'a sibling with a suffix and a larger number',
       { [at(10, tableName)]: table, [`snapshot/snapshot_${pad(99)}.bak/x`]: zeros(1) },
@@ -122,6 +134,48 @@ describe('snapshots [FAM-9]', () => {
       'snapshot/data': zeros(1),
     }).catch((e: unknown) => e);
     expect(hasCode(escaping, 'snapshot.invalid-path')).toBe(true);
+  });
+});
+
+describe('names that braft lists as bytes, and links [FAM-9] [FAM-10]', () => {
+  const tableOf = (...files: string[]) => framed(`0a0408051001${files.join('')}`);
+  const path = `snapshot/snapshot_${pad(5)}`;
+
+  test('names that are no UTF-8: each refused as what it is', async () => {
+    const instance = await open(
+      await directoryOf({
+        ...logMeta1,
+        [`${path}/__raft_snapshot_meta`]: tableOf('12040a02fffe', '12040a02fffd'),
+      }),
+    );
+    const error = await instance.snapshots.latest().catch((e: unknown) => e);
+    expect(hasCode(error, 'snapshot.invalid-path')).toBe(true);
+    expect(String(error)).toContain('not UTF-8');
+  });
+
+  test('a listed file that is a symbolic link: what it leads to; one to nothing: missing', async () => {
+    const root = await mkdtemp(join(tmpdir(), 'quorumshift-links-'));
+    const write = async (name: string, bytes: Uint8Array) => {
+      await mkdir(dirname(join(root, name)), { recursive: true });
+      await writeFile(join(root, name), bytes);
+    };
+    await write('log/log_meta', logMeta1['log/log_meta']);
+    await write(`${path}/__raft_snapshot_meta`, tableOf('12030a0161'));
+    await symlink('../../elsewhere', join(root, path, 'a'));
+    const at = localFamily.expand(`local://${root}`);
+    const openLatest = async () => {
+      const instance = await localFamily.open(at, 'read-only', { files: nodeFileLayer });
+      try {
+        return await instance.snapshots.latest();
+      } finally {
+        await instance.close();
+      }
+    };
+    const missing = await openLatest().catch((e: unknown) => e);
+    expect(hasCode(missing, 'snapshot.file-missing')).toBe(true);
+    await write('elsewhere', Buffer.from('four'));
+    expect((await openLatest())?.files).toEqual([{ path: 'a', bytes: 4, userMeta: null }]);
+    await rm(root, { recursive: true });
   });
 });
 
