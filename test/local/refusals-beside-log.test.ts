@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { hasCode } from '../../core/errors.ts';
 import { localFamily } from '../../storage/families/local/family.ts';
 import { nodeFileLayer } from '../../storage/node-file-layer.ts';
-import { closed, directoryOf, framed, logMeta1, pad, records } from './braft-files.ts';
+import { closed, directoryOf, framed, inProgress, logMeta1, pad, records } from './braft-files.ts';
 import {
   uris,
   zeros,
@@ -52,6 +52,12 @@ describe('raft_meta [FAM-9]', () => {
     ['with an empty vote', framed('08071200')],
   ])('row 24: %s: refused', async (_, bytes) => {
     await refuses(withMeta(bytes));
+  });
+
+  test('refused when opened for writing: not a byte of a torn log is repaired', async () => {
+    const log = { [inProgress(1)]: records(2).subarray(0, 40), 'log/x.tmp': zeros(1) };
+    await writerRefuses({ ...log, ...withMeta(framed('0807')) });
+    await writerRefuses({ ...log, ...logMeta1, 'raft_meta/quorumshift_meta': zeros(3) });
   });
 
   test('row 25: a vote without a term: term 0; what follows a fault is not seen', async () => {
@@ -107,6 +113,23 @@ describe('snapshots [FAM-9]', () => {
     ],
   ])('rows 26, 28: %s: no snapshot', async (_, content) => {
     expect(await snapshotOf(content)).toBeNull();
+  });
+
+  test('a copy of the current one under a name with a suffix: a writer leaves it, as braft does', async () => {
+    const older = `snapshot/snapshot_${pad(9)}`;
+    const files = await directoryOf({
+      ...logMeta1,
+      [at(10, tableName)]: table,
+      [`snapshot/snapshot_${pad(10)}.bak/data`]: zeros(1),
+      [`${older}.bak/data`]: zeros(1),
+      [`${older}/data`]: zeros(1),
+    });
+    await (await open(files, 'read-write')).close();
+    expect((await files.list('/data/a/snapshot')).toSorted()).toEqual([
+      `snapshot_${pad(9)}.bak`,
+      `snapshot_${pad(10)}`,
+      `snapshot_${pad(10)}.bak`,
+    ]);
   });
 
   test('a sibling that makes braft delete the good snapshot: a writer refuses, and it stays', async () => {

@@ -184,20 +184,22 @@ export class MetaStore {
     this.loaded = loaded;
   }
 
-  /** Opens and completes `raft_meta` where a save was interrupted. */
+  /** Changes nothing of this group; whoever goes on calls {@link complete} first. */
   static async open(address: MetaAddress): Promise<MetaStore> {
     const { database } = address.places.meta;
     const merged =
       database === null ? null : await MergedMeta.open(database, address.groupId ?? '');
     try {
-      const loaded = await loadMeta(address, merged);
-      const store = new MetaStore(address, merged, loaded);
-      if (loaded.hasAuxiliaryFile) await store.#saveStable(loaded.meta);
-      return store;
+      return new MetaStore(address, merged, await loadMeta(address, merged));
     } catch (error) {
       await merged?.close();
       throw error;
     }
+  }
+
+  /** Completes `raft_meta` where a save was interrupted. */
+  async complete(): Promise<void> {
+    if (this.loaded.hasAuxiliaryFile) await this.#saveStable(this.loaded.meta);
   }
 
   /** Durable when resolved; a crash leaves the metadata before or after. */
