@@ -8,6 +8,7 @@ import type { SnapshotFile, SnapshotWriter } from '../contracts.ts';
 export class SnapshotPipe {
   readonly #writer: SnapshotWriter;
   #open: { pipe: BytePipe; written: Promise<void> } | null = null;
+  #committed = false;
 
   constructor(writer: SnapshotWriter) {
     this.#writer = writer;
@@ -29,14 +30,18 @@ export class SnapshotPipe {
   async commit(): Promise<void> {
     await this.#endFile();
     await this.#writer.prepare();
+    this.#committed = true;
   }
 
-  /** After a failure: ends the open file; what was written is replaced by a later attempt. */
+  /**
+   * After a failure: ends the open file; what was written is replaced by a later attempt. What was
+   * committed stays: the checkpoint that failed afterwards may be on the disk, and name it.
+   */
   async abandon(): Promise<void> {
     await this.#open?.pipe.push(null).catch(() => {});
     await this.#open?.written.catch(() => {});
     this.#open = null;
-    await this.#writer.abort().catch(() => {});
+    if (!this.#committed) await this.#writer.abort().catch(() => {});
   }
 
   async #endFile(): Promise<void> {
