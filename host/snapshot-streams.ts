@@ -3,6 +3,7 @@ import { once } from 'node:events';
 
 import type { ServerReadableStream, ServerWritableStream } from '@grpc/grpc-js';
 
+import { hasCode } from '../core/errors.ts';
 import { SnapshotPipe } from '../storage/image/snapshot-pipe.ts';
 import { incoming } from './incoming.ts';
 import {
@@ -70,8 +71,18 @@ async function publish(
 ): Promise<WriteResponse> {
   const rest = mutation === undefined ? {} : mutationOf(mutation);
   const snapshot = await pipe.prepare();
-  await served.apply(epoch, { ...rest, snapshot });
+  try {
+    await served.apply(epoch, { ...rest, snapshot });
+  } catch (error) {
+    // Of a failure whose outcome is unknown, opening again decides.
+    if (isRefusal(error)) await snapshot.abort();
+    throw error;
+  }
   return { sequence };
+}
+
+function isRefusal(error: unknown): boolean {
+  return hasCode(error, 'snapshot.older') || hasCode(error, 'session.fenced');
 }
 
 /** Sends the latest snapshot; an empty stream when there is none. */

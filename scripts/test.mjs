@@ -66,7 +66,7 @@ await launch(async () => {
   await install();
   await build();
   const env = await temporalForTests();
-  for (const name of ['go', 'python3']) {
+  for (const name of ['go', 'python3', 'cc']) {
     if (!onPath(name)) reportSkip(`suites that need ${name}`, 'it is not on PATH');
   }
   const { code, passed, failed } = await part('tests', () => runTests(env));

@@ -69,7 +69,10 @@ export interface PreparedSnapshot {
   abort(): Promise<void>;
 }
 
-/** Writes a snapshot's tree. One writer at a time for an instance. */
+/**
+ * Writes a snapshot's tree. One writer at a time for an instance. A failed sync poisons the
+ * instance (LOG-8); any other failure concerns this snapshot alone.
+ */
 export interface SnapshotWriter {
   /**
    * Adds one file; its bytes are durable after {@link prepare}.

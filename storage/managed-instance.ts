@@ -12,6 +12,7 @@ import type {
   Mutation,
   ReadOptions,
   SnapshotStorage,
+  SnapshotWriter,
 } from './contracts.ts';
 import type { EntryBatch } from './entry-batch.ts';
 import { planMutation, type MutationPlan } from './mutation-plan.ts';
@@ -74,7 +75,7 @@ export class ManagedInstance implements Instance {
       },
       begin: async (meta) => {
         this.#requireWritable('write snapshot of');
-        return engine.snapshots.begin(meta);
+        return this.#watched(await engine.snapshots.begin(meta));
       },
     };
   }
@@ -152,6 +153,23 @@ export class ManagedInstance implements Instance {
     );
   }
 
+  /** A writer whose failed sync closes the instance to mutations too. */
+  #watched(writer: SnapshotWriter): SnapshotWriter {
+    const watch = async <Result>(work: Promise<Result>): Promise<Result> => {
+      try {
+        return await work;
+      } catch (error) {
+        if (isFailedSync(error)) this.#poison ??= error;
+        throw error;
+      }
+    };
+    return {
+      file: (file, bytes) => watch(writer.file(file, bytes)),
+      prepare: () => watch(writer.prepare()),
+      abort: () => writer.abort(),
+    };
+  }
+
   #requireOpen(action: string): void {
     if (this.#closed) throw fail('instance.closed', { action, instance: this.uris.log });
   }
@@ -162,6 +180,11 @@ export class ManagedInstance implements Instance {
     if (this.#options.readOnly) throw fail('instance.read-only', { action, instance });
     if (this.#poison !== null) throw poisoned(instance, this.#poison);
   }
+}
+
+/** Whether it is the file layer's error of a sync. */
+function isFailedSync(error: unknown): error is Error {
+  return error instanceof Error && 'syscall' in error && error.syscall === 'fsync';
 }
 
 function poisoned(instance: string, cause: Error): QuorumshiftError {

@@ -3,7 +3,7 @@
  * of snapshot files. They are read for people, reports and checks, and never re-encoded.
  */
 import { normalisePeerText } from './peer-id.ts';
-import { allBytes, allTexts, lastInt64, parseMessage } from './protobuf.ts';
+import { allBytes, allTexts, lastInt64, parseMessage, type WireField } from './protobuf.ts';
 
 export interface ConfigurationPeers {
   /** As braft prints them: `ip:port:idx:role`. */
@@ -40,16 +40,26 @@ export interface FileMetaDescription {
   readonly checksum?: string;
 }
 
+/** An enum is an int32 to C++ parsers, and a value that it does not know counts as absent. */
+function lastFileSource(fields: readonly WireField[]): number | undefined {
+  const known = fields.findLast((field) => {
+    const value = lastInt64([field], 2);
+    return value !== undefined && [0n, 1n].includes(BigInt.asIntN(32, value));
+  });
+  const value = known && lastInt64([known], 2);
+  return value === undefined ? undefined : Number(BigInt.asIntN(32, value));
+}
+
 /** Null when the bytes are no LocalFileMeta. */
 export function decodeFileMeta(bytes: Uint8Array): FileMetaDescription | null {
   const { fields, whole } = parseMessage(bytes);
   if (!whole) return null;
   const userMeta = allBytes(fields, 1).at(-1);
-  const source = lastInt64(fields, 2);
+  const source = lastFileSource(fields);
   const checksum = allBytes(fields, 3).at(-1);
   return {
     ...(userMeta !== undefined && { userMeta }),
-    ...(source !== undefined && { source: Number(source) }),
+    ...(source !== undefined && { source }),
     ...(checksum !== undefined && { checksum: checksum.toString('utf8') }),
   };
 }

@@ -2,6 +2,7 @@
  * Peer ids as braft writes and reads them: `ip:port:idx:role`, IPv4 only, role 0 a replica and 1 a
  * witness; releases up to v1.1.2 wrote no role (braft's configuration.h, PeerId::parse).
  */
+import { cBlanks, scannedInt32 } from './scanf.ts';
 
 export interface PeerId {
   readonly ip: string;
@@ -13,8 +14,12 @@ export interface PeerId {
 /** braft's "nobody": the ANY peer, as this version of braft prints it. */
 export const anyPeerText = '0.0.0.0:0:0:0';
 
-/** As lenient as braft's scanf: blanks before numbers, runs of colons, a rest that is ignored. */
-const lenient = /^([^:]+):+\s*([+-]?\d+)(?::+\s*([+-]?\d+)(?::+\s*([+-]?\d+))?)?/;
+const number = String.raw`:+${cBlanks}([+-]?\d+)`;
+/**
+ * As lenient as braft's scanf: blanks before numbers and before the address, runs of colons, a rest
+ * that is ignored.
+ */
+const lenient = new RegExp(`^${cBlanks}([^:]+)${number}(?:${number}(?:${number})?)?`);
 
 const strict = /^\d+\.\d+\.\d+\.\d+:\d+(:\d+(:[01])?)?$/;
 
@@ -24,11 +29,21 @@ const maxRole = 1;
 /** What braft makes of the text; null when it refuses it. */
 export function parsePeerId(text: string): PeerId | null {
   const match = lenient.exec(text);
-  const ip = match?.[1]?.trimStart();
+  const ip = match?.[1];
   if (match === null || ip === undefined || !isIpv4(ip)) return null;
-  const [port, idx, role] = [match[2], match[3], match[4]].map((digits) => Number(digits ?? 0));
+  const [port, idx, role] = match.slice(2).map((digits) => scannedInt32(digits ?? '0'));
   if (port === undefined || idx === undefined || role === undefined || role > maxRole) return null;
   return { ip, port, idx, role };
+}
+
+/** braft's equality of peers: the role does not count, nor how the text is written. */
+export function isSamePeer(a: PeerId, b: PeerId): boolean {
+  return a.ip === b.ip && a.port === b.port && a.idx === b.idx;
+}
+
+/** Whether braft takes the peer for nobody. */
+export function isAnyPeer(peer: PeerId): boolean {
+  return peer.ip === '0.0.0.0' && peer.port === 0 && peer.idx === 0;
 }
 
 /** `inet_pton`'s form: four decimal octets without leading zeros. */

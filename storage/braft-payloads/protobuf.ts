@@ -20,6 +20,13 @@ const wireFixed32 = 5;
 /** A varint of 64 bits has at most 10 bytes. */
 const maxVarintBytes = 10;
 
+/** C++ parsers read at most 5 bytes of a tag, and drop what is above 32 bits. */
+const maxTagBytes = 5;
+
+/** They refuse a length in more than 5 bytes, even of zeros, and one of 2 GiB or more. */
+const maxLengthBytes = 5;
+const maxLength = 2n ** 31n - 1n;
+
 /** Depth of nested groups that is followed; protobuf's own default limit. */
 const maxGroupDepth = 100;
 
@@ -36,9 +43,9 @@ class WireReader {
   }
 
   /** The next varint as an unsigned 64-bit number; null when it is cut short or too long. */
-  varint(): bigint | null {
+  varint(maxBytes = maxVarintBytes): bigint | null {
     let value = 0n;
-    for (let i = 0; i < maxVarintBytes; i += 1) {
+    for (let i = 0; i < maxBytes; i += 1) {
       const byte = this.#bytes[this.#at];
       if (byte === undefined) return null;
       this.#at += 1;
@@ -46,6 +53,18 @@ class WireReader {
       if (byte < 0x80) return BigInt.asUintN(64, value);
     }
     return null;
+  }
+
+  /** The next tag, 32 bits. */
+  tag(): bigint | null {
+    const tag = this.varint(maxTagBytes);
+    return tag === null ? null : BigInt.asUintN(32, tag);
+  }
+
+  /** A length and as many bytes. */
+  delimited(): Buffer | null {
+    const length = this.varint(maxLengthBytes);
+    return length === null || length > maxLength ? null : this.take(length);
   }
 
   take(length: bigint): Buffer | null {
@@ -57,8 +76,8 @@ class WireReader {
 
   /** The next field; null when the message is malformed here. */
   field(depth = 0): WireField | null {
-    const tag = this.varint();
-    if (tag === null || tag > 0xffffffffn) return null;
+    const tag = this.tag();
+    if (tag === null) return null;
     const number = Number(tag >> 3n);
     if (number === 0) return null;
     return this.#value(number, Number(tag & 7n), depth);
@@ -70,8 +89,7 @@ class WireReader {
       return varint === null ? null : { number, kind: 'varint', varint };
     }
     if (wireType === wireBytes) {
-      const length = this.varint();
-      const bytes = length === null ? null : this.take(length);
+      const bytes = this.delimited();
       return bytes === null ? null : { number, kind: 'bytes', bytes };
     }
     return this.#skip(number, wireType, depth) ? { number, kind: 'other' } : null;
@@ -86,7 +104,7 @@ class WireReader {
   #skipGroup(number: number, depth: number): boolean {
     while (!this.atEnd) {
       const before = this.#at;
-      if (this.varint() === BigInt((number << 3) | wireEndGroup)) return true;
+      if (this.tag() === (BigInt(number) << 3n) + BigInt(wireEndGroup)) return true;
       this.#at = before;
       if (this.field(depth + 1) === null) return false;
     }

@@ -49,7 +49,7 @@ export interface EngineStagingOptions {
   readonly trees: SnapshotTrees;
   readonly progress: StagingProgress | null;
   readonly state: EngineState;
-  /** Lets go of the lock. */
+  /** Closes the store, then lets go of the lock. */
   readonly release: () => Promise<void>;
 }
 
@@ -62,6 +62,8 @@ export class EngineStaging implements StagingInstance {
   #superseded: number[] = [];
   readonly #writes = new WorkBehind();
   #closed = false;
+  /** What failed on the way to the disk: nothing is made durable by this handle after it. */
+  #poison: Error | null = null;
 
   constructor(options: EngineStagingOptions) {
     this.#options = options;
@@ -85,7 +87,7 @@ export class EngineStaging implements StagingInstance {
     checkLimits(this.#options, batch);
     // Given on in parts, the engine's copies of a large batch stay small.
     for (const part of splitBatch(batch, writeBytes)) {
-      await this.#writes.atMost(maxWrites - 1);
+      await this.#orPoison(() => this.#writes.atMost(maxWrites - 1));
       this.#draft = { ...this.#draft, range: { ...range, last: lastIndexOf(part) } };
       const write = { chunks: cutChunks(part), records: new Map(), durable: false };
       this.#writes.add(this.#options.store.write(write));
@@ -101,9 +103,9 @@ export class EngineStaging implements StagingInstance {
     this.#requireOpen('import into');
     const writer = await this.#options.trees.begin(meta);
     return {
-      file: (file, bytes) => writer.file(file, bytes),
+      file: (file, bytes) => this.#orPoison(() => writer.file(file, bytes)),
       prepare: async () => {
-        const prepared = await writer.prepare();
+        const prepared = await this.#orPoison(() => writer.prepare());
         if (this.#draft.snapshot !== null) this.#superseded.push(this.#draft.snapshot.id);
         this.#draft = { ...this.#draft, snapshot: preparedRecord(prepared) };
         return prepared;
@@ -114,6 +116,10 @@ export class EngineStaging implements StagingInstance {
 
   async checkpoint(progress: StagingProgress): Promise<void> {
     this.#requireOpen('checkpoint');
+    await this.#orPoison(() => this.#checkpoint(progress));
+  }
+
+  async #checkpoint(progress: StagingProgress): Promise<void> {
     const { range } = this.#draft;
     assert(
       progress.firstIndex === range.first && progress.lastIndex === range.last,
@@ -129,13 +135,17 @@ export class EngineStaging implements StagingInstance {
 
   async publish(): Promise<void> {
     this.#requireOpen('publish');
+    await this.#orPoison(() => this.#publish());
+  }
+
+  async #publish(): Promise<void> {
     const { files, directory, store, release, trees } = this.#options;
     await this.#writeDurably(encodeState(this.#draft));
-    this.#closed = true;
     await store.close();
     await removeStagingMarker(files, directory);
     await files.removeFile(join(directory, checkpointName)).catch(ignoreAbsent);
     for (const id of this.#superseded.splice(0)) await trees.retire(id);
+    this.#closed = true;
     await release();
   }
 
@@ -143,8 +153,17 @@ export class EngineStaging implements StagingInstance {
     if (this.#closed) return;
     this.#closed = true;
     await this.#writes.ended();
-    await this.#options.store.close();
     await this.#options.release();
+  }
+
+  /** After a failure nothing more is taken (LOG-8): {@link close}, then stage the place again. */
+  async #orPoison<Result>(work: () => Promise<Result>): Promise<Result> {
+    try {
+      return await work();
+    } catch (error) {
+      this.#poison ??= error instanceof Error ? error : new Error(String(error));
+      throw error;
+    }
   }
 
   async #writeDurably(records: ReadonlyMap<string, Uint8Array | null>): Promise<void> {
@@ -155,7 +174,11 @@ export class EngineStaging implements StagingInstance {
   }
 
   #requireOpen(action: string): void {
-    if (this.#closed) throw fail('instance.closed', { action, instance: this.uris.log });
+    const instance = this.uris.log;
+    if (this.#closed) throw fail('instance.closed', { action, instance });
+    const cause = this.#poison;
+    if (cause === null) return;
+    throw fail('instance.poisoned', { instance, cause: cause.message }, { cause });
   }
 }
 

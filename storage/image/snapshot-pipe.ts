@@ -9,6 +9,7 @@ import type { PreparedSnapshot, SnapshotFile, SnapshotWriter } from '../contract
 export class SnapshotPipe {
   readonly #writer: SnapshotWriter;
   #open: { pipe: BytePipe; written: Promise<void> } | null = null;
+  #prepared = false;
 
   constructor(writer: SnapshotWriter) {
     this.#writer = writer;
@@ -29,15 +30,20 @@ export class SnapshotPipe {
 
   async prepare(): Promise<PreparedSnapshot> {
     await this.#endFile();
-    return this.#writer.prepare();
+    const prepared = await this.#writer.prepare();
+    this.#prepared = true;
+    return prepared;
   }
 
-  /** After a failure: ends the open file; what was written is replaced by a later attempt. */
+  /**
+   * After a failure: ends the open file; what was written is replaced by a later attempt. What was
+   * prepared stays: an import's checkpoint that failed afterwards may be on the disk, and name it.
+   */
   async abandon(): Promise<void> {
     await this.#open?.pipe.push(null).catch(() => {});
     await this.#open?.written.catch(() => {});
     this.#open = null;
-    await this.#writer.abort().catch(() => {});
+    if (!this.#prepared) await this.#writer.abort().catch(() => {});
   }
 
   async #endFile(): Promise<void> {

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 
 import { batchOf } from '../../storage/entry-batch.ts';
 import { combineCrc32c, murmur3, shortCrc32c } from '../../storage/families/local/checksum.ts';
-import { configurationPeers } from '../../storage/braft-payloads/configuration.ts';
+import { configurationPeers, decodeFileMeta } from '../../storage/braft-payloads/configuration.ts';
 import {
   decodeSnapshotTable,
   encodeLogMeta,
@@ -128,6 +128,23 @@ describe('messages in their files, as real braft wrote them [FAM-9]', () => {
       expect(configurationPeers(fromHex(hex))).toBeNull();
     }
   });
+
+  test('numbers with superfluous bytes: read and refused as the C++ parser does', () => {
+    const peer = Buffer.from('1.2.3.4:5:0:0').toString('hex');
+    const read = [`8a0004${peer.slice(0, 8)}`, `8a808080100d${peer}`, `0a8d00${peer}`];
+    for (const hex of read) expect(configurationPeers(fromHex(hex))?.peers).toHaveLength(1);
+    // A tag in 6 bytes; a length in 6, one of 2 GiB; the same in a field that is not known.
+    for (const hex of [`8a808080800000`, '0a808080808000', '0a8080808008', '2a808080808000']) {
+      expect(configurationPeers(fromHex(hex))).toBeNull();
+    }
+  });
+
+  test('a file source that is not known counts as absent, a value of 64 bits by its lower 32', () => {
+    expect(decodeFileMeta(fromHex('1001'))).toEqual({ source: 1 });
+    expect(decodeFileMeta(fromHex('1002'))).toEqual({});
+    expect(decodeFileMeta(fromHex('1001 1007'))).toEqual({ source: 1 });
+    expect(decodeFileMeta(fromHex('108180808010'))).toEqual({ source: 1 });
+  });
 });
 
 describe('peers as text [FAM-9]', () => {
@@ -139,16 +156,28 @@ describe('peers as text [FAM-9]', () => {
     ['10.0.0.1:80:2 and more', '10.0.0.1:80:2:0'],
     ['10.0.0.1:99999', '10.0.0.1:99999:0:0'],
     ['10.0.0.1:-1', '10.0.0.1:-1:0:0'],
+    ['10.0.0.1:4294967297', '10.0.0.1:1:0:0'],
+    ['10.0.0.1:99999999999999999999', '10.0.0.1:-1:0:0'],
+    ['10.0.0.1:80:0:4294967296', '10.0.0.1:80:0:0'],
+    ['\t10.0.0.1:\v80:+5', '10.0.0.1:80:5:0'],
+    ['10.0.0.1:80\0:5', '10.0.0.1:80:0:0'],
   ])('%s is read as %s', (text, normal) => {
     expect(normalisePeerText(text)).toBe(normal);
   });
 
-  test.each(['', '127.0.0.1', 'host:80', '[::1]:80', 'unix:/x', '127.0.0.01:80', '1.2.3.4:5:0:2'])(
-    '"%s" is refused',
-    (text) => {
-      expect(parsePeerId(text)).toBeNull();
-    },
-  );
+  test.each([
+    '',
+    '127.0.0.1',
+    'host:80',
+    '[::1]:80',
+    'unix:/x',
+    '127.0.0.01:80',
+    '1.2.3.4:5:0:2',
+    '1.2.3.4:\u00a080',
+    '\u00a01.2.3.4:80',
+  ])('"%s" is refused', (text) => {
+    expect(parsePeerId(text)).toBeNull();
+  });
 
   test('a vote must be a peer, wholly [FAM-10]', () => {
     expect(votedForProblem(Buffer.from('127.0.0.1:80:0'))).toBeNull();

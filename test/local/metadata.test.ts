@@ -62,6 +62,12 @@ describe('auxiliary beside raft_meta', () => {
     }
   });
 
+  test('the same vote in more fields, as a newer braft writes it: no other vote [FAM-9]', async () => {
+    const saved = { term: 5n, votedFor: Buffer.from('127.0.0.1:1:0'), auxiliary };
+    const meta = await afterBraft(saved, stable(5, '127.0.0.1:1:0:0'));
+    expect([meta.term, String(meta.votedFor)]).toEqual([5n, '127.0.0.1:1:0']);
+  });
+
   test('two votes in one term: refused [LOG-6]', async () => {
     const opening = afterBraft(
       { term: 5n, votedFor: voteA, auxiliary },
@@ -185,6 +191,11 @@ describe('metadata in a LevelDB shared by groups', () => {
     expect((await read(stable(8, nobody))).term).toBe(8n);
     expect((await read(stable(6, '127.0.0.1:1:0:0'))).term).toBe(7n);
     expect(String((await read(stable(7, nobody))).votedFor)).toBe('171.141.234.246:3060:47:0');
+    const spelled = await read(stable(7, '171.141.234.246:3060:47'));
+    expect(String(spelled.votedFor)).toBe('171.141.234.246:3060:47');
+    await rm(`${base}/merged_meta`, { recursive: true });
+    expect((await read(stable(0, nobody))).term, 'an absent one begins at term 1').toBe(1n);
+    unpackFixture('mixed-meta-1', base);
     const conflict = await read(stable(7, '127.0.0.1:1:0:0')).catch((e: unknown) => e);
     expect(hasCode(conflict, 'meta.conflict')).toBe(true);
     const writing = await localFamily.open(at, 'read-write', context).catch((e: unknown) => e);

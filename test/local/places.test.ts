@@ -40,6 +40,12 @@ describe('URIs of local instances [FAM-9]', () => {
     });
   });
 
+  test('both paths of local-mixed are found where braft finds them', () => {
+    const meta = 'local-mixed://x?merged_path=/a&&single_path=/b&&single_path=/c';
+    const places = localFamily.places({ log: 'local:///l', meta, snapshot: '', groupId: 'g_0' });
+    expect(places.map((place) => place.path)).toEqual(['/l', '/b&&single_path=/c', '/a']);
+  });
+
   test.each([
     { log: 'local-merged:///l', meta: 'local:///m', snapshot: '' },
     { log: 'local:///l', meta: 'local-merged:///m', snapshot: '' },

@@ -10,6 +10,7 @@ import {
   framed,
   inProgress,
   logMeta1,
+  pad,
   record,
   records,
 } from './braft-files.ts';
@@ -73,7 +74,12 @@ describe('names of segments [FAM-9]', () => {
     ['the first above the log', { [closed(2, 3)]: records(2) }],
     ['an end before its begin', { [closed(1, 0)]: zeros(0) }],
     ['two open ones', { [inProgress(1)]: records(2), [inProgress(3)]: records(2) }],
+    ['a copy of the open one', { [inProgress(1)]: records(2), [`${inProgress(1)}.bak`]: zeros(0) }],
     ['an unpadded name alone', { 'log/log_1_2': records(2) }],
+    [
+      'a suffixed one alone, under an open one that overlaps it',
+      { [`${closed(1, 2)}x`]: records(2), [inProgress(1)]: records(3) },
+    ],
     ['a name with a suffix alone', { [`${closed(1, 2)}.bak`]: records(2) }],
   ])('rows 6, 7, 20: %s: refused', async (_, segments) => {
     await refuses({ ...logMeta1, ...segments });
@@ -107,6 +113,14 @@ describe('names of segments [FAM-9]', () => {
       'log/x.tmp': zeros(3),
     };
     await opensAs(content, [1, 2]);
+  });
+
+  test('indexes are read from names as scanf reads them', async () => {
+    const below = 'log/log_inprogress_-0000000000000000003';
+    await opensAs({ 'log/log_meta': framed('0805'), [below]: records(2) }, [5, 4]);
+    // 20 characters count, a sign among them; `\s` has blanks that C has not.
+    const others = [`log/log_+${'0'.repeat(19)}1_2`, 'log/log_\u00a01_2', `log/log_${pad(1)}0_2`];
+    await opensAs({ ...logMeta1, ...Object.fromEntries(others.map((n) => [n, zeros(1)])) }, [1, 0]);
   });
 
   test('row 22: segments below the first index: not read; a writer removes them', async () => {

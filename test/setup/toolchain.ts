@@ -2,7 +2,7 @@
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
-export type Toolchain = 'temporal' | 'go' | 'python3';
+export type Toolchain = 'temporal' | 'go' | 'python3' | 'cc';
 
 /**
  * For `describe.skipIf(missing('go'))`. `npm test` has named the missing ones on the screen before.

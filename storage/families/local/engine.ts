@@ -18,7 +18,7 @@ import {
   type StoreEngine,
 } from '../../managed-instance.ts';
 import { loadLog, requireWritable, type LoadedLog } from './load-log.ts';
-import { readIntent, withIntent } from './log-intent.ts';
+import { readIntent, withIntent, type LogIntent } from './log-intent.ts';
 import { readLog, type ReadableLog } from './log-reader.ts';
 import { LogWriter } from './log-writer.ts';
 import { loadMeta, MetaStore, type MetaAddress } from './meta-store.ts';
@@ -138,13 +138,17 @@ export async function openForWriting(options: OpenLocalOptions): Promise<Instanc
   requireWritable(loaded, places.log);
   if (places.snapshot !== null)
     requireVisible(places.snapshot, await findSnapshots(files, places.snapshot));
-  const log = await repairedLog(options, loaded);
-  for (const path of [places.meta.directory, places.meta.database, places.snapshot]) {
-    if (path !== null) await makeDirectories(files, path);
-  }
-  if (places.meta.directory !== null) await syncTree(files, places.meta.directory);
+  // Read before the log is repaired: of what is refused every byte stays.
+  const intent = await readIntent(files, places.log);
+  if (places.meta.database !== null) await makeDirectories(files, places.meta.database);
   const meta = await MetaStore.open(metaAddress(options));
   try {
+    const log = await repairedLog(options, { loaded, intent });
+    for (const path of [places.meta.directory, places.snapshot]) {
+      if (path !== null) await makeDirectories(files, path);
+    }
+    if (places.meta.directory !== null) await syncTree(files, places.meta.directory);
+    await meta.complete();
     const snapshots =
       places.snapshot === null ? null : await SnapshotStore.repaired(files, places.snapshot);
     const engine = new LocalEngine({ log, meta, snapshots, release: options.release });
@@ -157,7 +161,10 @@ export async function openForWriting(options: OpenLocalOptions): Promise<Instanc
   }
 }
 
-async function repairedLog(options: OpenLocalOptions, loaded: LoadedLog): Promise<LogWriter> {
+async function repairedLog(
+  options: OpenLocalOptions,
+  { loaded, intent }: { loaded: LoadedLog; intent: LogIntent | null },
+): Promise<LogWriter> {
   const { files, places, maxSegmentBytes } = options;
   const directory = places.log;
   await syncFile(files, join(directory, logMetaName));
@@ -165,7 +172,6 @@ async function repairedLog(options: OpenLocalOptions, loaded: LoadedLog): Promis
   await log.repair(loaded.repairs);
   const newest = log.segments.at(-1);
   if (newest?.open) await rewriteFile(files, newest.path);
-  const intent = await readIntent(files, directory);
   if (intent !== null) await log.complete(intent);
   return log;
 }

@@ -60,7 +60,8 @@ export async function loadLog(
   const loading = new Loading(files, options);
   const closed = loading.keepClosed(closedSegments(directory, names), firstLogIndex);
   const open = findOpen(directory, names);
-  const defers = options.defersClosed === true;
+  // Under an open segment that overlaps them some are never read, and so never checked.
+  const defers = options.defersClosed === true && !overlaps(open, closed);
   for (const segment of closed) segment.deferred = defers;
   await loading.scanAll([...(defers ? [] : closed), ...(open === null ? [] : [open])]);
   return loading.result({
@@ -105,13 +106,16 @@ function closedSegments(directory: string, names: readonly string[]): Segment[] 
 }
 
 function findOpen(directory: string, names: readonly string[]): Segment | null {
-  const firsts = new Set<bigint>();
+  let first: bigint | undefined;
   for (const name of names) {
     const parsed = parseLogName(name);
-    if (parsed.kind === 'open') firsts.add(parsed.first);
-    if (firsts.size > 1) refuseSegment(join(directory, name), 0, 'there are two open segments');
+    if (parsed.kind !== 'open') continue;
+    // A copy beside it, with a suffix, is a second one to braft too.
+    if (first !== undefined) {
+      refuseSegment(join(directory, name), 0, 'there are two names of open segments');
+    }
+    ({ first } = parsed);
   }
-  const [first] = firsts;
   return first === undefined ? null : new Segment({ directory, first, namedLast: null });
 }
 
@@ -268,6 +272,11 @@ function judgeClosed(segment: Segment, found: { path: string; end: SegmentEnd })
     offsets.end,
     `its name ends at ${namedLast}, its records at ${segment.last}${reason}`,
   );
+}
+
+function overlaps(open: Segment | null, closed: readonly Segment[]): boolean {
+  const last = closed.at(-1)?.namedLast;
+  return open !== null && last !== undefined && last !== null && open.first <= last;
 }
 
 /** braft only warns of it: indexes of the hole are then offered and cannot be read. */

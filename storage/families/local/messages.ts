@@ -63,7 +63,10 @@ export interface SnapshotTable {
   readonly files: readonly BraftSnapshotFile[];
 }
 
-/** Null when the message is malformed, or without a complete SnapshotMeta: braft cannot load it. */
+/**
+ * Null when the message is malformed, or without a complete SnapshotMeta. The latter braft cannot
+ * load; of the former it takes what precedes the fault, and so loses files of the snapshot.
+ */
 export function decodeSnapshotTable(message: Uint8Array): SnapshotTable | null {
   const { fields, whole } = parseMessage(message);
   const metas = allBytes(fields, 1);

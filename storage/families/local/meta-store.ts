@@ -12,10 +12,16 @@ import { join } from 'node:path';
 import { fail } from '../../../core/errors.ts';
 import type { RaftMeta } from '../../contracts.ts';
 import type { FileLayer } from '../../file-layer.ts';
-import { initialMeta, normaliseVote, sameVote, voteText } from '../../meta-rules.ts';
+import { initialMeta, sameVote, voteText } from '../../meta-rules.ts';
 import { MergedMeta, readMergedMeta } from './merged-meta.ts';
 import { decodeStableMeta, encodeStableMeta } from './messages.ts';
-import { anyPeerText, parsePeerId } from '../../braft-payloads/peer-id.ts';
+import {
+  anyPeerText,
+  isAnyPeer,
+  isSamePeer,
+  parsePeerId,
+  type PeerId,
+} from '../../braft-payloads/peer-id.ts';
 import { raftMetaPath, type LocalPlaces } from './places.ts';
 import { maxSmallFileBytes, readProtobufFile, writeProtobufFile } from './protobuf-file.ts';
 import {
@@ -104,7 +110,9 @@ async function loadStable(
   const group = groupId ?? '';
   const value = merged ? await merged.get() : await readMergedMeta(files, database, group);
   const shared = value && stableFrom(value, `${database} (key ${group})`);
-  return single && shared ? newer(database, single, shared) : (single ?? shared);
+  if (directory === null || (single === null && shared === null)) return shared;
+  // Of both, braft takes an absent one for its beginning.
+  return newer(database, single ?? initialMeta, shared ?? initialMeta);
 }
 
 async function loadSingle(files: FileLayer, path: string): Promise<TermAndVote | null> {
@@ -114,19 +122,30 @@ async function loadSingle(files: FileLayer, path: string): Promise<TermAndVote |
 
 function stableFrom(message: Buffer, file: string): TermAndVote {
   const { term, votedFor } = decodeStableMeta(message);
-  if (votedFor === null || parsePeerId(votedFor.toString('latin1')) === null) {
+  const peer = votedFor && peerOf(votedFor);
+  if (votedFor === null || peer === null) {
     throw fail('data.corrupt', { file, offset: 0, reason: 'its votedfor is no peer' });
   }
-  return { term, votedFor: normaliseVote(votedFor) };
+  return { term, votedFor: isAnyPeer(peer) ? null : votedFor };
+}
+
+function peerOf(votedFor: Uint8Array): PeerId | null {
+  return parsePeerId(Buffer.from(votedFor).toString('latin1'));
 }
 
 /** A higher term wins; in one term a vote over none. @throws `meta.conflict` */
 function newer(instance: string, a: TermAndVote, b: TermAndVote): TermAndVote {
   if (a.term !== b.term) return a.term > b.term ? a : b;
-  if (b.votedFor === null || sameVote(a.votedFor, b.votedFor)) return a;
+  if (b.votedFor === null || isSameCandidate(a.votedFor, b.votedFor)) return a;
   if (a.votedFor === null) return b;
   const actual = `votes of term ${a.term} are ${voteText(a.votedFor)} and ${voteText(b.votedFor)}`;
   throw fail('meta.conflict', { instance, actual });
+}
+
+/** Also in another spelling: a newer braft writes a fourth field. */
+function isSameCandidate(a: Uint8Array | null, b: Uint8Array | null): boolean {
+  const [one, other] = [a && peerOf(a), b && peerOf(b)];
+  return one && other ? isSamePeer(one, other) : sameVote(a, b);
 }
 
 function isSame(a: TermAndVote, b: TermAndVote): boolean {
@@ -165,20 +184,22 @@ export class MetaStore {
     this.loaded = loaded;
   }
 
-  /** Opens and completes `raft_meta` where a save was interrupted. */
+  /** Changes nothing of this group; whoever goes on calls {@link complete} first. */
   static async open(address: MetaAddress): Promise<MetaStore> {
     const { database } = address.places.meta;
     const merged =
       database === null ? null : await MergedMeta.open(database, address.groupId ?? '');
     try {
-      const loaded = await loadMeta(address, merged);
-      const store = new MetaStore(address, merged, loaded);
-      if (loaded.hasAuxiliaryFile) await store.#saveStable(loaded.meta);
-      return store;
+      return new MetaStore(address, merged, await loadMeta(address, merged));
     } catch (error) {
       await merged?.close();
       throw error;
     }
+  }
+
+  /** Completes `raft_meta` where a save was interrupted. */
+  async complete(): Promise<void> {
+    if (this.loaded.hasAuxiliaryFile) await this.#saveStable(this.loaded.meta);
   }
 
   /** Durable when resolved; a crash leaves the metadata before or after. */

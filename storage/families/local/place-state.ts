@@ -10,7 +10,8 @@ import { logMetaName } from './segment-name.ts';
 /** Left over when making an instance or a staging place was interrupted before it was one. */
 const meaningless = new Set([`${stagingMarkerName}.tmp`, `${logMetaName}.tmp`]);
 
-async function followedStat(files: FileLayer, path: string): Promise<FileStat | null> {
+/** As `stat`, of what a symbolic link leads to; rejects with ENOENT where that is nothing. */
+export async function followedStat(files: FileLayer, path: string): Promise<FileStat | null> {
   const stat = await files.stat(path);
   return stat?.kind === 'other' ? files.stat(await files.realPath(path)) : stat;
 }

@@ -56,7 +56,7 @@ function metaPlace(uri: string): MetaPlace {
   if (scheme === localScheme) return { kind: 'single', directory: uriPath(uri), database: null };
   if (scheme === mergedScheme) return { kind: 'merged', directory: null, database: uriPath(uri) };
   if (scheme !== mixedScheme) throw fail('uri.invalid', { uri, reason: 'its scheme is not local' });
-  const match = /^merged_path=(.+)&&single_path=(.+)$/.exec(parameter);
+  const match = /merged_path=(.+?)&&single_path=(.+)$/.exec(parameter);
   if (match?.[1] === undefined || match[2] === undefined) {
     throw fail('uri.invalid', { uri, reason: 'it is not merged_path=DIR&&single_path=DIR' });
   }

@@ -5,7 +5,7 @@
  */
 import { fail } from '../../../core/errors.ts';
 import type { FileLayer } from '../../file-layer.ts';
-import { readWhole, writeDurably } from '../../files.ts';
+import { isErrno, readWhole, writeDurably } from '../../files.ts';
 
 const lengthBytes = 4;
 
@@ -29,7 +29,10 @@ export async function readProtobufFile(
   path: string,
   maxBytes: number,
 ): Promise<Buffer | null> {
-  const bytes = await readWhole(files, path, maxBytes);
+  const bytes = await readWhole(files, path, maxBytes).catch((error: unknown) => {
+    if (!isErrno(error, 'EISDIR')) throw error;
+    throw fail('data.corrupt', { file: path, offset: 0, reason: 'it is a directory' });
+  });
   if (bytes === null) return null;
   if (bytes.length < lengthBytes) {
     throw fail('data.corrupt', { file: path, offset: 0, reason: 'it has no whole length' });

@@ -3,13 +3,16 @@
  * snapshot, and the largest number for the current one; a snapshot is written in `temp`. A tree
  * that a reader still has open after it was replaced waits under a name of ours that braft ignores.
  */
+import { isUtf8 } from 'node:buffer';
 import { join } from 'node:path';
 
 import { fail, hasCode } from '../../../core/errors.ts';
 import type { Auxiliary, SnapshotFile, SnapshotMeta } from '../../contracts.ts';
 import type { FileLayer } from '../../file-layer.ts';
+import { isErrno } from '../../files.ts';
 import { byPathBytes, snapshotPathFault } from '../../snapshot-path.ts';
-import { isDirectory } from './place-state.ts';
+import { indexReader, paddedIndex } from './padded-index.ts';
+import { followedStat, isDirectory } from './place-state.ts';
 import { decodeSnapshotTable, type SnapshotTable } from './messages.ts';
 import { readProtobufFile } from './protobuf-file.ts';
 import { auxiliaryFromJson, readSealed, type AuxiliaryJson } from './sealed-json.ts';
@@ -25,13 +28,14 @@ export const snapshotAuxiliaryFormat = 'quorumshift-snapshot-aux/1';
 const maxTableBytes = 1024 * 1024 * 1024;
 
 export function snapshotName(index: bigint): string {
-  return `snapshot_${index.toString().padStart(20, '0')}`;
+  return `snapshot_${paddedIndex(index)}`;
 }
+
+const readName = indexReader('snapshot_%');
 
 /** The index that braft reads from the name; null when it is no snapshot's. */
 export function snapshotIndex(name: string): bigint | null {
-  const match = /^snapshot_\s*([+-]?\d{1,20})/.exec(name);
-  return match?.[1] === undefined ? null : BigInt(match[1].replace(/^\+/, ''));
+  return readName(name)?.[0] ?? null;
 }
 
 /** Names of the family's own at the top of a snapshot's tree. */
@@ -116,10 +120,23 @@ async function readAuxiliary(files: FileLayer, directory: string): Promise<Auxil
   return auxiliaryFromJson(json ?? {});
 }
 
+/** Bytes that are no UTF-8 become lone surrogates: names stay apart, and are refused as paths. */
+function pathText(name: Buffer): string {
+  if (isUtf8(name)) return name.toString('utf8');
+  return name
+    .toString('latin1')
+    .replaceAll(/[\x80-\xff]/g, (byte) => String.fromCharCode(0xdc00 + byte.charCodeAt(0)));
+}
+
 /** Of two files with one name the last counts. */
 function tableFiles(table: SnapshotTable): StoredSnapshot['files'] {
-  const byName = new Map(table.files.map((file) => [file.name.toString('utf8'), file]));
+  const byName = new Map(table.files.map((file) => [pathText(file.name), file]));
   return [...byName].map(([path, file]) => ({ path, userMeta: file.fileMeta }));
+}
+
+function nullIfAbsent(error: unknown): null {
+  if (isErrno(error, 'ENOENT')) return null;
+  throw error;
 }
 
 /**
@@ -134,7 +151,8 @@ export async function measureFiles(
   for (const { path, userMeta } of snapshot.files) {
     const reason = localPathProblem(path);
     if (reason !== null) throw fail('snapshot.invalid-path', { path, reason });
-    const stat = await files.stat(join(snapshot.path, path));
+    // Links among them are followed, as by braft; one that leads nowhere is absent.
+    const stat = await followedStat(files, join(snapshot.path, path)).catch(nullIfAbsent);
     if (stat?.kind !== 'file') {
       throw fail('snapshot.file-missing', { instance: snapshot.path, path });
     }

@@ -3,7 +3,7 @@
  * rename; one of an equal index by one exchange of names. The one that it replaces is removed when
  * its last reader has closed it.
  */
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 
 import { assert, fail } from '../../../core/errors.ts';
 import type {
@@ -73,8 +73,7 @@ export class SnapshotStore implements SnapshotStorage {
   static async repaired(files: FileLayer, directory: string): Promise<SnapshotStore> {
     const { current, names } = await findSnapshots(files, directory);
     const store = new SnapshotStore({ files, directory, current });
-    const stale =
-      current === null ? [] : names.filter((name) => join(directory, name) !== current.path);
+    const stale = current === null ? [] : names.filter((name) => isOlder(name, current));
     for (const name of await files.list(directory)) {
       if (name === temporaryName || name.startsWith(retiredPrefix) || stale.includes(name)) {
         await removeTree(files, join(directory, name));
@@ -228,6 +227,12 @@ export class SnapshotStore implements SnapshotStorage {
       if ((await this.#files.stat(path)) === null) return path;
     }
   }
+}
+
+/** braft removes those of lower indexes, and no copy of one under a name with a suffix. */
+function isOlder(name: string, { path }: StoredSnapshot): boolean {
+  const index = snapshotIndex(name);
+  return index !== null && name === snapshotName(index) && name !== basename(path);
 }
 
 function treeOf(stored: StoredSnapshot | null): Tree | null {

@@ -12,14 +12,19 @@
  * every byte several times, by tables, and writes it twice.
  *
  * A write is one WriteBatch. Durable means `sync`, which also makes every earlier batch durable:
- * they lie before it in the same write-ahead log. RocksDB checks its own checksums when reading.
+ * they lie before it in the same write-ahead log. A new log begins once 4 MiB are in memory. Then
+ * RocksDB syncs what it writes there, but only the first log of an opening by its name: of the
+ * others the names are synced here. RocksDB checks its own checksums when reading.
  */
+import { setTimeout } from 'node:timers/promises';
+
 import type RocksDb from 'rocksdb';
 import type { BatchOperation, IteratorOptions, RocksDbIterator } from 'rocksdb';
 
 import { fail } from '../../../core/errors.ts';
 import { canonicalBytes, type EntryBatch } from '../../entry-batch.ts';
 import { pack, unpack } from '../../lz4.ts';
+import { nodeFileLayer } from '../../node-file-layer.ts';
 import { shareNativeHeaps } from '../../native-heap.ts';
 import { buffersSpent } from '../../spent-buffers.ts';
 import type {
@@ -28,6 +33,7 @@ import type {
   StoreOpenOptions,
   StoreWrite,
 } from '../../engines/chunk-store.ts';
+import { namedManifest, restoreManifest } from './lost-manifest.ts';
 
 const chunkTag = 'e'.charCodeAt(0);
 const recordTag = 'R'.charCodeAt(0);
@@ -42,6 +48,18 @@ const writeBufferBytes = 4 * 1024 * 1024;
 /** Larger chunks, of one entry each, stay as they are: compressing takes as much memory again. */
 const maxPackedBytes = 1024 * 1024;
 const cacheBytes = 8 * 1024 * 1024;
+
+/** Changes whenever a new log has begun, and a few times besides; half a microsecond to ask for. */
+const versionProperty = 'rocksdb.current-super-version-number';
+
+/**
+ * After a write that found the disk full RocksDB recovers by itself as soon as there is room.
+ * Closed in the middle of that, it waits for ever (seen once in ten closes): it gets this time
+ * first.
+ */
+const recoveryMs = 1000;
+/** A close takes milliseconds, or a flush of 8 MiB; beyond this it hangs. */
+const maxCloseMs = 30_000;
 
 function chunkKey(index: bigint): Buffer {
   const key = Buffer.allocUnsafe(9);
@@ -62,7 +80,10 @@ export async function openRocksDbStore(options: StoreOpenOptions): Promise<Chunk
   const { default: RocksDbConstructor } = await import('rocksdb');
   const db = new RocksDbConstructor(options.path);
   const create = options.mode === 'create';
-  await new Promise<void>((resolve, reject) => {
+  const present = options.mode === 'read-write';
+  if (present) await restoreManifest(options.path);
+  const manifest = present ? await namedManifest(options.path) : null;
+  const opened = new Promise<void>((resolve, reject) => {
     db.open(
       {
         createIfMissing: create,
@@ -77,6 +98,13 @@ export async function openRocksDbStore(options: StoreOpenOptions): Promise<Chunk
       (error) => (error ? reject(storeError(error, 'open', options.path)) : resolve()),
     );
   });
+  try {
+    await opened;
+  } catch (error) {
+    // Where the disk does not take this either, the next opening tries.
+    if (manifest !== null) await restoreManifest(options.path, manifest).catch(() => {});
+    throw error;
+  }
   return new RocksDbStore(db, options.path);
 }
 
@@ -92,7 +120,10 @@ class RocksDbStore implements ChunkStore {
   readonly #path: string;
   /** The last write of an import: the next is committed after it, so that keys ascend. */
   #bulk: Promise<void> = Promise.resolve();
+  /** The {@link versionProperty} at which the names in its directory were durable. */
+  #namedVersion = '';
   #closed: Promise<void> | null = null;
+  #foundFull = false;
 
   constructor(db: RocksDb, path: string) {
     this.#db = db;
@@ -128,6 +159,15 @@ class RocksDbStore implements ChunkStore {
     if (write.remove !== undefined) operations.push(...(await this.#removals(write.remove)));
     operations.push(...given);
     await this.#commit(operations, { sync: write.durable });
+    if (write.durable) await this.#nameLog();
+  }
+
+  /** After a sync: it counts only where a later opening finds the log that it was of. */
+  async #nameLog(): Promise<void> {
+    const version = this.#db.getProperty(versionProperty);
+    if (version === this.#namedVersion) return;
+    await nodeFileLayer.syncDirectory(this.#path);
+    this.#namedVersion = version;
   }
 
   /** A batch must hold something to be synced: the last chunk as it is, or the format record. */
@@ -144,9 +184,11 @@ class RocksDbStore implements ChunkStore {
   /** Its bytes are copied at once. Freed with the write, where a chained batch waits for V8. */
   #commit(operations: readonly BatchOperation[], options: { sync: boolean }): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#db.batch(operations, options, (error) =>
-        error ? reject(storeError(error, 'write', this.#path)) : resolve(),
-      );
+      this.#db.batch(operations, options, (error) => {
+        if (!error) return resolve();
+        this.#foundFull ||= error.message.includes('No space');
+        reject(storeError(error, 'write', this.#path));
+      });
     });
   }
 
@@ -189,12 +231,26 @@ class RocksDbStore implements ChunkStore {
   }
 
   close(): Promise<void> {
-    this.#closed ??= new Promise<void>((resolve, reject) => {
+    this.#closed ??= this.#closeNow();
+    return this.#closed;
+  }
+
+  async #closeNow(): Promise<void> {
+    if (this.#foundFull) await setTimeout(recoveryMs);
+    const closed = new Promise<void>((resolve, reject) => {
       this.#db.close((error) =>
         error ? reject(storeError(error, 'close', this.#path)) : resolve(),
       );
     });
-    return this.#closed;
+    const limit = new AbortController();
+    const late = setTimeout(maxCloseMs, undefined, { signal: limit.signal }).then(() => {
+      throw storeError(new Error('RocksDB does not end: end this process'), 'close', this.#path);
+    });
+    try {
+      await Promise.race([closed, late]);
+    } finally {
+      limit.abort();
+    }
   }
 
   /** Deletions of the keys present: the batch stays as small as what it removes. */

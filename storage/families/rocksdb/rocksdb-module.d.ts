@@ -45,6 +45,8 @@ declare module 'rocksdb' {
       options: { readonly sync: boolean },
       callback: Callback,
     ): void;
+    /** Of an open database; empty for a name that RocksDB does not know. */
+    getProperty(name: string): string;
     iterator(options: IteratorOptions): RocksDbIterator;
   }
 

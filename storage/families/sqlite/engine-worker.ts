@@ -186,8 +186,12 @@ function packRows(rows: readonly ChunkRow[]): PackedChunks {
 
 function isCorruption(error: unknown): boolean {
   if (error instanceof DatabaseError) return error.corrupt;
-  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-  return code.startsWith('SQLITE_CORRUPT') || code.startsWith('SQLITE_NOTADB');
+  return /^SQLITE_(CORRUPT|NOTADB)/.test(codeOf(error));
+}
+
+/** SQLite's own, such as SQLITE_IOERR_FSYNC; empty where there is none. */
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : '';
 }
 
 /** The one that is open: a thread serves one database after the other. */
@@ -232,7 +236,9 @@ function transferred(reply: Reply): ArrayBuffer[] {
 }
 
 function failureOf(id: number, error: unknown): Reply {
-  const message = error instanceof Error ? error.message : String(error);
+  const text = error instanceof Error ? error.message : String(error);
+  // "disk I/O error" alone does not say whether a write failed or a sync.
+  const message = codeOf(error) === '' ? text : `${text} (${codeOf(error)})`;
   return { id, failure: { message, corrupt: isCorruption(error) } };
 }
 

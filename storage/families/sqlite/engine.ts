@@ -8,6 +8,8 @@ import { Worker } from 'node:worker_threads';
 
 import { assert, fail } from '../../../core/errors.ts';
 import { canonicalBytes, type EntryBatch } from '../../entry-batch.ts';
+import { isErrno } from '../../files.ts';
+import { nodeFileLayer } from '../../node-file-layer.ts';
 import { buffersSpent } from '../../spent-buffers.ts';
 import type {
   ChunkStore,
@@ -31,11 +33,30 @@ export async function openSqliteStore(options: StoreOpenOptions): Promise<ChunkS
   const thread = new DatabaseThread(file);
   try {
     await thread.call('open', { file, mode, bulk });
+    if (mode !== 'read-only') await makeDurable(path, file);
     return new SqliteStore(thread, bulk ? await open(file, 'r') : null);
   } catch (error) {
     await thread.end();
     throw error;
   }
+}
+
+/**
+ * What a writer reads it may act on, so it must outlive a power loss: a process that was killed
+ * before its sync leaves commits in the log that the next one reads. SQLite syncs them only with
+ * its next commit, and passes over a failure to sync the name of a log or journal that it made.
+ */
+async function makeDurable(path: string, file: string): Promise<void> {
+  const log = await open(`${file}-wal`, 'r').catch((error: unknown) => {
+    if (isErrno(error, 'ENOENT')) return null;
+    throw error;
+  });
+  try {
+    await log?.sync();
+  } finally {
+    await log?.close();
+  }
+  await nodeFileLayer.syncDirectory(path);
 }
 
 interface Waiting {
@@ -98,8 +119,9 @@ class DatabaseThread {
     const file = this.#file;
     // SQLite reads an empty file, and another program's database, without complaint.
     const foreign = reason.startsWith('no such table');
-    if (corrupt || foreign) return fail('data.corrupt', { file, offset: 0, reason });
-    return fail('io.failed', { action: 'use database', path: file, reason });
+    const cause = new Error(reason);
+    if (corrupt || foreign) return fail('data.corrupt', { file, offset: 0, reason }, { cause });
+    return fail('io.failed', { action: 'use database', path: file, reason }, { cause });
   }
 }
 
