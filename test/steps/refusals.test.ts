@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rename, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -76,6 +76,29 @@ describe('a place that belongs to another replica', () => {
       });
     });
   });
+
+  it.each([
+    ['by another path', 'source', 'link/second'],
+    ['by a path inside it', 'target', 'second/inner'],
+    ['by its parked name', 'source', 'first/log.quorumshift-m1-source'],
+  ] as const)(
+    'named %s is refused all the same [CUT-1] [CUT-7] [ROLL-2]',
+    async (_how, side, name) => {
+      await withMachine(async ({ context, input, at }) => {
+        await symlink(at('.'), at('link'));
+        await driveUntilSoak(context, input('second'));
+        const free = { ...input('third', 'm2'), replica: neighbour };
+        const wrong = { ...free, [side]: families.expand(`rocksdb://${at(name)}`) };
+        expect(await refused(context, wrong)).toContainEqual(
+          expect.stringMatching(/^replica free: .*c1\/m1/),
+        );
+        const driver = new MachineDriver(context, { name: 'wrong', input: wrong });
+        await expect(driver.perform(await driver.next())).rejects.toMatchObject({
+          code: 'instance.named-by-record',
+        });
+      });
+    },
+  );
 
   it('and is fenced for it is no empty target [CUT-7] [ROLL-2]', async () => {
     await withMachine(async ({ context, input, at }) => {
