@@ -130,6 +130,20 @@ describe('a place that belongs to another replica', () => {
   });
 });
 
+describe('an instance in the memory of a process', () => {
+  it.each(['source', 'target'] as const)(
+    'is refused as %s: it would be gone with the agent [BOOT-5] [ROLL-2]',
+    async (side) => {
+      await withMachine(async ({ context, input }) => {
+        const wrong = { ...input('second'), [side]: families.expand('memory://gone') };
+        expect(await refused(context, wrong)).toEqual([
+          expect.stringMatching(/^places durable: "memory:\/\/gone" is memory/),
+        ]);
+      });
+    },
+  );
+});
+
 describe('a source whose vote is lost', () => {
   it('opens to be read, and is refused by preflight: a node would vote again [FAM-10] [I4]', async () => {
     await withMachine(async ({ context, input, at }) => {
