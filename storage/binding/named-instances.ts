@@ -10,10 +10,11 @@ import type { BindingRecord } from '../../schemas/binding-record.ts';
 import type { InstanceUris } from '../contracts.ts';
 import type { FamilyRegistry } from '../family-registry.ts';
 import type { FileLayer } from '../file-layer.ts';
-import { isErrno } from '../files.ts';
+import { isErrno, makeDirectories } from '../files.ts';
 import { overlaps, resolveExisting } from './fence-obstacles.ts';
 import { ownPaths } from './parking.ts';
 import { parkedName } from './path-fence.ts';
+import { lockPatiently } from './patient-lock.ts';
 import { RecordStore } from './record-store.ts';
 
 /**
@@ -55,6 +56,26 @@ function namedPaths(families: FamilyRegistry, { primary, migration }: BindingRec
       parkedTag === null ? [path] : [path, parkedName(path, parkedTag)],
     ),
   );
+}
+
+/**
+ * Runs `naming`, which finds places unnamed and then names them in a record: one at a time on the
+ * machine, so that no two records come to name the same ones. @throws `instance.locked`
+ */
+export async function namingAlone<T>(
+  files: FileLayer,
+  stateDir: string,
+  naming: () => Promise<T>,
+): Promise<T> {
+  const path = join(stateDir, 'replicas');
+  await makeDirectories(files, path);
+  const wanted = { path, action: 'take a replica under', instance: stateDir };
+  const lock = await lockPatiently(files, wanted);
+  try {
+    return await naming();
+  } finally {
+    await lock.release();
+  }
 }
 
 /** Every replica that the state directory knows. */

@@ -5,8 +5,10 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
 import type { AgentContext } from '../../activities/agent-context.ts';
+import { own } from '../../activities/own.ts';
 import { preflight } from '../../activities/preflight.ts';
 import { contractVersion } from '../../core/ids.ts';
+import { inputDigest } from '../../schemas/input-digest.ts';
 import type { MigrationInput } from '../../schemas/migration.ts';
 import { writeFence } from '../../storage/binding/fence-file.ts';
 import type { RecordStore } from '../../storage/binding/record-store.ts';
@@ -99,6 +101,29 @@ describe('a place that belongs to another replica', () => {
       });
     },
   );
+
+  it('that takes it at the same time leaves it to one of the two [CUT-1] [I13]', async () => {
+    await withMachine(async ({ context, input, at }) => {
+      const theirs = families.expand(`local://${at('theirs')}`);
+      await (await families.open(theirs, 'create', { files })).close();
+      const other = { ...input('second'), source: theirs, replica: neighbour };
+      const taken = await Promise.allSettled(
+        [input('second'), other].map((wished) =>
+          own(context, {
+            agentId: context.agentId,
+            input: wished,
+            inputDigest: inputDigest(wished),
+            claim: 'claim-1',
+            expectedLease: 0,
+          }),
+        ),
+      );
+      expect(taken.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+      expect(taken.find(({ status }) => status === 'rejected')).toMatchObject({
+        reason: { code: 'instance.named-by-record' },
+      });
+    });
+  });
 
   it('and is fenced for it is no empty target [CUT-7] [ROLL-2]', async () => {
     await withMachine(async ({ context, input, at }) => {
