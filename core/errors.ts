@@ -269,10 +269,14 @@ export const errorRegistry = {
     message: 'Cannot reach the agent of machine {host}: {reason}',
     remedy: 'Start the agent there; the migration goes on by itself.',
   },
-  'fence.process-holds-files': {
-    ...busy,
-    message: 'Cannot go on with {instance}: nothing may hold its files after the stop: {holders}',
-    remedy: 'End the processes named, then resume.',
+  'control.unreachable': {
+    retryable: true,
+    httpStatus: 503,
+    exitCode: exitCodes.unreachable,
+    message:
+      'Cannot {action} migration of {replica}: a control worker must answer: none did in {waitedMs} ms',
+    remedy:
+      'Start one ("quorumshift control", or "dev"); then see status: the wish may have come through.',
   },
   'fence.cannot-look': {
     ...refused,
@@ -337,7 +341,7 @@ export const errorRegistry = {
     exitCode: exitCodes.unreachable,
     message: 'Cannot reach Temporal at {address}: {reason}',
     remedy:
-      'Start it ("quorumshift dev"), or set TEMPORAL_ADDRESS. "status --local" works without.',
+      'Start it ("quorumshift dev"), or set TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE. "status --local" works without.',
   },
   'temporal.no-server': {
     retryable: false,

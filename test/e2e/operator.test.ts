@@ -152,7 +152,7 @@ describe.skipIf(missing('temporal'))('an operator', () => {
     });
   });
 
-  test('starts a migration where the namespace has none of the attributes', async () => {
+  test('starts a migration where the namespace has none of the attributes, and is told that no control worker answers there', async () => {
     const namespace = `bare-${process.pid}`;
     await environment.temporal.workflowService.registerNamespace({
       namespace,
@@ -174,6 +174,15 @@ describe.skipIf(missing('temporal'))('an operator', () => {
         }),
       );
       expect(started).toMatchObject({ migrationId: 'bare', fresh: true });
+      const [name, env] = [replicaText(environment.replica), { TEMPORAL_NAMESPACE: namespace }];
+      const between = ['--source', input.source.log, '--target', input.target.log];
+      for (const answer of await Promise.all([
+        cli(['rollback', name], env),
+        cli(['plan', name, '--host', environment.host, ...between], env),
+      ])) {
+        expect(answer).toMatchObject({ code: 7 });
+        expect(answer.stderr).toContain('error [control.unreachable]');
+      }
     } finally {
       await client.connection.close();
     }
@@ -220,9 +229,16 @@ describe.skipIf(missing('temporal'))('an operator', () => {
     expect(await client.status(replica)).toMatchObject({ migrationId: 'away', run: 'completed' });
   });
 
-  function cli(args: readonly string[]) {
+  test('is told that a namespace is not there', async () => {
+    const answer = await cli(['list'], { TEMPORAL_NAMESPACE: 'not-there' });
+    expect(answer).toMatchObject({ code: 7 });
+    expect(answer.stderr).toContain('error [temporal.unavailable]');
+    expect(answer.stderr).toContain("Namespace not found: 'not-there'");
+  });
+
+  function cli(args: readonly string[], more: NodeJS.ProcessEnv = {}) {
     const env = { TEMPORAL_ADDRESS: temporal.address, TEMPORAL_NAMESPACE: temporal.namespace };
-    return runCli(args, { env });
+    return runCli(args, { env: { ...env, ...more } });
   }
 
   async function refusals(source: string, target: string): Promise<string[]> {
