@@ -102,9 +102,9 @@ export class MigrationClient {
 
   /**
    * Starts the migration, or finds the one with the same id and input.
-   * @throws `migration.conflict` when the id was used with another input, or another migration of
-   * the
-   *   replica runs; `migration.standalone-required`
+   * @throws `migration.conflict` when the id was used with another input;
+   *   `migration.illegal-action` when another migration of the replica runs;
+   *   `migration.standalone-required`
    */
   async start(input: MigrationInput): Promise<StartedMigration> {
     if (input.standalone === null) {
@@ -139,7 +139,10 @@ export class MigrationClient {
     }
   }
 
-  /** Whether a run, open or completed, is this very migration. @throws `migration.conflict` */
+  /**
+   * Whether a run, open or completed, is this very migration.
+   * @throws `migration.conflict`, `migration.illegal-action`
+   */
   async #isSame(
     run: WorkflowExecutionDescription,
     input: MigrationInput,
@@ -152,8 +155,12 @@ export class MigrationClient {
       throw fail('migration.conflict', { migration, actual: 'it was started with another one' });
     }
     if (open && !sameId) {
-      const actual = `migration ${String(run.memo?.['migrationId'])} of this replica is running`;
-      throw fail('migration.conflict', { migration, actual });
+      throw fail('migration.illegal-action', {
+        action: `start ${migration} as`,
+        replica: replicaText(input.replica),
+        required: 'no other one may run',
+        actual: `${String(run.memo?.['migrationId'])} does`,
+      });
     }
     if (!sameId || open) return sameId;
     // A run that failed, was terminated or let go of the replica may be started again: the new one

@@ -99,7 +99,7 @@ export const errorRegistry = {
     ...refused,
     message:
       'Cannot write to "{instance}": no binding record may name it: it belongs to replica {replica} ({record})',
-    remedy: 'Use a migration, or finalize and abandon the one that owns the replica.',
+    remedy: 'Choose other places, or migrate that replica, once what owns it has ended.',
   },
   'log.gap': {
     ...refused,
@@ -239,7 +239,8 @@ export const errorRegistry = {
   'record.conflict': {
     ...refused,
     message: 'Cannot {action} replica {replica}: {required}: {actual}',
-    remedy: 'Look at "quorumshift status --local"; resume or abandon the owning migration first.',
+    remedy:
+      'Look at "quorumshift status --local"; a migration that owns it must end first: resume it, then complete or roll back.',
   },
   'record.superseded': {
     ...refused,

@@ -229,6 +229,32 @@ describe.skipIf(missing('temporal'))('an operator', () => {
     expect(await client.status(replica)).toMatchObject({ migrationId: 'away', run: 'completed' });
   });
 
+  test('who abandons a migration is told that it is not over, and how to go on; another one is refused till then [OPS-3] [OPS-6]', async () => {
+    const { client, replica } = environment;
+    const source = await environment.unpack('basic-1', 'abandoned');
+    const target = environment.uri('rocksdb', 'abandoned-b');
+    const policy = { approval: 'manual', finalize: 'manual' } as const;
+    await client.start(environment.input({ source, target, id: 'abandoned', policy }));
+    await waiting('approval');
+    await expect(
+      client.start(environment.input({ source, target, id: 'other', policy })),
+    ).rejects.toMatchObject({ code: 'migration.illegal-action' });
+    await client.abandon(replica, 'test');
+    expect(await environment.outcome()).toMatchObject({ outcome: 'abandoned' });
+    const resume = ['resume', replicaText(replica), '--from-record'];
+    const status = ['status', replicaText(replica)];
+    expect((await cli(status)).stdout.toString()).toContain(`quorumshift ${resume.join(' ')}`);
+    const env = { QUORUMSHIFT_STATE_DIR: environment.stateDir };
+    expect((await cli(status, env)).stdout.toString()).toMatch(
+      /not over its machine still holds migration abandoned, in phase swap: quorumshift resume/,
+    );
+    expect(await cli(resume, env)).toMatchObject({ code: 0 });
+    await waiting('approval');
+    await client.rollback(replica, 'test');
+    expect(await environment.outcome()).toMatchObject({ outcome: 'rolled-back' });
+    expect((await cli(status, env)).stdout.toString()).not.toContain('not over');
+  });
+
   test('is told that a namespace is not there', async () => {
     const answer = await cli(['list'], { TEMPORAL_NAMESPACE: 'not-there' });
     expect(answer).toMatchObject({ code: 7 });
