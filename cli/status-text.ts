@@ -41,7 +41,9 @@ export function reportText(report: MergedReport): string {
     }
   }
   lines.push(...machineLines(report), ...attemptLines(report), ...progressLines(report));
-  if (status.waiting !== null) {
+  // Of a run that is over, the workflow's last words no longer hold.
+  const runs = report.run === 'running';
+  if (runs && status.waiting !== null) {
     const { kind, reason, remedy, sinceMs } = status.waiting;
     lines.push(`${pc.yellow('waiting')}  ${kind}: ${reason}`);
     lines.push(`         since ${durationText(Date.now() - sinceMs)}; what to do: ${remedy}`);
@@ -55,8 +57,8 @@ export function reportText(report: MergedReport): string {
   if (report.failure !== null) lines.push(`${pc.red('failed')}   ${report.failure}`);
   if (status.outcome !== null) lines.push(`outcome  ${status.outcome}`);
   lines.push(...ownedLines(report));
-  if (status.actions.length > 0) lines.push(`you may  ${status.actions.join(', ')}`);
-  if (status.compensations.length > 0) {
+  if (runs && status.actions.length > 0) lines.push(`you may  ${status.actions.join(', ')}`);
+  if (runs && status.compensations.length > 0) {
     lines.push(pc.dim(`rollback would: ${status.compensations.join(' → ')}`));
   }
   return lines.join('\n');

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import type { StepProgress } from '../../activities/contract.ts';
 import { writeBraftDirectory } from '../../bench/braft-directory.ts';
-import { replicaText } from '../../core/ids.ts';
+import { replicaText, replicaWorkflowId } from '../../core/ids.ts';
 import { MigrationClient, type MigrationReport } from '../../client/migration-client.ts';
 import { connectClient } from '../../worker/temporal-connection.ts';
 import { runCli } from '../cli/run-cli.ts';
@@ -248,6 +248,13 @@ describe.skipIf(missing('temporal'))('an operator', () => {
     expect((await cli(status, env)).stdout.toString()).toMatch(
       /not over its machine still holds migration abandoned, in phase swap: quorumshift resume/,
     );
+    expect(await cli(resume, env)).toMatchObject({ code: 0 });
+    await waiting('approval');
+    await environment.temporal.workflow.getHandle(replicaWorkflowId(replica)).terminate();
+    const terminated = (await cli(status, env)).stdout.toString();
+    expect(terminated).toMatch(/terminated.*not over its machine still holds/s);
+    // Nothing of it can be approved, or rolled back, before it is resumed.
+    expect(terminated).not.toMatch(/waiting|you may|rollback would/);
     expect(await cli(resume, env)).toMatchObject({ code: 0 });
     await waiting('approval');
     await client.rollback(replica, 'test');
