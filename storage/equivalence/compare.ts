@@ -14,6 +14,7 @@ import {
 } from '../entry-batch.ts';
 import { readImage, verifiedState } from '../image/image-reader.ts';
 import type { ImageBytes } from '../image/image-source.ts';
+import type { LeafHashes } from '../image/digest-tree.ts';
 import { prefetch } from '../image/prefetch.ts';
 import { Pacer } from '../image/rate-limit.ts';
 import { StateDigester, type StateDigest } from '../image/state-digester.ts';
@@ -99,20 +100,21 @@ class Side {
     return this.#batch;
   }
 
-  /** Drops the first `count` of the present entries. */
-  pass(count: number): void {
+  /** Digests and drops the first `count` of the present entries. */
+  pass(count: number, shared?: LeafHashes): void {
     assert(this.#batch !== null && count <= this.#batch.count, 'only what was read is passed');
     const { count: held } = this.#batch;
+    this.#digester.addEntries(sliceBatch(this.#batch, 0, count), shared);
     this.#batch = count === held ? null : sliceBatch(this.#batch, count, held);
     this.entriesDone += count;
   }
 
-  /** The next section, digested; null at the end. */
+  /** The next section, digested unless it holds entries, which {@link pass} digests; or null. */
   async next(): Promise<StateSection | null> {
     const result = await this.#sections.next();
     if (result.done) return null;
     const section = result.value;
-    this.#digester.add(section);
+    if (section.kind !== 'entries') this.#digester.add(section);
     this.#last = section.kind;
     if (section.kind === 'range') {
       this.entriesTotal = Number(section.lastIndex - section.firstIndex + 1n);
@@ -157,13 +159,24 @@ async function firstDifferentEntry(a: Side, b: Side, meter: PairMeter): Promise<
     } else if (left.firstIndex !== right.firstIndex) {
       passBelow(left.firstIndex < right.firstIndex ? [a, left, right] : [b, right, left]);
     } else {
-      const count = Math.min(left.count, right.count);
-      found ??= differenceIn(sliceBatch(left, 0, count), sliceBatch(right, 0, count));
-      a.pass(count);
-      b.pass(count);
+      found = passBoth({ a, b, left, right }, found);
     }
     await meter.moved('log');
   }
+}
+
+/** Compares and passes what both hold; of equal bytes one digest serves both. */
+function passBoth(
+  { a, b, left, right }: { a: Side; b: Side; left: EntryBatch; right: EntryBatch },
+  found: EntryPair | null,
+): EntryPair | null {
+  const count = Math.min(left.count, right.count);
+  const part = { a: sliceBatch(left, 0, count), b: sliceBatch(right, 0, count) };
+  const equal = canonicalBytes(part.a).equals(canonicalBytes(part.b));
+  const shared: LeafHashes | undefined = equal ? new Map() : undefined;
+  a.pass(count, shared);
+  b.pass(count, shared);
+  return found ?? (equal ? null : differenceIn(part.a, part.b));
 }
 
 /** Passes what lies below the other side's first index. */
@@ -173,7 +186,6 @@ function passBelow([side, lower, higher]: [Side, EntryBatch, EntryBatch]): void 
 }
 
 function differenceIn(a: EntryBatch, b: EntryBatch): EntryPair | null {
-  if (canonicalBytes(a).equals(canonicalBytes(b))) return null;
   for (let i = 0; i < a.count; i += 1) {
     const pair = { a: sliceBatch(a, i, i + 1), b: sliceBatch(b, i, i + 1) };
     if (canonicalBytes(pair.a).equals(canonicalBytes(pair.b))) continue;
