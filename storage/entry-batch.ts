@@ -41,6 +41,11 @@ export interface EntryBatch {
   readonly offsets: Uint32Array;
   /** CRC-32C of each payload where the reader has verified it already; saves a writer the work. */
   readonly payloadCrc32c?: Uint32Array;
+  /**
+   * All the entries as lz4.ts packs them, where the reader had them so; saves a writer that keeps
+   * them so the compression. Lasts as long as `bytes`.
+   */
+  readonly packed?: Buffer;
 }
 
 export function lastIndexOf(batch: EntryBatch): bigint {
@@ -88,6 +93,7 @@ export function entryAt(batch: EntryBatch, i: number): LogEntry {
 
 /** Entries `[start, end)` of the batch by position, sharing its bytes. */
 export function sliceBatch(batch: EntryBatch, start: number, end: number): EntryBatch {
+  if (start === 0 && end === batch.count) return batch;
   const slice = {
     firstIndex: batch.firstIndex + BigInt(start),
     count: end - start,

@@ -133,9 +133,9 @@ async function* readFrames(cursor: ByteCursor, memory: FrameMemory): AsyncGenera
 }
 
 /**
- * Memory for what frames store, used again where that is dead by then: compressed content is
- * decompressed before the next frame is read; of the log's other chunks two are taken in turn, one
- * is with the consumer while one is being filled. Fresh buffers would cost page faults.
+ * Memory for what frames store, used again where that is dead by then: of the log's chunks two are
+ * taken in turn, one is with the consumer while one is being filled; compressed content of files is
+ * decompressed before the next frame is read. Fresh buffers would cost page faults.
  */
 class FrameMemory {
   readonly #chunks: number;
@@ -148,11 +148,12 @@ class FrameMemory {
 
   /** Of a frame with `header`. */
   take(header: FrameHeader, bytes: number): Buffer {
-    if (header.flags & lz4Flag) return this.#slot('compressed', bytes);
     if (header.section === Section.LOG && this.#chunks > 0) {
       this.#next = (this.#next + 1) % this.#chunks;
       return this.#slot(`chunk ${this.#next}`, bytes);
     }
+    const isLog = header.section === Section.LOG;
+    if (header.flags & lz4Flag && !isLog) return this.#slot('compressed', bytes);
     buffersSpent(bytes);
     return Buffer.allocUnsafeSlow(bytes);
   }
@@ -281,7 +282,10 @@ class SectionDecoder {
   /** The entries of a chunk; null while the chunks of a large entry are incomplete. */
   #batchOf(frame: Frame, content: Buffer): EntryBatch | null {
     this.#large ??= beginLarge(content);
-    if (this.#large === null) return parseRun(content, { frame, firstIndex: this.#nextIndex });
+    if (this.#large === null) {
+      const batch = parseRun(content, { frame, firstIndex: this.#nextIndex });
+      return frame.flags & lz4Flag ? { ...batch, packed: frame.stored } : batch;
+    }
     const { pieces } = this.#large;
     // Pieces stay until the last one is there.
     pieces.push(Buffer.from(content));

@@ -104,6 +104,7 @@ class DatabaseThread {
 }
 
 class SqliteStore implements ChunkStore {
+  readonly keepsPacked = false;
   readonly #thread: DatabaseThread;
   readonly #spares: ArrayBuffer[] = [];
   /**
