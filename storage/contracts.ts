@@ -162,6 +162,8 @@ export interface StagingInstance {
    * What the last checkpoint said; null at the start. Everything after it is gone after a crash.
    */
   readonly progress: StagingProgress | null;
+  /** Whether {@link append} would make `payloadCrc32c` itself where a batch comes without. */
+  readonly wantsPayloadCrc32c?: boolean;
   /** Sets where the log begins; once, before the first {@link append}. */
   begin(firstIndex: bigint): Promise<void>;
   /**

@@ -5,8 +5,9 @@
  */
 import { crc32c } from '@node-rs/crc32';
 
+import { combineCrc32c, shortCrc32c } from '../../crc32c.ts';
 import { batchOf, EntryType, offsetAt, type EntryBatch, type LogEntry } from '../../entry-batch.ts';
-import { ChecksumKind, combineCrc32c, shortCrc32c } from './checksum.ts';
+import { ChecksumKind } from './checksum.ts';
 import {
   isPayloadIntact,
   isRecordHeader,
