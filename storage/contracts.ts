@@ -121,6 +121,11 @@ export interface ReadOptions {
    * then be used again. Otherwise a batch keeps its bytes.
    */
   readonly passing?: boolean;
+  /**
+   * Payloads may be left unchecked where the batch has their `statedCrc32c`: the reader holds them
+   * against the same bytes, checked elsewhere. Everything else is checked.
+   */
+  readonly statesPayloads?: boolean;
 }
 
 /** One replica's durable state in one family. */

@@ -41,6 +41,8 @@ export interface EntryBatch {
   readonly offsets: Uint32Array;
   /** CRC-32C of each payload where the reader has verified it already; saves a writer the work. */
   readonly payloadCrc32c?: Uint32Array;
+  /** The same as the source states it, not compared yet: where a reader asked to be told only. */
+  readonly statedCrc32c?: Uint32Array;
   /**
    * All the entries as lz4.ts packs them, where the reader had them so; saves a writer that keeps
    * them so the compression. Lasts as long as `bytes`.
@@ -100,8 +102,13 @@ export function sliceBatch(batch: EntryBatch, start: number, end: number): Entry
     bytes: batch.bytes,
     offsets: batch.offsets.subarray(start, end + 1),
   };
-  const crcs = batch.payloadCrc32c?.subarray(start, end);
-  return crcs === undefined ? slice : { ...slice, payloadCrc32c: crcs };
+  const payloadCrc32c = batch.payloadCrc32c?.subarray(start, end);
+  const statedCrc32c = batch.statedCrc32c?.subarray(start, end);
+  return {
+    ...slice,
+    ...(payloadCrc32c && { payloadCrc32c }),
+    ...(statedCrc32c && { statedCrc32c }),
+  };
 }
 
 /** Writes a canonical header at `offset`. */
