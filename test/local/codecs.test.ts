@@ -56,7 +56,7 @@ describe('records, as real braft loaded them [FAM-9]', () => {
     const bytes = Buffer.from(payload);
     const run = new SegmentRun();
     const batch = batchOf([{ index: 9n, term: BigInt(term), type, payload: bytes }]);
-    run.take(batch, 0, { room: 0, fullAt: Infinity });
+    run.take(batch, 0, { room: 0 });
     const written = Buffer.from(run.drain().bytes);
     expect(hexOf(written.subarray(16, 24))).toBe(crc.replace(' ', ''));
     expect(written).toEqual(record({ term, type, payload: bytes }));

@@ -5,14 +5,25 @@ import { writeRecordHeader } from './record.ts';
 /** braft's `raft_max_segment_size`: a segment above it is closed before the next record. */
 export const defaultMaxSegmentBytes = 8 * 1024 * 1024;
 
+/** Writes entries `[start, end)` of the batch, by position, to the beginning of `target`. */
+export function copyRecords(
+  batch: EntryBatch,
+  { start, end }: { start: number; end: number },
+  target: Uint8Array,
+): void {
+  const first = offsetAt(batch, start);
+  batch.bytes.copy(target, 0, first, offsetAt(batch, end));
+  for (let i = start; i < end; i += 1) {
+    writeRecordHeader(target, (batch.offsets[i] as number) - first, batch.payloadCrc32c?.[i]);
+  }
+}
+
 export interface TakeLimits {
   /**
    * Bytes that the segment may still get before it is closed: an entry is taken while those
    * before it have at most so many (braft's rule), so at least one.
    */
   readonly room: number;
-  /** The run is full from so many bytes on. */
-  readonly fullAt: number;
 }
 
 export class SegmentRun {
@@ -39,20 +50,14 @@ export class SegmentRun {
       const next = offsetAt(batch, end) - start;
       this.#sizes.push(next - taken);
       taken = next;
-    } while (end < batch.count && taken <= limits.room && this.#bytes + taken < limits.fullAt);
+    } while (end < batch.count && taken <= limits.room);
     this.#append(batch, { i, end, bytes: taken });
     return end;
   }
 
   #append(batch: EntryBatch, part: { i: number; end: number; bytes: number }): void {
-    const start = offsetAt(batch, part.i);
     this.#reserve(part.bytes);
-    batch.bytes.copy(this.#buffer, this.#bytes, start, start + part.bytes);
-    const shift = this.#bytes - start;
-    for (let i = part.i; i < part.end; i += 1) {
-      const at = (batch.offsets[i] as number) + shift;
-      writeRecordHeader(this.#buffer, at, batch.payloadCrc32c?.[i]);
-    }
+    copyRecords(batch, { start: part.i, end: part.end }, this.#buffer.subarray(this.#bytes));
     this.#bytes += part.bytes;
   }
 
