@@ -6,7 +6,7 @@
  */
 import { assert, fail } from '../../core/errors.ts';
 import { replicaText, type ReplicaName } from '../../core/ids.ts';
-import { bindingRecordSchema, type BindingRecord } from '../../schemas/binding-record.ts';
+import type { BindingRecord } from '../../schemas/binding-record.ts';
 import type { FileLayer } from '../file-layer.ts';
 import { isErrno, makeDirectories, readWhole, writeDurably } from '../files.ts';
 import { appendJournal } from './journal.ts';
@@ -72,6 +72,8 @@ export class RecordStore {
     const path = this.directory.record;
     const bytes = await readWhole(this.files, path, maxRecordBytes);
     if (bytes === null) return null;
+    // zod takes a tenth of a second to load: an offline command mostly finds no record.
+    const { bindingRecordSchema } = await import('../../schemas/binding-record.ts');
     const parsed = bindingRecordSchema.safeParse(parseJson(path, bytes));
     if (parsed.success) return parsed.data;
     const [issue] = parsed.error.issues;
