@@ -1,7 +1,7 @@
 /** Takes the replica for a workflow, or tells what its record says. */
 import { fail } from '../core/errors.ts';
 import { requireNotNewer } from '../storage/binding/generation-stamp.ts';
-import { requireUnnamed } from '../storage/binding/named-instances.ts';
+import { namingAlone, requireUnnamed } from '../storage/binding/named-instances.ts';
 import { ownReplica } from '../storage/binding/replica-lease.ts';
 import type { MigrationInput } from '../schemas/migration.ts';
 import { inputDigest } from '../schemas/input-digest.ts';
@@ -28,8 +28,14 @@ export async function own(context: AgentContext, request: OwnActivityRequest): P
   const { replica, source, target } = input;
   const record = await store.read();
   await requireNotNewer({ files, families, replica, record, named: [source, target] });
-  await requireFree(context, input);
-  const owned = await ownReplica(store, request);
+  const owned = await ownReplica(store, {
+    ...request,
+    naming: (write) =>
+      namingAlone(files, context.config.stateDir, async () => {
+        await requireFree(context, input);
+        return write();
+      }),
+  });
   if (owned.kind === 'ended') return owned;
   return { kind: 'owned', view: viewOf(owned.record, input.migrationId) };
 }

@@ -40,6 +40,10 @@ export async function preflight(
     checkRoots(context, [input.source, input.target]).then(() => 'all are'),
   );
   if (!known) return { findings, entries: '0', bytes: 0 };
+  const durable = await check('places durable', 'directories that outlive every process', () =>
+    requirePlaces(context, input),
+  );
+  if (!durable) return { findings, entries: '0', bytes: 0 };
   const sources = ownPaths(families, input.source);
   const targets = ownPaths(families, input.target);
   await check('places separate', 'none inside another, no links, no mount points', async () => {
@@ -77,6 +81,16 @@ export async function preflight(
     return `${holders.length} open files now (the stop hook must end them)`;
   });
   return { findings, ...(await checkSource(context, input, check)) };
+}
+
+/** An instance without a place ends with its process, the agent: the replica would lose all. */
+async function requirePlaces({ families }: AgentContext, input: MigrationInput): Promise<string> {
+  for (const uris of [input.source, input.target]) {
+    const family = families.familyOf(uris);
+    if (family.places(uris).length > 0) continue;
+    throw new Error(`"${uris.log}" is ${family.name}: nothing is on disk`);
+  }
+  return 'both are on disk';
 }
 
 /**

@@ -24,15 +24,11 @@ export interface BenchmarkCase {
   readonly reference: (at: Workplace) => string;
   /** The ratio of wall times that the product aims at; null where none is set. */
   readonly aim: Readonly<Record<PayloadKind, number>>;
-  /** How many times the aim is good enough for now. */
-  readonly tolerance: number;
+  /** The ratio that is good enough for now; absent: twice the aim. */
+  readonly atMost?: number;
   /** Where the time goes that keeps it from its aim; a sentence or two. */
   readonly limitedBy: string;
 }
-
-/** Twice the aim; where RocksDB itself is the limit, less is asked of us beside it. */
-const tolerance = 2;
-const rocksdbTolerance = 1.5;
 
 const program = join(fileURLToPath(new URL('.', import.meta.url)), '../../bin/quorumshift.mjs');
 
@@ -54,7 +50,7 @@ const roundTrip = ({ source, output }: Workplace) =>
   `mkdir -p "${output}" && ${packTo(source, `${output}/archive`)} && ` +
   `lz4 -dqc "${output}/archive" | tar -x -C "${output}" && sync -f "${output}"`;
 
-type Judgement = Pick<BenchmarkCase, 'aim' | 'tolerance' | 'limitedBy'>;
+type Judgement = Pick<BenchmarkCase, 'aim' | 'atMost' | 'limitedBy'>;
 
 function importInto(family: string, judgement: Judgement): BenchmarkCase {
   return {
@@ -89,32 +85,32 @@ export const benchmarkCases: readonly BenchmarkCase[] = [
     ours: ({ source, output }) => quorumshift(`export "local://${source}" --image "${output}"`),
     reference: ({ source, output }) => packTo(source, output),
     aim: { text: 0.5, random: 0.25 },
-    tolerance,
     limitedBy:
       'Compression alone takes one processor a second; the checks of the log share ' +
       'the two with it.',
   },
   importInto('local', {
     aim: { text: 0.4, random: 0.25 },
-    tolerance,
     limitedBy:
       'One thread decompresses, checks every frame and entry, digests, and makes two ' +
-      'checksums for each record.',
+      'checksums for each record: a native call for each payload, half of whose time is ' +
+      'the call.',
   }),
   importInto('sqlite', {
     aim: { text: 0.6, random: 0.8 },
-    tolerance,
     limitedBy:
       'One thread decompresses, checks and digests, and hands the bytes to a second, ' +
       'where SQLite builds every page.',
   }),
   importInto('rocksdb', {
     aim: { text: 0.55, random: 0.55 },
-    tolerance: rocksdbTolerance,
+    // RocksDB alone, filled with 1 GiB in the same batches, took 1.9 s; the reference takes 2.1.
+    atMost: 1.5,
     limitedBy:
       'RocksDB writes everything twice, to its log and to a table, and makes checksums ' +
       "of both without the processor's instruction; its Node package has neither a way " +
-      'to leave out the log nor to take finished tables.',
+      'to leave out the log nor to take finished tables. What does not compress pays for ' +
+      'every byte of it.',
   }),
   {
     name: 'verify local with local',
@@ -122,11 +118,10 @@ export const benchmarkCases: readonly BenchmarkCase[] = [
     ours: ({ source, twin }) => quorumshift(`verify "local://${source}" "local://${twin}"`),
     reference: openssl,
     aim: { text: 1, random: 1 },
-    tolerance,
     limitedBy:
-      'Two copies are read, checked record by record and digested, where the ' +
-      "reference hashes one by a processor's own SHA instructions. One thread checks " +
-      'and digests both.',
+      'Two copies are read and held against each other, each header checked, payloads ' +
+      "and digest once for both, where the reference hashes one by a processor's own SHA " +
+      'instructions. A fifth of a second is the start of the program.',
   },
   {
     name: 'verify local with rocksdb',
@@ -135,26 +130,23 @@ export const benchmarkCases: readonly BenchmarkCase[] = [
       quorumshift(`verify "local://${source}" "rocksdb://${twin}-rocksdb"`),
     reference: openssl,
     aim: { text: 1.5, random: 1.5 },
-    tolerance: rocksdbTolerance,
     limitedBy:
       "As local with local; besides, RocksDB's package hands values out in new " +
-      'buffers through a thread of its own.',
+      'buffers, copied three times, and what is compressed is decompressed by the same ' +
+      'thread that checks.',
   },
   moveInto('local', {
     aim: { text: 0.6, random: 0.6 },
-    tolerance,
     limitedBy:
       'The sum of export, import and verification; the disk takes the bytes once ' +
       'where the reference writes twice.',
   }),
   moveInto('rocksdb', {
     aim: { text: 0.6, random: 0.6 },
-    tolerance: rocksdbTolerance,
     limitedBy: 'As import into rocksdb.',
   }),
   moveInto('sqlite', {
     aim: { text: 0.9, random: 0.9 },
-    tolerance,
     limitedBy: 'As import into sqlite, and reading it back.',
   }),
 ];

@@ -14,6 +14,8 @@ import {
 /** The product's bounds on every case. */
 const maxPeakMegabytes = 160;
 const maxEventLoopMs = 20;
+/** How many times its aim a case may take for now, where it has no bound of its own. */
+const timesAim = 2;
 
 /** A case with what it measured. */
 export interface ReportedCase {
@@ -36,9 +38,10 @@ function aimOf({ benchmark, result }: ReportedCase): number {
 
 function judgementOf(reported: ReportedCase): string {
   const ratio = medianRatio(reported.result);
-  const { tolerance } = reported.benchmark;
+  const { atMost } = reported.benchmark;
   if (ratio <= aimOf(reported)) return 'met';
-  return ratio <= aimOf(reported) * tolerance ? `within ${tolerance} ×` : `above ${tolerance} ×`;
+  const within = ratio <= (atMost ?? aimOf(reported) * timesAim) ? 'within' : 'above';
+  return `${within} ${atMost ?? `${timesAim} ×`}`;
 }
 
 function aimCells(reported: ReportedCase): string[] {
@@ -118,8 +121,8 @@ export function benchmarkDocument(cases: readonly ReportedCase[], workload: Work
     'Written by `npm run bench` from docs/benchmarks.json; do not edit by hand.',
     '## Aims',
     'Ratio: our wall time to that of the plain tool for the same job; below 1 we are faster. ' +
-      'Twice the aim is what is asked for now (1.5 times where RocksDB is the limit). Memory is ' +
-      `to stay below ${maxPeakMegabytes} MB and the event loop's delay below ${maxEventLoopMs} ` +
+      'Twice the aim is what is asked for now; of an import into RocksDB, which limits it, a ' +
+      `ratio of 1.5. Memory is to stay below ${maxPeakMegabytes} MB and the event loop's delay below ${maxEventLoopMs} ` +
       'ms, whatever the size; figures above are bold.',
     aims,
     '## What limits those above their aim',

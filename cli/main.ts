@@ -61,7 +61,8 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 try {
   await (await buildProgram()).parseAsync();
 } catch (error) {
-  process.exitCode = endOf(error);
+  // Workers that were made and never ran would keep the process, and swallow what would end it.
+  process.exit(endOf(error));
 }
 
 /** The exit code; help that was asked for, or shown in place of a command, is no error to print. */

@@ -41,7 +41,9 @@ export function reportText(report: MergedReport): string {
     }
   }
   lines.push(...machineLines(report), ...attemptLines(report), ...progressLines(report));
-  if (status.waiting !== null) {
+  // Of a run that is over, the workflow's last words no longer hold.
+  const runs = report.run === 'running';
+  if (runs && status.waiting !== null) {
     const { kind, reason, remedy, sinceMs } = status.waiting;
     lines.push(`${pc.yellow('waiting')}  ${kind}: ${reason}`);
     lines.push(`         since ${durationText(Date.now() - sinceMs)}; what to do: ${remedy}`);
@@ -54,8 +56,9 @@ export function reportText(report: MergedReport): string {
   }
   if (report.failure !== null) lines.push(`${pc.red('failed')}   ${report.failure}`);
   if (status.outcome !== null) lines.push(`outcome  ${status.outcome}`);
-  if (status.actions.length > 0) lines.push(`you may  ${status.actions.join(', ')}`);
-  if (status.compensations.length > 0) {
+  lines.push(...ownedLines(report));
+  if (runs && status.actions.length > 0) lines.push(`you may  ${status.actions.join(', ')}`);
+  if (runs && status.compensations.length > 0) {
     lines.push(pc.dim(`rollback would: ${status.compensations.join(' → ')}`));
   }
   return lines.join('\n');
@@ -99,6 +102,19 @@ function machineLines({ machine, status }: MergedReport): string[] {
 
 function problemLines({ problem }: MachineLook): string[] {
   return problem === null ? [] : [`${pc.red('record')}   ${problem}`];
+}
+
+/** What a run that is over has left: the record goes on naming a migration that has not ended. */
+function ownedLines({ replica, run, status, machine }: MergedReport): string[] {
+  const migration = machine.record?.migration ?? null;
+  const letGo = status?.outcome === 'abandoned' || status?.outcome === 'superseded';
+  if (run === 'running' || (migration === null && !(letGo && machine.record === null))) return [];
+  const said =
+    migration === null
+      ? 'its machine may still hold it'
+      : `its machine still holds migration ${migration.id}, in phase ${migration.phase}`;
+  const resume = `quorumshift resume ${replicaText(replica)} --from-record`;
+  return [`${pc.yellow('not over')} ${said}: ${resume}, there`];
 }
 
 /** The step under way, as its agent is heard from. */

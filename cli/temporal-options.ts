@@ -4,7 +4,7 @@ import { hostname, userInfo } from 'node:os';
 import { Option, type Command } from 'commander';
 
 import { MigrationClient } from '../client/migration-client.ts';
-import { connectClient, temporalTarget } from '../worker/temporal-connection.ts';
+import { connectClient, temporalFailure, temporalTarget } from '../worker/temporal-connection.ts';
 
 export interface TemporalOptions {
   readonly address?: string;
@@ -30,6 +30,8 @@ export async function withClient<T>(
   const client = await connectClient(target);
   try {
     return await work(new MigrationClient({ client, identity: identity() }));
+  } catch (error) {
+    throw temporalFailure(target, error);
   } finally {
     await client.connection.close();
   }

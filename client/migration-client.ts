@@ -4,6 +4,7 @@
  * workflow, and in `quorumshift status --local` when there is none.
  */
 import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 
 import {
   isGrpcServiceError,
@@ -11,6 +12,7 @@ import {
   WorkflowFailedError,
   WorkflowNotFoundError,
   WorkflowUpdateFailedError,
+  WorkflowUpdateRPCTimeoutOrCancelledError,
   type Client,
   type WorkflowExecutionDescription,
   type WorkflowHandle,
@@ -36,8 +38,17 @@ import { SearchAttributes } from './search-attributes.ts';
 /** A workflow that does not answer within this is reported as such, with what else is known. */
 const queryTimeoutMs = 2_000;
 
+/**
+ * A wish, or a plan, that no control worker has taken by then is given up. Workers that come back
+ * replay first; a sticky queue adds a second.
+ */
+const controlTimeoutMs = 15_000;
+
 /** A preflight reads the whole log once. */
 const planTimeoutMs = 60 * 60_000;
+
+/** Started, and its first task scheduled. */
+const untakenEvents = 2;
 
 const workflowIdPrefix = 'replica/';
 
@@ -91,9 +102,9 @@ export class MigrationClient {
 
   /**
    * Starts the migration, or finds the one with the same id and input.
-   * @throws `migration.conflict` when the id was used with another input, or another migration of
-   * the
-   *   replica runs; `migration.standalone-required`
+   * @throws `migration.conflict` when the id was used with another input;
+   *   `migration.illegal-action` when another migration of the replica runs;
+   *   `migration.standalone-required`
    */
   async start(input: MigrationInput): Promise<StartedMigration> {
     if (input.standalone === null) {
@@ -128,7 +139,10 @@ export class MigrationClient {
     }
   }
 
-  /** Whether a run, open or completed, is this very migration. @throws `migration.conflict` */
+  /**
+   * Whether a run, open or completed, is this very migration.
+   * @throws `migration.conflict`, `migration.illegal-action`
+   */
   async #isSame(
     run: WorkflowExecutionDescription,
     input: MigrationInput,
@@ -141,8 +155,12 @@ export class MigrationClient {
       throw fail('migration.conflict', { migration, actual: 'it was started with another one' });
     }
     if (open && !sameId) {
-      const actual = `migration ${String(run.memo?.['migrationId'])} of this replica is running`;
-      throw fail('migration.conflict', { migration, actual });
+      throw fail('migration.illegal-action', {
+        action: `start ${migration} as`,
+        replica: replicaText(input.replica),
+        required: 'no other one may run',
+        actual: `${String(run.memo?.['migrationId'])} does`,
+      });
     }
     if (!sameId || open) return sameId;
     // A run that failed, was terminated or let go of the replica may be started again: the new one
@@ -154,21 +172,40 @@ export class MigrationClient {
 
   /**
    * What a start with this input would find; changes nothing.
-   * @throws `agent.unreachable`
+   * @throws `agent.unreachable`, `control.unreachable`
    */
   async plan(input: MigrationInput): Promise<PlanAnswer> {
+    const handle = await this.#client.workflow.start<typeof planReplica>('planReplica', {
+      workflowId: `plan/${replicaText(input.replica)}/${randomUUID()}`,
+      taskQueue: controlTaskQueue,
+      args: [input],
+      workflowExecutionTimeout: planTimeoutMs,
+    });
+    const given = new AbortController();
     try {
-      return await this.#client.workflow.execute<typeof planReplica>('planReplica', {
-        workflowId: `plan/${replicaText(input.replica)}/${randomUUID()}`,
-        taskQueue: controlTaskQueue,
-        args: [input],
-        workflowExecutionTimeout: planTimeoutMs,
-      });
+      return await Promise.race([handle.result(), this.#untaken(handle, input, given.signal)]);
     } catch (error) {
+      if (error instanceof QuorumshiftError) throw error;
       const cause = error instanceof WorkflowFailedError ? error.cause : error;
       const reason = cause instanceof Error ? cause.message : String(cause);
       throw fail('agent.unreachable', { host: input.host, reason }, { cause: error });
+    } finally {
+      given.abort();
     }
+  }
+
+  /** Rejects, and ends the plan, once it is clear that no control worker takes it. */
+  async #untaken(
+    handle: WorkflowHandle<typeof planReplica>,
+    { replica }: MigrationInput,
+    given: AbortSignal,
+  ): Promise<never> {
+    const waited = await delay(controlTimeoutMs, true, { signal: given }).catch(() => false);
+    if (waited && (await handle.describe()).historyLength <= untakenEvents) {
+      await handle.terminate('no control worker');
+      throw controlUnreachable('plan', replica);
+    }
+    return new Promise(() => {});
   }
 
   /** @throws `migration.not-found` */
@@ -319,11 +356,17 @@ export class MigrationClient {
     const operationId = options?.operationId ?? randomUUID();
     const argument = { operationId, by: this.#identity, ...extra };
     try {
-      return await this.#handle(replica).executeUpdate<Accepted, [typeof argument]>(name, {
-        args: [argument],
-        updateId: operationId,
-      });
+      const handle = this.#handle(replica);
+      return await this.#client.withDeadline(Date.now() + controlTimeoutMs, () =>
+        handle.executeUpdate<Accepted, [typeof argument]>(name, {
+          args: [argument],
+          updateId: operationId,
+        }),
+      );
     } catch (error) {
+      if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError) {
+        throw controlUnreachable(name, replica, error);
+      }
       if (!(error instanceof WorkflowNotFoundError)) throw updateError(error);
       const { run } = await this.status(replica);
       throw fail('migration.illegal-action', {
@@ -345,6 +388,11 @@ export interface MigrationListing {
 }
 
 export type { MigrationOutcome };
+
+function controlUnreachable(action: string, replica: ReplicaName, cause?: unknown): Error {
+  const details = { action, replica: replicaText(replica), waitedMs: controlTimeoutMs };
+  return fail('control.unreachable', details, { cause });
+}
 
 function updateError(error: unknown): unknown {
   const cause = error instanceof WorkflowUpdateFailedError ? error.cause : undefined;

@@ -99,7 +99,7 @@ export const errorRegistry = {
     ...refused,
     message:
       'Cannot write to "{instance}": no binding record may name it: it belongs to replica {replica} ({record})',
-    remedy: 'Use a migration, or finalize and abandon the one that owns the replica.',
+    remedy: 'Choose other places, or migrate that replica, once what owns it has ended.',
   },
   'log.gap': {
     ...refused,
@@ -275,7 +275,8 @@ export const errorRegistry = {
   'record.conflict': {
     ...refused,
     message: 'Cannot {action} replica {replica}: {required}: {actual}',
-    remedy: 'Look at "quorumshift status --local"; resume or abandon the owning migration first.',
+    remedy:
+      'Look at "quorumshift status --local"; a migration that owns it must end first: resume it, then complete or roll back.',
   },
   'record.superseded': {
     ...refused,
@@ -305,10 +306,14 @@ export const errorRegistry = {
     message: 'Cannot reach the agent of machine {host}: {reason}',
     remedy: 'Start the agent there; the migration goes on by itself.',
   },
-  'fence.process-holds-files': {
-    ...busy,
-    message: 'Cannot go on with {instance}: nothing may hold its files after the stop: {holders}',
-    remedy: 'End the processes named, then resume.',
+  'control.unreachable': {
+    retryable: true,
+    httpStatus: 503,
+    exitCode: exitCodes.unreachable,
+    message:
+      'Cannot {action} migration of {replica}: a control worker must answer: none did in {waitedMs} ms',
+    remedy:
+      'Start one ("quorumshift control", or "dev"); then see status: the wish may have come through.',
   },
   'fence.cannot-look': {
     ...refused,
@@ -373,7 +378,7 @@ export const errorRegistry = {
     exitCode: exitCodes.unreachable,
     message: 'Cannot reach Temporal at {address}: {reason}',
     remedy:
-      'Start it ("quorumshift dev"), or set TEMPORAL_ADDRESS. "status --local" works without.',
+      'Start it ("quorumshift dev"), or set TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE. "status --local" works without.',
   },
   'temporal.no-server': {
     retryable: false,

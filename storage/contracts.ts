@@ -124,6 +124,11 @@ export interface ReadOptions {
    * then be used again. Otherwise a batch keeps its bytes.
    */
   readonly passing?: boolean;
+  /**
+   * Payloads may be left unchecked where the batch has their `statedCrc32c`: the reader holds them
+   * against the same bytes, checked elsewhere. Everything else is checked.
+   */
+  readonly statesPayloads?: boolean;
 }
 
 /** One replica's durable state in one family. */
@@ -165,6 +170,8 @@ export interface StagingInstance {
    * What the last checkpoint said; null at the start. Everything after it is gone after a crash.
    */
   readonly progress: StagingProgress | null;
+  /** Whether {@link append} would make `payloadCrc32c` itself where a batch comes without. */
+  readonly wantsPayloadCrc32c?: boolean;
   /** Sets where the log begins; once, before the first {@link append}. */
   begin(firstIndex: bigint): Promise<void>;
   /**

@@ -41,6 +41,13 @@ export interface EntryBatch {
   readonly offsets: Uint32Array;
   /** CRC-32C of each payload where the reader has verified it already; saves a writer the work. */
   readonly payloadCrc32c?: Uint32Array;
+  /** The same as the source states it, not compared yet: where a reader asked to be told only. */
+  readonly statedCrc32c?: Uint32Array;
+  /**
+   * All the entries as lz4.ts packs them, where the reader had them so; saves a writer that keeps
+   * them so the compression. Lasts as long as `bytes`.
+   */
+  readonly packed?: Buffer;
 }
 
 export function lastIndexOf(batch: EntryBatch): bigint {
@@ -88,14 +95,20 @@ export function entryAt(batch: EntryBatch, i: number): LogEntry {
 
 /** Entries `[start, end)` of the batch by position, sharing its bytes. */
 export function sliceBatch(batch: EntryBatch, start: number, end: number): EntryBatch {
+  if (start === 0 && end === batch.count) return batch;
   const slice = {
     firstIndex: batch.firstIndex + BigInt(start),
     count: end - start,
     bytes: batch.bytes,
     offsets: batch.offsets.subarray(start, end + 1),
   };
-  const crcs = batch.payloadCrc32c?.subarray(start, end);
-  return crcs === undefined ? slice : { ...slice, payloadCrc32c: crcs };
+  const payloadCrc32c = batch.payloadCrc32c?.subarray(start, end);
+  const statedCrc32c = batch.statedCrc32c?.subarray(start, end);
+  return {
+    ...slice,
+    ...(payloadCrc32c && { payloadCrc32c }),
+    ...(statedCrc32c && { statedCrc32c }),
+  };
 }
 
 /** Writes a canonical header at `offset`. */
@@ -143,19 +156,42 @@ export function batchOf(entries: readonly LogEntry[]): EntryBatch {
  */
 export function parseCanonicalRun(bytes: Buffer, firstIndex: bigint): EntryBatch {
   const offsets: number[] = [0];
+  const expected = new IndexHalves(firstIndex);
   let at = 0;
-  let index = firstIndex;
   while (at < bytes.length) {
     if (bytes.length - at < entryHeaderBytes) throw malformed(at, 'a header is cut short');
     if ((bytes.readUInt32BE(at + 8) & 0xffffff) !== 0)
       throw malformed(at, 'reserved bytes are set');
-    if (bytes.readBigInt64BE(at + 16) !== index) throw malformed(at, `its index is not ${index}`);
+    if (!expected.isAt(bytes, at + 16))
+      throw malformed(at, `its index is not ${firstIndex + BigInt(offsets.length - 1)}`);
     at += entryHeaderBytes + bytes.readUInt32BE(at + 12);
     if (at > bytes.length) throw malformed(at, 'a payload is cut short');
     offsets.push(at);
-    index += 1n;
+    expected.increment();
   }
-  return { firstIndex, count: offsets.length - 1, bytes, offsets: Uint32Array.from(offsets) };
+  return { firstIndex, count: offsets.length - 1, bytes, offsets: new Uint32Array(offsets) };
+}
+
+/** An index as two numbers: in a loop over entries a bigint for each costs an allocation. */
+class IndexHalves {
+  #high: number;
+  #low: number;
+
+  constructor(index: bigint) {
+    this.#high = Number(BigInt.asUintN(32, index >> 32n));
+    this.#low = Number(BigInt.asUintN(32, index));
+  }
+
+  isAt(bytes: Buffer, at: number): boolean {
+    return bytes.readUInt32BE(at + 4) === this.#low && bytes.readUInt32BE(at) === this.#high;
+  }
+
+  increment(): void {
+    this.#low += 1;
+    if (this.#low <= 0xffffffff) return;
+    this.#low = 0;
+    this.#high += 1;
+  }
 }
 
 function malformed(at: number, what: string): Error {

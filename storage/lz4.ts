@@ -15,11 +15,16 @@ const worthwhile = 15 / 16;
 /** What is tried of the content before all of it is compressed. */
 const probeBytes = 16 * 1024;
 
-/** By libuv's threads; null where it would gain little. It depends on the content alone. */
-export async function pack(content: Buffer): Promise<Buffer | null> {
+/** Whether a part of the content says that compressing gains. */
+export function isCompressible(content: Buffer): boolean {
   const middle = Math.max(0, (content.length - probeBytes) >>> 1);
   const probe = content.subarray(middle, middle + probeBytes);
-  if (!gains(compressSync(probe), probe)) return null;
+  return gains(compressSync(probe), probe);
+}
+
+/** By libuv's threads; null where it would gain little. It depends on the content alone. */
+export async function pack(content: Buffer): Promise<Buffer | null> {
+  if (!isCompressible(content)) return null;
   const packed = await compress(content);
   buffersSpent(packed.length);
   return gains(packed, content) ? packed : null;

@@ -18,7 +18,11 @@ import type { EntryBatch } from './entry-batch.ts';
 import { planMutation, type MutationPlan } from './mutation-plan.ts';
 
 /** The size is large enough for bulk work, and small beside the memory bound. */
-const defaultRead: Required<ReadOptions> = { maxBytes: 1024 * 1024, passing: false };
+const defaultRead: Required<ReadOptions> = {
+  maxBytes: 1024 * 1024,
+  passing: false,
+  statesPayloads: false,
+};
 
 /** What a family writes itself; everything here is called by {@link manageInstance} alone. */
 export interface StoreEngine {

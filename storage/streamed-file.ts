@@ -65,6 +65,17 @@ export class StreamedFile {
     }
   }
 
+  /** Where the next bytes go, at least one: they count when {@link advance} is told of them. */
+  get space(): Uint8Array {
+    return this.#open().filling.subarray(this.#filled);
+  }
+
+  /** Takes the first `bytes` of {@link space} as appended. A failed write rejects as there. */
+  async advance(bytes: number): Promise<void> {
+    this.#filled += bytes;
+    if (this.#filled === bufferBytes) await this.#writeFull();
+  }
+
   async #writeFull(): Promise<void> {
     await this.#writing;
     const buffers = this.#open();

@@ -31,13 +31,24 @@ export interface DevOptions {
 
 /** @throws `temporal.no-server`, `temporal.start-failed`, `temporal.unavailable` */
 export async function startDev(options: DevOptions): Promise<DevEnvironment> {
-  const { config, log } = options;
   const server = await startServer(options);
+  try {
+    return await startWorkers(server, options);
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
+}
+
+async function startWorkers(
+  server: RunningServer,
+  { config, log, agent }: DevOptions,
+): Promise<DevEnvironment> {
   const connection = await connectWorker(server);
   const { address, namespace } = server;
   const control = await createControlWorker({ connection, namespace });
   const workers: Pick<AgentWorkers, 'run' | 'shutdown'>[] = [control];
-  if (options.agent !== false) {
+  if (agent !== false) {
     const context = await agentContext(config);
     workers.push(await createAgentWorkers({ connection, address, namespace, context }));
     log(`agent ${context.agentId} of machine ${config.host} is ready`);

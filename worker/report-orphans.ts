@@ -1,5 +1,5 @@
 /** Tells Temporal, when an agent starts, which attempts died with the agent before it. */
-import { ActivityNotFoundError, type Client } from '@temporalio/client';
+import { ActivityCompletionError, ActivityNotFoundError, type Client } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 
 import { reportOrphans } from '../activities/orphaned-attempts.ts';
@@ -11,8 +11,10 @@ export async function failOrphanedAttempts(client: Client, stateDir: string): Pr
       const failure = ApplicationFailure.retryable('the agent has restarted', 'agent.restarted');
       await client.activity.fail(taskToken, failure);
     } catch (error) {
-      // It ended long ago, or Temporal has noticed already.
-      if (!(error instanceof ActivityNotFoundError)) throw error;
+      // It ended long ago, Temporal has noticed already, or the token is of another server's (its
+      // database was lost). Where one that lives could not be told, its heartbeat time-out will.
+      if (error instanceof ActivityNotFoundError) return;
+      if (!(error instanceof ActivityCompletionError)) throw error;
     }
   });
 }

@@ -1,7 +1,8 @@
 /**
  * How clients and workers find Temporal: its own environment and profiles (TEMPORAL_ADDRESS, …).
  */
-import { Client, Connection } from '@temporalio/client';
+import { Client, Connection, isGrpcServiceError, ServiceError } from '@temporalio/client';
+import { NamespaceNotFoundError } from '@temporalio/common';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { NativeConnection } from '@temporalio/worker';
 
@@ -56,6 +57,14 @@ export async function connectWorker(target: TemporalTarget): Promise<NativeConne
   } catch (cause) {
     throw unavailable(target.address, cause);
   }
+}
+
+/** What Temporal, or the way to it, refused, as an error of the registry; others as they are. */
+export function temporalFailure({ address }: TemporalTarget, error: unknown): unknown {
+  if (error instanceof NamespaceNotFoundError) return unavailable(address, error);
+  if (!(error instanceof ServiceError) && !isGrpcServiceError(error)) return error;
+  const cause = isGrpcServiceError(error) ? error : error.cause;
+  return unavailable(address, isGrpcServiceError(cause) ? new Error(cause.details) : error);
 }
 
 function unavailable(address: string, cause: unknown): Error {

@@ -28,6 +28,9 @@ import { MigrationState } from './migration-state.ts';
 import { passGates } from './gates.ts';
 import { Waits } from './waits.ts';
 
+/** A reversal's copy that differs is made again; each leaves a whole copy aside. Then likewise. */
+const copiesBeforeAsking = 2;
+
 /** A look that finds a holder is repeated after a stop; then a human is asked. */
 const looksBeforeAsking = 3;
 
@@ -63,6 +66,7 @@ class ReplicaMigration {
   #step = 0;
   #claims = 0;
   #looks = 0;
+  #copies = 0;
 
   constructor(state: MigrationState) {
     this.#state = state;
@@ -184,8 +188,11 @@ class ReplicaMigration {
       const answer = state.wantsRollback ? await this.#decide() : await this.#runStep(phase);
       state.view = answer.view;
       state.results.push(answer.result);
-      if (answer.result.outcome === 'held') await this.#afterHeld(answer);
-      else if (phase === 'look' || phase === 'rollback-look') this.#looks = 0;
+      const { did, outcome, next } = answer.result;
+      if (outcome === 'held') await this.#afterHeld(answer);
+      else if (outcome === 'different' && next === 'copy' && did !== 'rollback-digest') {
+        await this.#afterBadCopy(answer);
+      } else if (phase === 'look' || phase === 'rollback-look') this.#looks = 0;
       return null;
     } catch (error) {
       return this.#afterFailure(error, wishBefore);
@@ -238,6 +245,16 @@ class ReplicaMigration {
     const holders = String(answer.result.info['holders'] ?? '');
     const reason = `processes still hold files of the replica: ${holders}`;
     await this.#waits.forOperator({ kind: 'held', reason, remedy: 'end them, then resume' });
+  }
+
+  async #afterBadCopy(answer: StepAnswer): Promise<void> {
+    this.#copies += 1;
+    if (this.#copies < copiesBeforeAsking) return;
+    this.#copies = 0;
+    const found = String(answer.result.info['reason'] ?? '');
+    const reason = `${copiesBeforeAsking} copies differed from what they were made of: ${found}`;
+    const remedy = 'look at the machine and its disks, then resume: it is copied again';
+    await this.#waits.forOperator({ kind: 'failed', reason, remedy });
   }
 
   /** Decides what a failed step means: adopt again, wait for the machine, or ask a human. */

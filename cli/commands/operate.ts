@@ -211,9 +211,15 @@ async function confirmName(name: string): Promise<void> {
     throw fail('usage.invalid', { reason: 'complete asks for the name on a terminal; give --yes' });
   }
   const prompt = createInterface({ input: process.stdin, output: process.stderr });
-  const typed = await prompt.question(
-    `Finalize ends rollback. Type the replica's name (${name}): `,
-  );
+  const typed = await prompt
+    .question(`Finalize ends rollback. Type the replica's name (${name}): `)
+    .catch((cause: unknown) => {
+      if (!(cause instanceof Error) || cause.name !== 'AbortError') throw cause;
+      // By Ctrl-C or Ctrl-D; the prompt's line is not ended then.
+      process.stderr.write('\n');
+      const reason = 'no name was typed, nothing is finalized';
+      throw fail('usage.invalid', { reason }, { cause });
+    });
   prompt.close();
   if (typed.trim() !== name) throw fail('usage.invalid', { reason: `"${typed}" is not ${name}` });
 }

@@ -30,7 +30,7 @@ export async function requireSeparate(files: FileLayer, paths: readonly string[]
   const places: { path: string; real: string }[] = [];
   for (const path of paths) {
     const real = await resolveExisting(files, path);
-    const inside = places.find((it) => contains(it.real, real) || contains(real, it.real));
+    const inside = places.find((it) => overlaps(it.real, real));
     if (inside !== undefined) {
       const reason = `it and ${inside.path} are the same, or one lies inside the other`;
       throw fail('uri.invalid', { uri: path, reason });
@@ -39,10 +39,16 @@ export async function requireSeparate(files: FileLayer, paths: readonly string[]
   }
 }
 
-async function resolveExisting(files: FileLayer, path: string): Promise<string> {
+/** The path with symbolic links resolved as far as it exists. */
+export async function resolveExisting(files: FileLayer, path: string): Promise<string> {
   const parent = dirname(path);
   if (parent === path || (await files.stat(path)) !== null) return files.realPath(path);
   return join(await resolveExisting(files, parent), path.slice(parent.length));
+}
+
+/** Whether two real paths are the same, or one lies inside the other. */
+export function overlaps(a: string, b: string): boolean {
+  return contains(a, b) || contains(b, a);
 }
 
 function contains(outer: string, inner: string): boolean {

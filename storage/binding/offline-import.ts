@@ -13,6 +13,7 @@ import { requireWhole } from '../image/copy-state.ts';
 import { lookAt, removeDraft, removeFence } from './fence-file.ts';
 import { requireSeparate } from './fence-obstacles.ts';
 import { readFence } from '../fence-text.ts';
+import { lockInstance } from '../instance-lock.ts';
 import { parkedUris } from './parking.ts';
 import {
   moveToTrash,
@@ -38,25 +39,32 @@ export interface OfflineTarget {
 /**
  * Fills the target by `fill` and makes it an instance. Answers `completed` when an earlier import
  * had published it already: `fill` was not called, and what is there is that import's.
- * @throws `instance.not-empty`, `instance.locked`, `uri.invalid` where the places are not
- *   apart, and what `fill` throws: the place stays staged
- * then
+ * @throws `instance.not-empty`, `instance.locked`, `uri.invalid` where the places are not apart,
+ *   and what `fill` throws: the place stays staged then
  */
 export async function importOffline(
   target: OfflineTarget,
   fill: (staging: StagingInstance) => Promise<void>,
 ): Promise<'imported' | 'completed'> {
-  const { families, files, uris } = target;
+  const { files } = target;
   const places = importPlaces(target);
   const before = await admission(target);
   if (before !== 'none') {
-    await admit(target, places);
+    await holding(target, 'complete the import into', () => admit(target, places));
     return 'completed';
   }
   const paths = places.map(({ path }) => path);
   await requireSeparate(files, paths);
   await requireEmpty(target);
   for (const place of places) await reservePath(files, place, owner);
+  return holding(target, 'import into', () => stageAndAdmit(target, fill));
+}
+
+async function stageAndAdmit(
+  target: OfflineTarget,
+  fill: (staging: StagingInstance) => Promise<void>,
+): Promise<'imported' | 'completed'> {
+  const { families, uris } = target;
   const staged = parkedUris(families, uris, importTag);
   const published = await isPublished(target, staged);
   if (!published) {
@@ -67,15 +75,42 @@ export async function importOffline(
       await staging.publish();
     });
   }
-  await admit(target, places);
+  await admit(target, importPlaces(target));
   return published ? 'completed' : 'imported';
 }
 
 /**
+ * Runs `work` while no other import or discard works at these places: by a lock on the fence of the
+ * log's place, which stands from before anything is staged until it has been admitted, last. A
+ * target without that fence has nothing that is being imported.
+ * @throws `instance.locked`, naming the holder
+ */
+async function holding<T>(
+  target: OfflineTarget,
+  action: string,
+  work: () => Promise<T>,
+): Promise<T> {
+  const { files, uris } = target;
+  const path = importPlaces(target).at(-1)?.path;
+  if (path === undefined || !(await isImportFence(files, path))) return work();
+  const lock = await lockInstance(files, { instance: uris.log, path, kind: 'exclusive', action });
+  try {
+    return await work();
+  } finally {
+    await lock.release();
+  }
+}
+
+/**
  * Removes what an interrupted import left, and touches nothing else; answers whether there was any.
- * @throws `instance.not-empty` once it has been published and is being admitted
+ * @throws `instance.not-empty` once it has been published and is being admitted, `instance.locked`
+ *   while an import is under way
  */
 export async function discardImport(target: OfflineTarget): Promise<boolean> {
+  return holding(target, 'discard the import into', () => discardHeld(target));
+}
+
+async function discardHeld(target: OfflineTarget): Promise<boolean> {
   const { files, uris } = target;
   if ((await admission(target)) !== 'none') {
     throw fail('instance.not-empty', {

@@ -4,24 +4,17 @@
  * record or the new one (I8). A journal line whose revision no record reached describes a change
  * that a crash prevented.
  */
-import { setTimeout as delay } from 'node:timers/promises';
-
 import { assert, fail } from '../../core/errors.ts';
 import { replicaText, type ReplicaName } from '../../core/ids.ts';
-import { bindingRecordSchema, type BindingRecord } from '../../schemas/binding-record.ts';
+import type { BindingRecord } from '../../schemas/binding-record.ts';
 import type { FileLayer } from '../file-layer.ts';
 import { isErrno, makeDirectories, readWhole, writeDurably } from '../files.ts';
 import { appendJournal } from './journal.ts';
+import { lockPatiently } from './patient-lock.ts';
 import { replicaDirectory, type ReplicaDirectory } from './replica-directory.ts';
 
 /** A record is some kilobytes; beyond this it is not ours. */
 const maxRecordBytes = 4 * 1024 * 1024;
-
-/** Between two tries for `record.lock`; critical sections take milliseconds. */
-const lockRetryMs = 10;
-
-/** After this the holder is named instead of waited for. */
-const lockWaitMs = 10_000;
 
 /** What an audit line says besides the record's new counters. */
 export interface AuditNote {
@@ -79,6 +72,8 @@ export class RecordStore {
     const path = this.directory.record;
     const bytes = await readWhole(this.files, path, maxRecordBytes);
     if (bytes === null) return null;
+    // zod takes a tenth of a second to load: an offline command mostly finds no record.
+    const { bindingRecordSchema } = await import('../../schemas/binding-record.ts');
     const parsed = bindingRecordSchema.safeParse(parseJson(path, bytes));
     if (parsed.success) return parsed.data;
     const [issue] = parsed.error.issues;
@@ -91,7 +86,7 @@ export class RecordStore {
   /**
    * Runs `section` with the record read under `record.lock`; at most one section runs at a time, on
    * the whole machine.
-   * @throws `record.conflict` when the lock stays held, naming its holder
+   * @throws `instance.locked` when the lock stays held, naming its holder
    */
   async locked<T>(section: (locked: LockedRecord) => Promise<T>): Promise<T> {
     const lock = await this.#lock();
@@ -110,19 +105,8 @@ export class RecordStore {
   async #lock() {
     const path = this.directory.recordLock;
     await this.#makeLockFile(path);
-    const giveUp = Date.now() + lockWaitMs;
-    for (;;) {
-      const lock = await this.files.lock(path, 'exclusive');
-      if (!('holder' in lock)) return lock;
-      if (Date.now() > giveUp) {
-        throw fail('instance.locked', {
-          action: 'change the binding record of',
-          instance: replicaText(this.replica),
-          holder: lock.holder,
-        });
-      }
-      await delay(lockRetryMs);
-    }
+    const instance = replicaText(this.replica);
+    return lockPatiently(this.files, { path, action: 'change the binding record of', instance });
   }
 
   async #makeLockFile(path: string): Promise<void> {

@@ -18,6 +18,8 @@ export interface OwnRequest {
   readonly claim: string;
   /** The lease seen before; another one means that someone else took the replica meanwhile. */
   readonly expectedLease: number;
+  /** Runs `write`, which names a new migration's places, or throws when they are another's. */
+  readonly naming: (write: () => Promise<BindingRecord>) => Promise<BindingRecord>;
 }
 
 /** How a migration that has ended, ended. */
@@ -68,7 +70,8 @@ export async function ownReplica(store: RecordStore, request: OwnRequest): Promi
       by: request.input.requestedBy,
       details: { input: request.input, inputDigest: request.inputDigest, agent: request.agentId },
     };
-    return { kind: 'owned', record: await write({ next, audit }) };
+    const take = () => write({ next, audit });
+    return { kind: 'owned', record: await (migration === null ? request.naming(take) : take()) };
   });
 }
 

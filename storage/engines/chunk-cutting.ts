@@ -1,9 +1,11 @@
 /** Cutting batches into chunks for the database, and making batches of what is read from it. */
-import { entryHeaderBytes, offsetAt, sliceBatch, type EntryBatch } from '../entry-batch.ts';
+import { hasCode } from '../../core/errors.ts';
+import { offsetAt, parseCanonicalRun, sliceBatch, type EntryBatch } from '../entry-batch.ts';
 import type { StoredChunk } from './chunk-store.ts';
 
 /**
  * Bytes of a chunk. Larger ones gain little in bulk work; cutting a suffix rewrites at most one.
+ * What comes packed from an image keeps that one's size, 512 KiB.
  */
 export const chunkBytes = 128 * 1024;
 
@@ -37,19 +39,14 @@ function chunkEnd(batch: EntryBatch, start: number): number {
  * The entries of a stored chunk; the batch shares its bytes. Null when its bytes are no run of
  * canonical entries that begins at its key.
  */
-export function parseChunk(chunk: StoredChunk): EntryBatch | null {
-  const { bytes, firstIndex } = chunk;
-  const offsets: number[] = [];
-  let at = 0;
-  for (let index = firstIndex; at + entryHeaderBytes <= bytes.length; index += 1n) {
-    offsets.push(at);
-    if ((bytes.readUInt32BE(at + 8) & 0xffffff) !== 0) return null;
-    if (bytes.readBigInt64BE(at + 16) !== index) return null;
-    at += entryHeaderBytes + bytes.readUInt32BE(at + 12);
+export function parseChunk({ bytes, firstIndex }: StoredChunk): EntryBatch | null {
+  if (bytes.length === 0) return null;
+  try {
+    return parseCanonicalRun(bytes, firstIndex);
+  } catch (error) {
+    if (hasCode(error, 'log.invalid-batch')) return null;
+    throw error;
   }
-  if (at !== bytes.length || at === 0) return null;
-  offsets.push(at);
-  return { firstIndex, count: offsets.length - 1, bytes, offsets: Uint32Array.from(offsets) };
 }
 
 /** One batch of several that follow each other; the bytes are copied. */

@@ -30,6 +30,8 @@ export interface StoreWrite {
 }
 
 export interface ChunkStore {
+  /** Whether a batch that comes packed is kept so, as one chunk. */
+  readonly keepsPacked: boolean;
   /** All records. */
   records(): Promise<ReadonlyMap<string, Buffer>>;
   /** Atomic; in the order of calls. */

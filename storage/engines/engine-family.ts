@@ -38,13 +38,7 @@ import {
 } from '../staging-marker.ts';
 import { ChunkEngine, durableState, endOfIndexes } from './chunk-engine.ts';
 import type { ChunkStore, StoreOpenOptions } from './chunk-store.ts';
-import {
-  decodeCheckpoint,
-  decodeState,
-  encodeState,
-  type EngineState,
-  type StagingCheckpoint,
-} from './engine-records.ts';
+import { encodeState, type EngineState, type StagingCheckpoint } from './engine-records.ts';
 import { checkpointName, EngineStaging } from './engine-staging.ts';
 
 export interface EngineDefinition {
@@ -185,6 +179,7 @@ class EnginePlace {
       throw fail('instance.missing', { instance, actual: 'the directory holds no database' });
     }
     const store = await this.#openStore({ mode, bulk: false });
+    const { decodeState } = await import('./decode-records.ts');
     const state = decodeState(this.#database, await this.#records(store));
     if (mode === 'read-write') {
       await removeTree(this.#files, join(this.#directory, checkpointName));
@@ -253,6 +248,7 @@ class EnginePlace {
       const reason = 'the checkpoint that its marker names is missing';
       throw fail('data.corrupt', { file: path, offset: 0, reason });
     }
+    const { decodeCheckpoint } = await import('./decode-records.ts');
     const state = decodeCheckpoint(path, bytes);
     const store = await this.#openStore({ mode: 'read-write', bulk: true });
     await this.#records(store);

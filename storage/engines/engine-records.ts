@@ -11,10 +11,9 @@
  * of its last checkpoint lies instead in the file `quorumshift-checkpoint.json` beside the
  * database: the three and the progress. (A record that is written again and again among millions of
  * new chunks would make RocksDB sort all of them anew.)
+ *
+ * decode-records.ts reads them.
  */
-import { z } from 'zod';
-
-import { fail } from '../../core/errors.ts';
 import type { RaftMeta, SnapshotMeta, StagingProgress } from '../contracts.ts';
 import type { SnapshotRecord } from '../snapshot-tree.ts';
 
@@ -32,40 +31,6 @@ export interface EngineState {
 export interface StagingCheckpoint extends EngineState {
   readonly progress: StagingProgress;
 }
-
-const int64 = z
-  .string()
-  .regex(/^-?\d{1,19}$/)
-  .transform(BigInt);
-const bytes = z.base64().transform((text) => Buffer.from(text, 'base64'));
-const auxiliary = z.array(z.tuple([z.string(), bytes])).transform((pairs) => new Map(pairs));
-
-const rangeSchema = z.object({ first: int64, last: int64 });
-const metaSchema = z.object({ term: int64, votedFor: bytes.nullable(), auxiliary });
-const snapshotSchema = z.object({
-  id: z.int(),
-  meta: z.object({
-    lastIncludedIndex: int64,
-    lastIncludedTerm: int64,
-    peers: z.array(z.string()),
-    oldPeers: z.array(z.string()),
-    auxiliary,
-  }),
-  files: z.array(
-    z.object({ path: z.string(), bytes: z.int(), crc32: z.int(), userMeta: bytes.nullable() }),
-  ),
-});
-const progressSchema = z.object({
-  firstIndex: int64,
-  lastIndex: int64,
-  note: z.record(z.string(), z.unknown()),
-});
-const checkpointSchema = z.object({
-  range: rangeSchema,
-  meta: metaSchema,
-  snapshot: snapshotSchema.nullable(),
-  progress: progressSchema,
-});
 
 const base64 = (value: Uint8Array): string => Buffer.from(value).toString('base64');
 
@@ -135,35 +100,4 @@ export function encodeState(state: EngineState): Map<string, Buffer | null> {
     ['meta', encodeMeta(state.meta)],
     ['snapshot', state.snapshot && encodeSnapshot(state.snapshot)],
   ]);
-}
-
-/** @throws `data.corrupt` naming the record */
-export function decodeState(file: string, records: ReadonlyMap<string, Buffer>): EngineState {
-  const stored = records.get('snapshot');
-  return {
-    range: decode(file, { name: 'range', stored: records.get('range'), schema: rangeSchema }),
-    meta: decode(file, { name: 'meta', stored: records.get('meta'), schema: metaSchema }),
-    snapshot:
-      stored === undefined
-        ? null
-        : decode(file, { name: 'snapshot', stored, schema: snapshotSchema }),
-  };
-}
-
-/** @throws `data.corrupt` */
-export function decodeCheckpoint(file: string, stored: Buffer): StagingCheckpoint {
-  return decode(file, { name: 'checkpoint', stored, schema: checkpointSchema });
-}
-
-function decode<Output>(
-  file: string,
-  record: { name: string; stored: Buffer | undefined; schema: z.ZodType<Output> },
-): Output {
-  const { name, stored, schema } = record;
-  try {
-    return schema.parse(JSON.parse(stored?.toString('utf8') ?? 'null'));
-  } catch (cause) {
-    const reason = `its record "${name}" does not have the form of its format`;
-    throw fail('data.corrupt', { file, offset: 0, reason }, { cause });
-  }
 }

@@ -89,8 +89,9 @@ export class EngineStaging implements StagingInstance {
     for (const part of splitBatch(batch, writeBytes)) {
       await this.#orPoison(() => this.#writes.atMost(maxWrites - 1));
       this.#draft = { ...this.#draft, range: { ...range, last: lastIndexOf(part) } };
-      const write = { chunks: cutChunks(part), records: new Map(), durable: false };
-      this.#writes.add(this.#options.store.write(write));
+      const { store } = this.#options;
+      const chunks = store.keepsPacked && part.packed !== undefined ? [part] : cutChunks(part);
+      this.#writes.add(store.write({ chunks, records: new Map(), durable: false }));
     }
   }
 

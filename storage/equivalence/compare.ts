@@ -5,26 +5,22 @@
 import { assert } from '../../core/errors.ts';
 import type { Difference, EquivalenceReport } from '../../schemas/equivalence-report.ts';
 import type { Instance } from '../contracts.ts';
-import {
-  batchBytes,
-  canonicalBytes,
-  lastIndexOf,
-  sliceBatch,
-  type EntryBatch,
-} from '../entry-batch.ts';
+import { canonicalBytes, lastIndexOf, sliceBatch, type EntryBatch } from '../entry-batch.ts';
+import type { LeafHashes } from '../image/digest-tree.ts';
 import { readImage, verifiedState } from '../image/image-reader.ts';
 import type { ImageBytes } from '../image/image-source.ts';
 import { prefetch } from '../image/prefetch.ts';
 import { Pacer } from '../image/rate-limit.ts';
-import { StateDigester, type StateDigest } from '../image/state-digester.ts';
+import type { StateDigest } from '../image/state-digester.ts';
 import {
   readState,
   requireUnchanged,
-  type StateSection,
   type TransferOptions,
   type TransferProgress,
 } from '../image/state-stream.ts';
 import { logDifference, metaDifference, snapshotDifference, type EntryPair } from './difference.ts';
+import { Side } from './side.ts';
+import { checkStated } from './stated-payloads.ts';
 
 export type Comparison =
   | { readonly equal: true; readonly a: StateDigest; readonly b: StateDigest }
@@ -40,9 +36,15 @@ export async function compareInstances(
   options: TransferOptions = {},
 ): Promise<Comparison> {
   const before = { a: a.state(), b: b.state() };
+  // Families keep checksums of different kinds: only one's own can be those of the other side.
+  const statesPayloads = a.family === b.family;
   const comparison = await compareSides(
     new Side(a.uris.log, () => readState(a, { passing: true })),
-    new Side(b.uris.log, () => readState(b, { passing: true })),
+    new Side(
+      b.uris.log,
+      () => readState(b, { passing: true, statesPayloads }),
+      (entries) => checkStated(b, entries),
+    ),
     options,
   );
   requireUnchanged(a, before.a);
@@ -72,65 +74,6 @@ export async function compareWithImage(
   return comparison;
 }
 
-/** One state being read and digested. */
-class Side {
-  readonly name: string;
-  readonly #digester = new StateDigester();
-  readonly #sections: AsyncGenerator<StateSection>;
-  /** Read, and not compared yet. */
-  #batch: EntryBatch | null = null;
-  #last: StateSection['kind'] | null = null;
-  bytes = 0;
-  entriesDone = 0;
-  entriesTotal = 0;
-
-  constructor(name: string, open: (digester: StateDigester) => AsyncGenerator<StateSection>) {
-    this.name = name;
-    this.#sections = open(this.#digester);
-  }
-
-  /** The entries to compare next; null after the log's end. */
-  async entries(): Promise<EntryBatch | null> {
-    while (this.#batch === null && this.#last !== 'snapshot') {
-      const section = await this.next();
-      if (section === null) return null;
-      if (section.kind === 'entries') this.#batch = section.batch;
-    }
-    return this.#batch;
-  }
-
-  /** Drops the first `count` of the present entries. */
-  pass(count: number): void {
-    assert(this.#batch !== null && count <= this.#batch.count, 'only what was read is passed');
-    const { count: held } = this.#batch;
-    this.#batch = count === held ? null : sliceBatch(this.#batch, count, held);
-    this.entriesDone += count;
-  }
-
-  /** The next section, digested; null at the end. */
-  async next(): Promise<StateSection | null> {
-    const result = await this.#sections.next();
-    if (result.done) return null;
-    const section = result.value;
-    this.#digester.add(section);
-    this.#last = section.kind;
-    if (section.kind === 'range') {
-      this.entriesTotal = Number(section.lastIndex - section.firstIndex + 1n);
-    }
-    if (section.kind === 'entries') this.bytes += batchBytes(section.batch);
-    if (section.kind === 'fileBytes') this.bytes += section.bytes.length;
-    return section;
-  }
-
-  digest(): StateDigest {
-    return this.#digester.finish().digest;
-  }
-
-  async close(): Promise<void> {
-    await this.#sections.return(undefined);
-  }
-}
-
 async function compareSides(a: Side, b: Side, options: TransferOptions): Promise<Comparison> {
   const meter = new PairMeter(a, b, options);
   try {
@@ -153,27 +96,38 @@ async function firstDifferentEntry(a: Side, b: Side, meter: PairMeter): Promise<
     if (left === null && right === null) return found;
     if (left === null || right === null) {
       const longer = left === null ? b : a;
-      longer.pass((left ?? right)?.count ?? 0);
+      await longer.pass((left ?? right)?.count ?? 0);
     } else if (left.firstIndex !== right.firstIndex) {
-      passBelow(left.firstIndex < right.firstIndex ? [a, left, right] : [b, right, left]);
+      await passBelow(left.firstIndex < right.firstIndex ? [a, left, right] : [b, right, left]);
     } else {
-      const count = Math.min(left.count, right.count);
-      found ??= differenceIn(sliceBatch(left, 0, count), sliceBatch(right, 0, count));
-      a.pass(count);
-      b.pass(count);
+      found = await passBoth({ a, b, left, right }, found);
     }
     await meter.moved('log');
   }
 }
 
+/** Compares and passes what both hold. */
+async function passBoth(
+  { a, b, left, right }: { a: Side; b: Side; left: EntryBatch; right: EntryBatch },
+  found: EntryPair | null,
+): Promise<EntryPair | null> {
+  const count = Math.min(left.count, right.count);
+  const part = { a: sliceBatch(left, 0, count), b: sliceBatch(right, 0, count) };
+  const equal = canonicalBytes(part.a).equals(canonicalBytes(part.b));
+  const difference = found ?? (equal ? null : differenceIn(part.a, part.b));
+  const shared: LeafHashes = new Map();
+  await a.pass(count, equal ? { shared, twin: part.b } : null);
+  await b.pass(count, equal ? { shared, twin: part.a } : null);
+  return difference;
+}
+
 /** Passes what lies below the other side's first index. */
-function passBelow([side, lower, higher]: [Side, EntryBatch, EntryBatch]): void {
+async function passBelow([side, lower, higher]: [Side, EntryBatch, EntryBatch]): Promise<void> {
   const gap = higher.firstIndex - lower.firstIndex;
-  side.pass(gap > BigInt(lower.count) ? lower.count : Number(gap));
+  await side.pass(gap > BigInt(lower.count) ? lower.count : Number(gap));
 }
 
 function differenceIn(a: EntryBatch, b: EntryBatch): EntryPair | null {
-  if (canonicalBytes(a).equals(canonicalBytes(b))) return null;
   for (let i = 0; i < a.count; i += 1) {
     const pair = { a: sliceBatch(a, i, i + 1), b: sliceBatch(b, i, i + 1) };
     if (canonicalBytes(pair.a).equals(canonicalBytes(pair.b))) continue;

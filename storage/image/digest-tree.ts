@@ -19,6 +19,7 @@ import {
   encodeSnapshotFile,
   encodeSnapshotMeta,
 } from './canonical-encoding.ts';
+import { LeafHasher } from './leaf-hasher.ts';
 
 /** Indexes of a leaf: 64 KiB of 1 KiB entries, one hash call. */
 export const leafIndexes = 64n;
@@ -42,6 +43,14 @@ function hash(context: string, bytes: Uint8Array): Buffer {
   return Blake3Hasher.deriveKey(context, bytes);
 }
 
+function hashOnce(bytes: Buffer, first: bigint, shared: LeafHashes | undefined): Buffer {
+  const known = shared?.get(first);
+  if (known !== undefined) return known;
+  const made = hash(digestContexts.leaf, bytes);
+  shared?.set(first, made);
+  return made;
+}
+
 /** A log digest at a node boundary, as JSON: continues by re-reading at most 4096 entries. */
 export interface LogDigestState {
   readonly firstIndex: string;
@@ -51,13 +60,20 @@ export interface LogDigestState {
   readonly nodes: string;
 }
 
+/**
+ * Hashes of leaves by their first index: of two logs that hold the same bytes there, the second
+ * need not hash them again.
+ */
+export type LeafHashes = Map<bigint, Buffer>;
+
 /** The digest of a log, extended by appended entries without re-reading. */
 export class LogDigest {
   readonly firstIndex: bigint;
   readonly #nodes: Buffer[];
   #next: bigint;
   #leaves: Buffer[] = [];
-  #leaf: Blake3Hasher | null = null;
+  /** Entries of a leaf that is not complete. */
+  readonly #leaf = new LeafHasher(digestContexts.leaf);
 
   constructor(firstIndex: bigint, resume?: LogDigestState) {
     this.firstIndex = firstIndex;
@@ -77,28 +93,33 @@ export class LogDigest {
     return this.#next;
   }
 
-  append(batch: EntryBatch): void {
+  /**
+   * @param shared filled with the hashes of the leaves that lie whole in the batch, and what is
+   *   there already is taken: for a log that is known to have the same bytes there
+   */
+  append(batch: EntryBatch, shared?: LeafHashes): void {
     assert(batch.firstIndex === this.#next, 'a digest is fed in order');
     for (let i = 0; i < batch.count;) {
-      const leafEnd = (this.#next / leafIndexes + 1n) * leafIndexes;
-      const taken = Math.min(batch.count - i, Number(leafEnd - this.#next));
+      const first = this.#next;
+      const leafEnd = (first / leafIndexes + 1n) * leafIndexes;
+      const taken = Math.min(batch.count - i, Number(leafEnd - first));
       const bytes = batch.bytes.subarray(offsetAt(batch, i), offsetAt(batch, i + taken));
       i += taken;
       this.#next += BigInt(taken);
-      this.#addToLeaf(bytes, this.#next === leafEnd);
+      if (this.#next - first === leafIndexes) this.#addLeaf(hashOnce(bytes, first, shared));
+      else this.#addToLeaf(bytes, this.#next === leafEnd);
     }
   }
 
-  #addToLeaf(bytes: Uint8Array, complete: boolean): void {
-    if (this.#leaf === null && complete) {
-      this.#leaves.push(hash(digestContexts.leaf, bytes));
-    } else {
-      this.#leaf ??= Blake3Hasher.newDeriveKey(digestContexts.leaf);
-      this.#leaf.update(bytes);
-      if (!complete) return;
-      this.#leaves.push(this.#leaf.digestBuffer());
-      this.#leaf = null;
-    }
+  #addToLeaf(bytes: Buffer, complete: boolean): void {
+    this.#leaf.update(bytes);
+    if (!complete) return;
+    this.#addLeaf(this.#leaf.digest());
+    this.#leaf.reset();
+  }
+
+  #addLeaf(leaf: Buffer): void {
+    this.#leaves.push(leaf);
     if (this.#next % nodeIndexes !== 0n) return;
     this.#nodes.push(hash(digestContexts.node, Buffer.concat(this.#leaves)));
     this.#leaves = [];
@@ -106,7 +127,7 @@ export class LogDigest {
 
   /** Leaf hashes since the last node boundary, the unfinished one included. */
   openLeaves(): Buffer[] {
-    return this.#leaf === null ? [...this.#leaves] : [...this.#leaves, this.#leaf.digestBuffer()];
+    return this.#leaf.empty ? [...this.#leaves] : [...this.#leaves, this.#leaf.digest()];
   }
 
   /** All node hashes; the last may cover an unfinished node. Node 0 holds the first index. */

@@ -45,6 +45,7 @@ import {
 } from './image-format.ts';
 import { ByteCursor, type ImageBytes } from './image-source.ts';
 import { unpack } from '../lz4.ts';
+import { runChecksums } from '../run-checksums.ts';
 import { buffersSpent } from '../spent-buffers.ts';
 import type { StateDigester } from './state-digester.ts';
 import type { StateSection } from './state-stream.ts';
@@ -61,6 +62,8 @@ export type ImageSection =
 interface Frame extends FrameHeader {
   readonly offset: number;
   readonly stored: Buffer;
+  /** Of the entries stored, where they were asked for and the frame holds whole ones. */
+  readonly payloadCrc32c: Uint32Array | null;
 }
 
 export interface ReadImageOptions {
@@ -70,6 +73,11 @@ export interface ReadImageOptions {
    * again.
    */
   readonly passing?: boolean;
+  /**
+   * Batches have `payloadCrc32c` where it costs less here than behind: of what is stored without
+   * compression a frame's checksum follows from those of the payloads.
+   */
+  readonly payloadCrc32c?: boolean;
 }
 
 /**
@@ -84,7 +92,7 @@ export async function* readImage(
   try {
     const order = new SectionOrder();
     const decoder = new SectionDecoder();
-    for await (const frame of readFrames(cursor, new FrameMemory(options))) {
+    for await (const frame of readFrames(cursor, options)) {
       order.accept(frame);
       const section = decoder.decode(frame);
       if (section !== null) yield section;
@@ -96,7 +104,8 @@ export async function* readImage(
   }
 }
 
-async function* readFrames(cursor: ByteCursor, memory: FrameMemory): AsyncGenerator<Frame> {
+async function* readFrames(cursor: ByteCursor, options: ReadImageOptions): AsyncGenerator<Frame> {
+  const memory = new FrameMemory(options);
   const integrity = Blake3Hasher.newDeriveKey(integrityContext);
   const preamble = Buffer.alloc(preambleBytes);
   await cursor.fill(preamble);
@@ -115,10 +124,12 @@ async function* readFrames(cursor: ByteCursor, memory: FrameMemory): AsyncGenera
     const bytes = memory.take(header, header.storedBytes + (last ? 0 : frameHeaderBytes));
     await cursor.fill(bytes);
     const stored = bytes.subarray(0, header.storedBytes);
-    if (crc32c(stored) !== header.storedCrc) {
+    const isPlainLog = header.section === Section.LOG && !(header.flags & lz4Flag);
+    const run = options.payloadCrc32c === true && isPlainLog ? runChecksums(stored) : null;
+    if ((run?.whole ?? crc32c(stored)) !== header.storedCrc) {
       throw corrupt(offset + frameHeaderBytes, 'the checksum of a frame is wrong');
     }
-    const frame = { ...header, offset, stored };
+    const frame = { ...header, offset, stored, payloadCrc32c: run?.payloads ?? null };
     if (last) {
       requireIntegrity(frame, integrity.digestBuffer());
       if (!(await cursor.atEnd())) throw corrupt(cursor.offset, 'bytes follow its end');
@@ -133,9 +144,9 @@ async function* readFrames(cursor: ByteCursor, memory: FrameMemory): AsyncGenera
 }
 
 /**
- * Memory for what frames store, used again where that is dead by then: compressed content is
- * decompressed before the next frame is read; of the log's other chunks two are taken in turn, one
- * is with the consumer while one is being filled. Fresh buffers would cost page faults.
+ * Memory for what frames store, used again where that is dead by then: of the log's chunks two are
+ * taken in turn, one is with the consumer while one is being filled; compressed content of files is
+ * decompressed before the next frame is read. Fresh buffers would cost page faults.
  */
 class FrameMemory {
   readonly #chunks: number;
@@ -148,11 +159,12 @@ class FrameMemory {
 
   /** Of a frame with `header`. */
   take(header: FrameHeader, bytes: number): Buffer {
-    if (header.flags & lz4Flag) return this.#slot('compressed', bytes);
     if (header.section === Section.LOG && this.#chunks > 0) {
       this.#next = (this.#next + 1) % this.#chunks;
       return this.#slot(`chunk ${this.#next}`, bytes);
     }
+    const isLog = header.section === Section.LOG;
+    if (header.flags & lz4Flag && !isLog) return this.#slot('compressed', bytes);
     buffersSpent(bytes);
     return Buffer.allocUnsafeSlow(bytes);
   }
@@ -281,7 +293,12 @@ class SectionDecoder {
   /** The entries of a chunk; null while the chunks of a large entry are incomplete. */
   #batchOf(frame: Frame, content: Buffer): EntryBatch | null {
     this.#large ??= beginLarge(content);
-    if (this.#large === null) return parseRun(content, { frame, firstIndex: this.#nextIndex });
+    if (this.#large === null) {
+      const batch = parseRun(content, { frame, firstIndex: this.#nextIndex });
+      const { payloadCrc32c, stored } = frame;
+      if (payloadCrc32c !== null) return { ...batch, payloadCrc32c };
+      return frame.flags & lz4Flag ? { ...batch, packed: stored } : batch;
+    }
     const { pieces } = this.#large;
     // Pieces stay until the last one is there.
     pieces.push(Buffer.from(content));

@@ -1,13 +1,14 @@
 /** The state digest and counts of a stream of sections, taken as they pass. */
 import { assert } from '../../core/errors.ts';
 import type { RaftMeta, SnapshotMeta } from '../contracts.ts';
-import { batchBytes } from '../entry-batch.ts';
+import { batchBytes, type EntryBatch } from '../entry-batch.ts';
 import {
   LogDigest,
   metaDigest,
   rootDigest,
   SnapshotDigest,
   type DigestedFile,
+  type LeafHashes,
   type LogDigestState,
 } from './digest-tree.ts';
 import type { StateCounts, StateSection } from './state-stream.ts';
@@ -62,8 +63,7 @@ export class StateDigester {
         this.#meta = section.meta;
         return;
       case 'entries':
-        this.#entryBytes += batchBytes(section.batch);
-        return this.log.append(section.batch);
+        return this.addEntries(section.batch);
       case 'snapshot':
         return this.#snapshot.begin(section.meta);
       case 'file':
@@ -74,6 +74,12 @@ export class StateDigester {
       case 'end':
         return;
     }
+  }
+
+  /** As {@link add} does; `shared` as of {@link LogDigest.append}. */
+  addEntries(batch: EntryBatch, shared?: LeafHashes): void {
+    this.#entryBytes += batchBytes(batch);
+    this.log.append(batch, shared);
   }
 
   /** Requires the whole state to have passed. `entryBytes` counts what was fed here. */

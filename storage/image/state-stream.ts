@@ -93,6 +93,8 @@ export interface ReadStateOptions extends TransferOptions {
   /** `passing` of ReadOptions: sections of entries are done with when the next is asked for. */
   readonly passing?: boolean;
   readonly skipSnapshotFiles?: boolean;
+  /** `statesPayloads` of ReadOptions. */
+  readonly statesPayloads?: boolean;
 }
 
 /** {@link exportState} without digest and end, from any index on. */
@@ -106,8 +108,9 @@ export async function* readState(
   yield { kind: 'meta', meta };
   const from = options.from ?? firstIndex;
   if (from <= lastIndex) {
-    const passing = options.passing ?? false;
-    const batches = instance.read(from, lastIndex, { maxBytes: readBytes, passing });
+    const { passing = false, statesPayloads = false } = options;
+    const how = { maxBytes: readBytes, passing, statesPayloads };
+    const batches = instance.read(from, lastIndex, how);
     for await (const batch of prefetch(batches)) {
       yield { kind: 'entries', batch };
       await meter.entries(batch);

@@ -77,7 +77,8 @@ export async function importImage(
   options: ImportImageOptions = {},
 ): Promise<{ digest: StateDigest; counts: StateCounts }> {
   const digester = new StateDigester();
-  const read = prefetch(readImage(image, { passing: true }));
+  const { wantsPayloadCrc32c: payloadCrc32c = false } = staging;
+  const read = prefetch(readImage(image, { passing: true, payloadCrc32c }));
   const sections = metered(verifiedState(read, digester), options);
   await importState(sections, {
     staging,

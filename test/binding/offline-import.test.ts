@@ -92,6 +92,23 @@ describe('an offline import cut off by a crash at every operation', () => {
   });
 });
 
+describe('an offline import under way', () => {
+  test('is neither discarded nor joined by another one, from its first entry to its end [BOOT-4]', async () => {
+    const source = await sourceState();
+    const files = new CrashFileLayer(seed);
+    const target = { families, files, uris };
+    const held = { code: 'instance.locked' };
+    await importOffline(target, async (staging) => {
+      await expect(discardImport(target)).rejects.toMatchObject(held);
+      await copyState(source, staging);
+      await expect(importOffline(target, async () => {})).rejects.toMatchObject(held);
+      await expect(discardImport(target)).rejects.toMatchObject(held);
+    });
+    expect(await openOrNull(files)).toBe((await digestInstance(source)).root);
+    await source.close();
+  });
+});
+
 /** The digest of what opens at the target; null when nothing does. */
 async function openOrNull(files: CrashFileLayer): Promise<string | null> {
   try {

@@ -1,4 +1,5 @@
 /** What a user gets wrong: each ends with code, cause, remedy and exit code, and makes nothing. */
+import { spawn } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,7 +7,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { unpackFixture } from '../local/braft-fixtures.ts';
-import { runCli } from './run-cli.ts';
+import { missing } from '../setup/toolchain.ts';
+import { program, runCli } from './run-cli.ts';
 
 /** Nothing listens there. */
 const noTemporal = { TEMPORAL_ADDRESS: '127.0.0.1:1' };
@@ -133,5 +135,46 @@ describe('what a user gets wrong', () => {
       expect(await refusal(args)).toMatchObject({ code: 5, said: { code: 'record.corrupt' } });
     }
     expect(await readdir(directory)).not.toContain('target');
+  });
+});
+
+/** Types its first argument when the prompt has come, prints all, and ends as the command does. */
+const onTerminal = `
+import os, pty, sys
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execvp(sys.argv[2], sys.argv[2:])
+shown, typed = b'', False
+while True:
+    try:
+        piece = os.read(terminal, 4096)
+    except OSError:
+        break
+    if not piece:
+        break
+    shown += piece
+    if not typed and b'): ' in shown:
+        typed = True
+        os.write(terminal, sys.argv[1].encode())
+sys.stdout.buffer.write(shown)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+`;
+
+describe.skipIf(missing('python3'))('the question of complete, on a terminal', () => {
+  test.each([
+    ['Ctrl-C', '\u0003', 'no name was typed, nothing is finalized'],
+    ['Ctrl-D', '\u0004', 'no name was typed, nothing is finalized'],
+    ['another name', 'kv/n2\r', '"kv/n2" is not kv/n1'],
+  ])('answered by %s finalizes nothing, and says so', async (_what, typed, said) => {
+    const command = [process.execPath, program, 'complete', 'kv/n1'];
+    const child = spawn('python3', ['-c', onTerminal, typed, ...command], {
+      env: { ...process.env, ...noTemporal },
+    });
+    let shown = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (shown += text));
+    const code = await new Promise<number | null>((done) => child.once('close', done));
+    expect(shown).toContain('[usage.invalid]');
+    expect(shown).toContain(said);
+    expect(code).toBe(2);
   });
 });

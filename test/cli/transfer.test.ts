@@ -93,7 +93,7 @@ describe('export, import and verify as commands', () => {
     const store = new RecordStore({ files, stateDir, replica, now: () => new Date() });
     const agentId = randomUUID();
     const owner = { inputDigest: inputDigest(input), agentId, claim: 'c', expectedLease: 0 };
-    await ownReplica(store, { input, ...owner });
+    await ownReplica(store, { input, ...owner, naming: (write) => write() });
     for (const how of [['--image', image], ['--discard']]) {
       const imported = await cli(['import', ...how, target]);
       expect(imported.code).toBe(3);

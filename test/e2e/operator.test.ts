@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import type { StepProgress } from '../../activities/contract.ts';
 import { writeBraftDirectory } from '../../bench/braft-directory.ts';
-import { replicaText } from '../../core/ids.ts';
+import { replicaText, replicaWorkflowId } from '../../core/ids.ts';
 import { MigrationClient, type MigrationReport } from '../../client/migration-client.ts';
 import { connectClient } from '../../worker/temporal-connection.ts';
 import { runCli } from '../cli/run-cli.ts';
@@ -152,7 +152,7 @@ describe.skipIf(missing('temporal'))('an operator', () => {
     });
   });
 
-  test('starts a migration where the namespace has none of the attributes', async () => {
+  test('starts a migration where the namespace has none of the attributes, and is told that no control worker answers there', async () => {
     const namespace = `bare-${process.pid}`;
     await environment.temporal.workflowService.registerNamespace({
       namespace,
@@ -174,6 +174,15 @@ describe.skipIf(missing('temporal'))('an operator', () => {
         }),
       );
       expect(started).toMatchObject({ migrationId: 'bare', fresh: true });
+      const [name, env] = [replicaText(environment.replica), { TEMPORAL_NAMESPACE: namespace }];
+      const between = ['--source', input.source.log, '--target', input.target.log];
+      for (const answer of await Promise.all([
+        cli(['rollback', name], env),
+        cli(['plan', name, '--host', environment.host, ...between], env),
+      ])) {
+        expect(answer).toMatchObject({ code: 7 });
+        expect(answer.stderr).toContain('error [control.unreachable]');
+      }
     } finally {
       await client.connection.close();
     }
@@ -220,9 +229,49 @@ describe.skipIf(missing('temporal'))('an operator', () => {
     expect(await client.status(replica)).toMatchObject({ migrationId: 'away', run: 'completed' });
   });
 
-  function cli(args: readonly string[]) {
+  test('who abandons a migration is told that it is not over, and how to go on; another one is refused till then [OPS-3] [OPS-6]', async () => {
+    const { client, replica } = environment;
+    const source = await environment.unpack('basic-1', 'abandoned');
+    const target = environment.uri('rocksdb', 'abandoned-b');
+    const policy = { approval: 'manual', finalize: 'manual' } as const;
+    await client.start(environment.input({ source, target, id: 'abandoned', policy }));
+    await waiting('approval');
+    await expect(
+      client.start(environment.input({ source, target, id: 'other', policy })),
+    ).rejects.toMatchObject({ code: 'migration.illegal-action' });
+    await client.abandon(replica, 'test');
+    expect(await environment.outcome()).toMatchObject({ outcome: 'abandoned' });
+    const resume = ['resume', replicaText(replica), '--from-record'];
+    const status = ['status', replicaText(replica)];
+    expect((await cli(status)).stdout.toString()).toContain(`quorumshift ${resume.join(' ')}`);
+    const env = { QUORUMSHIFT_STATE_DIR: environment.stateDir };
+    expect((await cli(status, env)).stdout.toString()).toMatch(
+      /not over its machine still holds migration abandoned, in phase swap: quorumshift resume/,
+    );
+    expect(await cli(resume, env)).toMatchObject({ code: 0 });
+    await waiting('approval');
+    await environment.temporal.workflow.getHandle(replicaWorkflowId(replica)).terminate();
+    const terminated = (await cli(status, env)).stdout.toString();
+    expect(terminated).toMatch(/terminated.*not over its machine still holds/s);
+    // Nothing of it can be approved, or rolled back, before it is resumed.
+    expect(terminated).not.toMatch(/waiting|you may|rollback would/);
+    expect(await cli(resume, env)).toMatchObject({ code: 0 });
+    await waiting('approval');
+    await client.rollback(replica, 'test');
+    expect(await environment.outcome()).toMatchObject({ outcome: 'rolled-back' });
+    expect((await cli(status, env)).stdout.toString()).not.toContain('not over');
+  });
+
+  test('is told that a namespace is not there', async () => {
+    const answer = await cli(['list'], { TEMPORAL_NAMESPACE: 'not-there' });
+    expect(answer).toMatchObject({ code: 7 });
+    expect(answer.stderr).toContain('error [temporal.unavailable]');
+    expect(answer.stderr).toContain("Namespace not found: 'not-there'");
+  });
+
+  function cli(args: readonly string[], more: NodeJS.ProcessEnv = {}) {
     const env = { TEMPORAL_ADDRESS: temporal.address, TEMPORAL_NAMESPACE: temporal.namespace };
-    return runCli(args, { env });
+    return runCli(args, { env: { ...env, ...more } });
   }
 
   async function refusals(source: string, target: string): Promise<string[]> {

@@ -3,10 +3,12 @@ import { join } from 'node:path';
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
+import type { MigrationReport } from '../../client/migration-client.ts';
+import type { Direction } from '../../core/phases.ts';
 import { equivalenceReportSchema } from '../../schemas/equivalence-report.ts';
 import { readJournal } from '../../storage/binding/journal.ts';
-import { parkedUris } from '../../storage/binding/parking.ts';
-import type { Instance } from '../../storage/contracts.ts';
+import { urisNow } from '../../storage/binding/parking.ts';
+import type { Instance, InstanceUris } from '../../storage/contracts.ts';
 import { batchOf, entryAt, type LogEntry } from '../../storage/entry-batch.ts';
 import { defaultFamilies } from '../../storage/families/registry.ts';
 import { nodeFileLayer } from '../../storage/node-file-layer.ts';
@@ -65,6 +67,39 @@ describe.skipIf(missing('temporal'))('a target that is altered before its valida
     expect(await treeBytes(join(environment.data, 'a'))).toEqual(before);
   });
 
+  test('in a reversal, twice: an operator is asked before a third copy is made, and resumed it ends [CUT-6] [OPS-2]', async () => {
+    const { client, replica, store } = environment;
+    const [id, target] = ['m3', environment.uri('sqlite', 'd')];
+    const policy = { approval: 'none', finalize: 'manual' } as const;
+    await client.start(environment.input({ id, source, target, policy }));
+    await waiting('finalize');
+    const raise = (instance: Instance) =>
+      instance.apply({ meta: { term: instance.state().meta.term + 1n, votedFor: null } });
+    await change(defaultFamilies().expand(target), raise);
+    const again: Promise<void>[] = [];
+    const altered = beforeValidation({ id, direction: 'back' }, async (copy) => {
+      await raise(copy);
+      // Before the workflow goes on, so that the second copy is not missed.
+      again.push(beforeValidation({ id, direction: 'back' }, raise));
+    });
+    await client.rollback(replica, 'test');
+    await altered;
+    await Promise.all(again);
+
+    const { status } = await waiting('failed');
+    expect(status?.waiting?.reason).toContain('2 copies differed');
+    expect((await store.read())?.migration).toMatchObject({ phase: 'copy', direction: 'back' });
+    await client.resume(replica);
+    expect(await environment.outcome()).toMatchObject({ outcome: 'rolled-back' });
+  });
+
+  function waiting(kind: string): Promise<MigrationReport> {
+    return eventually(`it waits: ${kind}`, async () => {
+      const report = await environment.client.status(environment.replica);
+      return report.status?.waiting?.kind === kind ? report : null;
+    });
+  }
+
   /** Runs a migration whose published target `alter` changes; answers why it was rolled back. */
   async function migrateAltered(
     given: { readonly id: string; readonly target: string },
@@ -85,11 +120,11 @@ describe.skipIf(missing('temporal'))('a target that is altered before its valida
 
   /** Brings the migration to stand, paused, before `validate`, and alters what it published. */
   async function beforeValidation(
-    given: { readonly id: string; readonly target: string },
+    { id, direction = 'forward' }: { readonly id: string; readonly direction?: Direction },
     alter: (target: Instance) => Promise<void>,
   ): Promise<void> {
     const { client, replica, store } = environment;
-    const hold = await holdPhase(store, { migrationId: given.id, phase: 'publish' });
+    const hold = await holdPhase(store, { migrationId: id, phase: 'publish', direction });
     if (hold === null) throw new Error('the migration was not caught before it had published');
     await client.pause(replica);
     await hold.release();
@@ -105,14 +140,9 @@ describe.skipIf(missing('temporal'))('a target that is altered before its valida
       });
       await pausedBefore('validate');
     }
-    const families = defaultFamilies();
-    const uris = parkedUris(families, families.expand(given.target), `${given.id}-target`);
-    const target = await families.open(uris, 'read-write', { files: nodeFileLayer });
-    try {
-      await alter(target);
-    } finally {
-      await target.close();
-    }
+    const published = (await store.read())?.migration?.target;
+    if (published === undefined) throw new Error('the migration has ended');
+    await change(urisNow(defaultFamilies(), published), alter);
     await client.resume(replica);
   }
 
@@ -142,6 +172,18 @@ describe.skipIf(missing('temporal'))('a target that is altered before its valida
       .map((line) => line['step']);
   }
 });
+
+async function change(
+  uris: InstanceUris,
+  alter: (target: Instance) => Promise<void>,
+): Promise<void> {
+  const target = await defaultFamilies().open(uris, 'read-write', { files: nodeFileLayer });
+  try {
+    await alter(target);
+  } finally {
+    await target.close();
+  }
+}
 
 /** Puts another payload into an entry, with everything after it as it was. */
 async function replaceEntry(target: Instance, index: bigint): Promise<void> {

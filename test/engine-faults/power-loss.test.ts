@@ -18,7 +18,7 @@ import { digestsBelow, TracedDisk } from './traced-disk.ts';
 import { long, testTimeoutMs, TracedProcesses } from './traced-process.ts';
 import { lifeModels, lifeMutations, stateText } from './workloads.ts';
 
-/** Past what makes RocksDB write a table (4 MiB), and SQLite a checkpoint (16 MiB). */
+/** Past what makes RocksDB write a table (8 MiB), and SQLite a checkpoint (16 MiB). */
 const largeBytes = 17 * 1024 * 1024;
 
 vi.setConfig({ testTimeout: testTimeoutMs });

@@ -46,7 +46,7 @@ const stepsBeforeReopen = 8;
 
 /**
  * The mutations of a life. A large one makes the engines move what they have logged: RocksDB
- * writes a table after 4 MiB, SQLite a checkpoint after 1,000 pages of 16 KiB.
+ * writes a table after 8 MiB, SQLite a checkpoint after 1,000 pages of 16 KiB.
  */
 export function lifeMutations(seed: number, largeBytes = 0): ModelMutation[] {
   const mutations: ModelMutation[] = [];
@@ -127,7 +127,7 @@ export function stateText({ firstIndex, lastIndex, ...rest }: StateDump): string
   return `${firstIndex}..${lastIndex} ${rest.meta} ${digest}`;
 }
 
-/** What an import brings: above RocksDB's 4 MiB, in several checkpoints, with a snapshot. */
+/** What an import brings: above RocksDB's 8 MiB, in several checkpoints, with a snapshot. */
 export function importedModel(seed: number): StateModel {
   const known = importedModels.get(seed) ?? makeImportedModel(seed);
   importedModels.set(seed, known);
@@ -138,7 +138,7 @@ const importedModels = new Map<number, StateModel>();
 
 function makeImportedModel(seed: number): StateModel {
   const start = applyToModel(emptyModel, { ...appendOf(0n, 40), meta: { term: 2n } });
-  const large = applyToModel(start, largeAppend(start, { seed, bytes: 5 * 1024 * 1024 }));
+  const large = applyToModel(start, largeAppend(start, { seed, bytes: 9 * 1024 * 1024 }));
   const cut = { snapshot: snapshotOf(7n, 'seven'), truncate: { firstKept: 5n } };
   return applyToModel(large, cut);
 }

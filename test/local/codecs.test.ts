@@ -3,7 +3,8 @@ import { assert as assertProperty, property, tuple, uint8Array } from 'fast-chec
 import { describe, expect, test } from 'vitest';
 
 import { batchOf } from '../../storage/entry-batch.ts';
-import { combineCrc32c, murmur3, shortCrc32c } from '../../storage/families/local/checksum.ts';
+import { combineCrc32c, shortCrc32c } from '../../storage/crc32c.ts';
+import { murmur3 } from '../../storage/families/local/checksum.ts';
 import { configurationPeers, decodeFileMeta } from '../../storage/braft-payloads/configuration.ts';
 import {
   decodeSnapshotTable,
@@ -55,8 +56,8 @@ describe('records, as real braft loaded them [FAM-9]', () => {
     const bytes = Buffer.from(payload);
     const run = new SegmentRun();
     const batch = batchOf([{ index: 9n, term: BigInt(term), type, payload: bytes }]);
-    run.take(batch, 0, { room: 0, fullAt: Infinity });
-    const written = run.drain().bytes;
+    run.take(batch, 0, { room: 0 });
+    const written = Buffer.from(run.drain().bytes);
     expect(hexOf(written.subarray(16, 24))).toBe(crc.replace(' ', ''));
     expect(written).toEqual(record({ term, type, payload: bytes }));
     const other = record({ term, type, payload: bytes, kind: 0 });

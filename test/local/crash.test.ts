@@ -70,7 +70,8 @@ async function seenByBraft(files: CrashFileLayer) {
   const log = await loadLog(files, directory, { forWriting: true });
   const settled = () => Promise.resolve();
   const readable = { ...log, files, directory, generation: 0, settled };
-  const range = { from: log.firstIndex, to: log.lastIndex, maxBytes: 1000, passing: false };
+  const how = { maxBytes: 1000, passing: false, statesPayloads: false };
+  const range = { from: log.firstIndex, to: log.lastIndex, ...how };
   const entries: string[] = [];
   for await (const batch of readLog(readable, range)) {
     for (let i = 0; i < batch.count; i += 1) entries.push(dumpEntry(entryAt(batch, i)));

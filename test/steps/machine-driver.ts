@@ -171,7 +171,7 @@ export class MachineDriver {
   }
 
   #addressee() {
-    return { contractVersion, agentId, replica };
+    return { contractVersion, agentId, replica: this.scenario.input.replica };
   }
 }
 

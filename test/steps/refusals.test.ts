@@ -1,12 +1,14 @@
-import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rename, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { describe, expect, it } from 'vitest';
 
 import type { AgentContext } from '../../activities/agent-context.ts';
+import { own } from '../../activities/own.ts';
 import { preflight } from '../../activities/preflight.ts';
 import { contractVersion } from '../../core/ids.ts';
+import { inputDigest } from '../../schemas/input-digest.ts';
 import type { MigrationInput } from '../../schemas/migration.ts';
 import { writeFence } from '../../storage/binding/fence-file.ts';
 import type { RecordStore } from '../../storage/binding/record-store.ts';
@@ -77,6 +79,52 @@ describe('a place that belongs to another replica', () => {
     });
   });
 
+  it.each([
+    ['by another path', 'source', 'link/second'],
+    ['by a path inside it', 'target', 'second/inner'],
+    ['by its parked name', 'source', 'first/log.quorumshift-m1-source'],
+  ] as const)(
+    'named %s is refused all the same [CUT-1] [CUT-7] [ROLL-2]',
+    async (_how, side, name) => {
+      await withMachine(async ({ context, input, at }) => {
+        await symlink(at('.'), at('link'));
+        await driveUntilSoak(context, input('second'));
+        const free = { ...input('third', 'm2'), replica: neighbour };
+        const wrong = { ...free, [side]: families.expand(`rocksdb://${at(name)}`) };
+        expect(await refused(context, wrong)).toContainEqual(
+          expect.stringMatching(/^replica free: .*c1\/m1/),
+        );
+        const driver = new MachineDriver(context, { name: 'wrong', input: wrong });
+        await expect(driver.perform(await driver.next())).rejects.toMatchObject({
+          code: 'instance.named-by-record',
+        });
+      });
+    },
+  );
+
+  it('that takes it at the same time leaves it to one of the two [CUT-1] [I13]', async () => {
+    await withMachine(async ({ context, input, at }) => {
+      const theirs = families.expand(`local://${at('theirs')}`);
+      await (await families.open(theirs, 'create', { files })).close();
+      const other = { ...input('second'), source: theirs, replica: neighbour };
+      const taken = await Promise.allSettled(
+        [input('second'), other].map((wished) =>
+          own(context, {
+            agentId: context.agentId,
+            input: wished,
+            inputDigest: inputDigest(wished),
+            claim: 'claim-1',
+            expectedLease: 0,
+          }),
+        ),
+      );
+      expect(taken.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+      expect(taken.find(({ status }) => status === 'rejected')).toMatchObject({
+        reason: { code: 'instance.named-by-record' },
+      });
+    });
+  });
+
   it('and is fenced for it is no empty target [CUT-7] [ROLL-2]', async () => {
     await withMachine(async ({ context, input, at }) => {
       await writeFence(files, at('second'), {
@@ -105,6 +153,20 @@ describe('a place that belongs to another replica', () => {
       );
     });
   });
+});
+
+describe('an instance in the memory of a process', () => {
+  it.each(['source', 'target'] as const)(
+    'is refused as %s: it would be gone with the agent [BOOT-5] [ROLL-2]',
+    async (side) => {
+      await withMachine(async ({ context, input }) => {
+        const wrong = { ...input('second'), [side]: families.expand('memory://gone') };
+        expect(await refused(context, wrong)).toEqual([
+          expect.stringMatching(/^places durable: "memory:\/\/gone" is memory/),
+        ]);
+      });
+    },
+  );
 });
 
 describe('a source whose vote is lost', () => {

@@ -31,6 +31,8 @@ export interface ReadRange {
   readonly maxBytes: number;
   /** `passing` of ReadOptions. */
   readonly passing: boolean;
+  /** `statesPayloads` of ReadOptions. */
+  readonly statesPayloads: boolean;
 }
 
 /**
@@ -194,8 +196,12 @@ async function* readRecords(range: RecordRange): AsyncGenerator<EntryBatch> {
       const end = piece.offset + (found[count] ?? 0);
       if (next <= to) pending = startEarly(fetch(end, range.maxBytes));
       const skip = index < from ? Math.min(Number(from - index), count) : 0;
-      const batch =
-        skip < count ? toBatch(piece, found.subarray(skip), index + BigInt(skip)) : null;
+      const records = {
+        offsets: found.subarray(skip),
+        firstIndex: index + BigInt(skip),
+        statesPayloads: range.statesPayloads,
+      };
+      const batch = skip < count ? toBatch(piece, records) : null;
       if (deferred && batch !== null) {
         // Bytes behind the last record may be a record too many.
         const isWhole = next <= segment.last || end === limit;

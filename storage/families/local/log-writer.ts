@@ -206,7 +206,7 @@ export class LogWriter implements ReadableLog {
           await this.#flush(segment, run);
           await this.#close(segment);
         } else {
-          i = run.take(batch, i, { room, fullAt: Infinity });
+          i = run.take(batch, i, { room });
         }
       }
     }

@@ -5,8 +5,9 @@
  */
 import { crc32c } from '@node-rs/crc32';
 
+import { combineCrc32c, shortCrc32c } from '../../crc32c.ts';
 import { batchOf, EntryType, offsetAt, type EntryBatch, type LogEntry } from '../../entry-batch.ts';
-import { ChecksumKind, combineCrc32c, shortCrc32c } from './checksum.ts';
+import { ChecksumKind } from './checksum.ts';
 import {
   isPayloadIntact,
   isRecordHeader,
@@ -64,27 +65,29 @@ function damaged(piece: SegmentPiece, at: number, reason: string): never {
 
 /**
  * The records at `offsets` as a batch that shares the piece's bytes, their headers rewritten.
+ * `statesPayloads` of ReadOptions.
  * @throws `data.corrupt` for a payload that differs from its checksum
  */
-export function toBatch(piece: SegmentPiece, offsets: Uint32Array, firstIndex: bigint): EntryBatch {
+export function toBatch(
+  piece: SegmentPiece,
+  records: { offsets: Uint32Array; firstIndex: bigint; statesPayloads: boolean },
+): EntryBatch {
   const { bytes } = piece;
-  const count = offsets.length - 1;
-  const crcs = checkPayloads(piece, offsets);
-  const dropsPayload = rewriteHeaders(bytes, offsets, firstIndex);
-  const batch: EntryBatch = {
-    firstIndex,
-    count,
-    bytes,
-    offsets,
-    ...(crcs !== null && { payloadCrc32c: crcs }),
-  };
-  return dropsPayload ? withoutNoOpPayloads(batch) : batch;
+  const { offsets, firstIndex } = records;
+  const crcs = statedCrcs(bytes, offsets);
+  const dropsPayload = hasNoOpPayload(bytes, offsets);
+  const statesOnly = records.statesPayloads && crcs !== null && !dropsPayload;
+  if (!statesOnly) checkPayloads(piece, offsets, crcs);
+  rewriteHeaders(bytes, offsets, firstIndex);
+  const batch = { firstIndex, count: offsets.length - 1, bytes, offsets };
+  if (dropsPayload) return withoutNoOpPayloads(batch);
+  if (crcs === null) return batch;
+  return statesOnly ? { ...batch, statedCrc32c: crcs } : { ...batch, payloadCrc32c: crcs };
 }
 
-/** The payloads' CRC-32C, or null when another checksum is among them. */
-function checkPayloads(piece: SegmentPiece, offsets: Uint32Array): Uint32Array | null {
+/** `crcs`: as the headers state them; null when another checksum is among them. */
+function checkPayloads(piece: SegmentPiece, offsets: Uint32Array, crcs: Uint32Array | null): void {
   const count = offsets.length - 1;
-  const crcs = statedCrcs(piece.bytes, offsets);
   if (crcs === null || count < minGroup || !isGroupIntact(piece.bytes, offsets, crcs)) {
     for (let i = 0; i < count; i += 1) {
       const at = offsets[i] as number;
@@ -93,7 +96,6 @@ function checkPayloads(piece: SegmentPiece, offsets: Uint32Array): Uint32Array |
       }
     }
   }
-  return crcs;
 }
 
 function statedCrcs(bytes: Buffer, offsets: Uint32Array): Uint32Array | null {
@@ -120,14 +122,20 @@ function isGroupIntact(bytes: Buffer, offsets: Uint32Array, crcs: Uint32Array): 
 }
 
 /** Whether a NO_OP with a payload is among them: braft drops it when reading. */
-function rewriteHeaders(bytes: Buffer, offsets: Uint32Array, firstIndex: bigint): boolean {
-  let high = Number(BigInt.asIntN(32, firstIndex >> 32n));
-  let low = Number(firstIndex & 0xffffffffn);
-  let dropsPayload = false;
+function hasNoOpPayload(bytes: Buffer, offsets: Uint32Array): boolean {
   for (let i = 0; i < offsets.length - 1; i += 1) {
     const at = offsets[i] as number;
     const empty = offsets[i + 1] === at + recordHeaderBytes;
-    if (!empty && recordType(bytes, at) === EntryType.NO_OP) dropsPayload = true;
+    if (!empty && recordType(bytes, at) === EntryType.NO_OP) return true;
+  }
+  return false;
+}
+
+function rewriteHeaders(bytes: Buffer, offsets: Uint32Array, firstIndex: bigint): void {
+  let high = Number(BigInt.asIntN(32, firstIndex >> 32n));
+  let low = Number(firstIndex & 0xffffffffn);
+  for (let i = 0; i < offsets.length - 1; i += 1) {
+    const at = offsets[i] as number;
     bytes[at + 9] = 0;
     bytes[at + 10] = 0;
     bytes[at + 11] = 0;
@@ -139,7 +147,6 @@ function rewriteHeaders(bytes: Buffer, offsets: Uint32Array, firstIndex: bigint)
       high += 1;
     }
   }
-  return dropsPayload;
 }
 
 function withoutNoOpPayloads(batch: EntryBatch): EntryBatch {

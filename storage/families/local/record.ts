@@ -15,8 +15,9 @@
  */
 import { crc32c } from '@node-rs/crc32';
 
+import { shortCrc32c } from '../../crc32c.ts';
 import { entryHeaderBytes } from '../../entry-batch.ts';
-import { ChecksumKind, checksumOf, isChecksumKind, shortCrc32c } from './checksum.ts';
+import { ChecksumKind, checksumOf, isChecksumKind } from './checksum.ts';
 
 /** Bytes of a record header; equal to a canonical header's. */
 export const recordHeaderBytes = entryHeaderBytes;

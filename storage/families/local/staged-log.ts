@@ -6,17 +6,15 @@ import { join } from 'node:path';
 
 import { assert, fail } from '../../../core/errors.ts';
 import type { StagingProgress } from '../../contracts.ts';
-import type { EntryBatch } from '../../entry-batch.ts';
+import { offsetAt, type EntryBatch } from '../../entry-batch.ts';
 import type { FileHandle, FileLayer } from '../../file-layer.ts';
 import { StreamedFile } from '../../streamed-file.ts';
 import { closedSegmentName, openSegmentName, parseLogName } from './segment-name.ts';
-import { SegmentRun } from './segment-run.ts';
+import { copyRecords } from './segment-run.ts';
 import { scanSegment } from './segment-scan.ts';
 import { RecordOffsets } from './segment.ts';
 import { WorkBehind } from '../../work-behind.ts';
 
-/** Records are made in pieces of so many bytes, which stay in the processor's cache. */
-const runBytes = 256 * 1024;
 const readBytes = 1024 * 1024;
 
 /** Full segments whose closing may still be under way: bounds what is in memory, dirty and open. */
@@ -26,7 +24,7 @@ interface GrowingSegment {
   readonly first: bigint;
   readonly file: FileHandle;
   readonly stream: StreamedFile;
-  /** Records and bytes, those that are on their way to the file included. */
+  /** Records and bytes. */
   count: number;
   bytes: number;
 }
@@ -38,8 +36,6 @@ export class StagedLog {
   #firstIndex = 1n;
   #lastIndex = 0n;
   #segment: GrowingSegment | null = null;
-  /** Records on their way to the segment. */
-  readonly #run = new SegmentRun();
   readonly #behind = new WorkBehind();
 
   constructor(options: { files: FileLayer; directory: string; maxSegmentBytes: number }) {
@@ -139,19 +135,38 @@ export class StagedLog {
 
   /** Takes the batch's entries; the caller may use its buffer again when this resolves. */
   async append(batch: EntryBatch): Promise<void> {
-    for (let i = 0; i < batch.count;) {
+    for (let start = 0; start < batch.count;) {
       const segment = this.#segment ?? (await this.#create(this.#lastIndex + 1n));
       const room = this.#maxSegmentBytes - segment.bytes;
       if (room < 0) {
         await this.#close();
         continue;
       }
-      const [before, bytesBefore] = [this.#run.count, this.#run.bytes];
-      i = this.#run.take(batch, i, { room, fullAt: runBytes });
-      segment.count += this.#run.count - before;
-      segment.bytes += this.#run.bytes - bytesBefore;
+      // braft's rule: a segment takes a record while those before it are not above the limit.
+      const end = Math.min(fitting(batch, start, room) + 1, batch.count);
+      await this.#write(segment, batch, { start, end });
+      start = end;
+    }
+  }
+
+  /** Makes the records where the file is written from; one that lies across its end, beside. */
+  async #write(
+    segment: GrowingSegment,
+    batch: EntryBatch,
+    part: { start: number; end: number },
+  ): Promise<void> {
+    for (let { start } = part; start < part.end;) {
+      const { space } = segment.stream;
+      const whole = Math.min(fitting(batch, start, space.length), part.end);
+      const end = Math.max(whole, start + 1);
+      const bytes = offsetAt(batch, end) - offsetAt(batch, start);
+      const target = whole > start ? space : new Uint8Array(bytes);
+      copyRecords(batch, { start, end }, target);
+      await (whole > start ? segment.stream.advance(bytes) : segment.stream.append(target));
+      segment.count += end - start;
+      segment.bytes += bytes;
       this.#lastIndex = segment.first + BigInt(segment.count) - 1n;
-      if (this.#run.bytes >= runBytes) await this.#drain();
+      start = end;
     }
   }
 
@@ -162,16 +177,10 @@ export class StagedLog {
     return this.#segment;
   }
 
-  async #drain(): Promise<void> {
-    if (this.#segment === null || this.#run.count === 0) return;
-    await this.#segment.stream.append(this.#run.drain().bytes);
-  }
-
   /** The segment takes no more; what is left to do for it goes on behind. */
   async #close(): Promise<void> {
     const segment = this.#segment;
     if (segment === null) return;
-    await this.#drain();
     this.#segment = null;
     this.#behind.add(this.#closeFile(segment));
     await this.#behind.atMost(maxClosing);
@@ -194,7 +203,6 @@ export class StagedLog {
 
   /** Everything given is durable when this resolves. */
   async sync(): Promise<void> {
-    await this.#drain();
     this.#behind.add(this.#syncSegment());
     await this.#behind.atMost(0);
     await this.#files.syncDirectory(this.#directory);
@@ -218,6 +226,14 @@ export class StagedLog {
     await this.#segment?.file.close();
     this.#segment = null;
   }
+}
+
+/** The position behind the entries from `start` on that have at most `bytes` together. */
+function fitting(batch: EntryBatch, start: number, bytes: number): number {
+  const limit = offsetAt(batch, start) + bytes;
+  let end = start;
+  while (end < batch.count && (batch.offsets[end + 1] as number) <= limit) end += 1;
+  return end;
 }
 
 /** Ascending by the first index in the name; other names anywhere. */

@@ -44,6 +44,7 @@ interface StagedMetaJson {
 export class LocalStaging implements StagingInstance {
   readonly uris: InstanceUris;
   readonly progress: StagingProgress | null;
+  readonly wantsPayloadCrc32c = true;
   readonly #options: OpenLocalOptions;
   readonly #log: StagedLog;
   #closed = false;

@@ -126,6 +126,7 @@ class DatabaseThread {
 }
 
 class SqliteStore implements ChunkStore {
+  readonly keepsPacked = false;
   readonly #thread: DatabaseThread;
   readonly #spares: ArrayBuffer[] = [];
   /**
