@@ -5,7 +5,8 @@
  */
 import { join } from 'node:path';
 
-import { exitCodes, QuorumshiftError } from '../core/errors.ts';
+import { exitCodes } from '../core/error-registry.ts';
+import { QuorumshiftError } from '../core/errors.ts';
 import { urisNow } from '../storage/binding/parking.ts';
 import type { StepEnding } from '../storage/binding/step-guard.ts';
 import { compareInstances } from '../storage/equivalence/compare.ts';

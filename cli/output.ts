@@ -2,7 +2,8 @@
 import { InvalidArgumentError, Option } from 'commander';
 import pc from 'picocolors';
 
-import { exitCodes, fail, QuorumshiftError } from '../core/errors.ts';
+import { exitCodes } from '../core/error-registry.ts';
+import { fail, QuorumshiftError } from '../core/errors.ts';
 
 export type OutputFormat = 'text' | 'json' | 'jsonl';
 

@@ -20,7 +20,8 @@ import {
 import { ApplicationFailure, defaultPayloadConverter } from '@temporalio/common';
 
 import type { ProofName, StepProgress } from '../activities/contract.ts';
-import { errorRegistry, fail, QuorumshiftError, type ErrorCode } from '../core/errors.ts';
+import { errorRegistry } from '../core/error-registry.ts';
+import { fail, QuorumshiftError, type ErrorCode } from '../core/errors.ts';
 import { controlTaskQueue, replicaText, replicaWorkflowId, type ReplicaName } from '../core/ids.ts';
 import { inputDigest } from '../schemas/input-digest.ts';
 import type { MigrationInput } from '../schemas/migration.ts';

@@ -1,10 +1,10 @@
-// Writes docs/errors.md from the error registry (dist/core/errors.js, so build first). With
+// Writes docs/errors.md from the error registry (dist/core/error-registry.js, so build first). With
 // --stdout it only prints, for the test that holds the document equal to the registry.
 import { writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { errorRegistry, exitCodes } from '../dist/core/errors.js';
+import { errorRegistry, exitCodes } from '../dist/core/error-registry.js';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 

@@ -3,7 +3,8 @@
  */
 import { ActivityFailure, ApplicationFailure, TimeoutFailure } from '@temporalio/workflow';
 
-import { errorRegistry, type ErrorCode } from '../core/errors.ts';
+import { errorRegistry } from '../core/error-registry.ts';
+import { type ErrorCode } from '../core/errors.ts';
 
 /** A newer attempt or another owner changed the replica. */
 export function isSuperseded(error: unknown): boolean {

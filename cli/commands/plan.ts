@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import pc from 'picocolors';
 
 import type { PlanAnswer } from '../../workflows/plan-replica.ts';
-import { exitCodes } from '../../core/errors.ts';
+import { exitCodes } from '../../core/error-registry.ts';
 import { phases } from '../../core/phases.ts';
 import { bytesText, durationText, print } from '../output.ts';
 import { withClient } from '../temporal-options.ts';

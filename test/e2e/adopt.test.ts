@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
-import { errorRegistry } from '../../core/errors.ts';
+import { errorRegistry } from '../../core/error-registry.ts';
 import { phases, type Phase } from '../../core/phases.ts';
 import { replicaWorkflowId } from '../../core/ids.ts';
 import { missing } from '../setup/toolchain.ts';
