@@ -59,6 +59,7 @@ export class ManagedInstance implements Instance {
   readonly snapshots: SnapshotStorage;
   readonly #engine: StoreEngine;
   readonly #options: ManagedInstanceOptions;
+  #limits: FamilyLimits;
   #state: DurableState;
   #queue: Promise<void> = Promise.resolve();
   #poison: Error | null = null;
@@ -67,6 +68,7 @@ export class ManagedInstance implements Instance {
   constructor(engine: StoreEngine, options: ManagedInstanceOptions) {
     this.#engine = engine;
     this.#options = options;
+    this.#limits = options.limits;
     this.#state = options.state;
     this.uris = options.uris;
     this.family = options.family;
@@ -87,6 +89,11 @@ export class ManagedInstance implements Instance {
   /** Whether a mutation has failed with an unknown outcome (LOG-8). */
   get isPoisoned(): boolean {
     return this.#poison !== null;
+  }
+
+  /** What mutations must fit in from now on; within {@link alone}. */
+  changeLimits(limits: FamilyLimits): void {
+    this.#limits = limits;
   }
 
   state(): DurableState {
@@ -133,7 +140,8 @@ export class ManagedInstance implements Instance {
 
   async #applyNow(mutation: Mutation): Promise<void> {
     this.#requireWritable('change');
-    const { family, limits, uris } = this.#options;
+    const { family, uris } = this.#options;
+    const limits = this.#limits;
     const plan = await planMutation(
       {
         instance: uris.log,

@@ -4,7 +4,7 @@
  * keys one after the other; the derived vote follows them.
  */
 import { fail } from '../core/errors.ts';
-import type { MetaUpdate, RaftMeta } from './contracts.ts';
+import type { Auxiliary, MetaUpdate, RaftMeta } from './contracts.ts';
 
 /**
  * hashicorp/raft's stable-store keys (raft.go, `keyCurrentTerm` and its neighbours): u64
@@ -94,6 +94,19 @@ function rawTerm(bytes: Uint8Array | undefined): bigint | undefined {
 
 export function sameVote(a: Uint8Array | null, b: Uint8Array | null): boolean {
   return a === null || b === null ? a === b : Buffer.compare(a, b) === 0;
+}
+
+export function sameMeta(a: RaftMeta, b: RaftMeta): boolean {
+  const { term, votedFor, auxiliary } = a;
+  return term === b.term && sameVote(votedFor, b.votedFor) && sameAuxiliary(auxiliary, b.auxiliary);
+}
+
+export function sameAuxiliary(a: Auxiliary, b: Auxiliary): boolean {
+  if (a.size !== b.size) return false;
+  return [...a].every(([key, value]) => {
+    const other = b.get(key);
+    return other !== undefined && Buffer.compare(value, other) === 0;
+  });
 }
 
 /** The vote for messages and JSON: its text, or "none". */

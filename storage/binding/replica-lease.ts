@@ -142,6 +142,7 @@ function newRecord(request: OwnRequest): BindingRecord {
     lease: 0,
     token: { lease: 0, step: 0, attempt: 0 },
     primary: { uris: request.input.source, parkedTag: null },
+    mirror: null,
     migration: null,
     lastEnded: null,
   };

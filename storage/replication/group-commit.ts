@@ -8,11 +8,15 @@ import { batchBytes, lastIndexOf, type EntryBatch } from '../entry-batch.ts';
 import type { ManagedInstance } from '../managed-instance.ts';
 import type { PairWindow } from './pair-window.ts';
 
+/** Mutations that stand on each other: once one has failed, none after it is applied. */
+export class Pipeline {
+  failure: { readonly error: unknown } | null = null;
+}
+
 /** A mutation in its turn. */
 interface Waiting {
   readonly mutation: Mutation;
-  /** Asked in its turn; an error to refuse it with, or null. */
-  readonly refusal: () => Error | null;
+  readonly pipeline: Pipeline;
   readonly resolve: () => void;
   readonly reject: (error: unknown) => void;
 }
@@ -22,19 +26,28 @@ export class GroupCommit {
   readonly #window: PairWindow;
   #queue: Waiting[] = [];
   #running: Promise<void> | null = null;
+  #appendedEntries = 0n;
 
   constructor(instance: ManagedInstance, window: PairWindow) {
     this.#instance = instance;
     this.#window = window;
   }
 
-  /** Mutations that are durable in the order of these calls; see {@link ManagedInstance.apply}. */
-  apply(mutation: Mutation, refusal: () => Error | null = () => null): Promise<void> {
+  /**
+   * Mutations that are durable in the order of these calls; see {@link ManagedInstance.apply}.
+   * @throws what the first failed mutation of the pipeline has thrown
+   */
+  apply(mutation: Mutation, pipeline: Pipeline = new Pipeline()): Promise<void> {
     const done = new Promise<void>((resolve, reject) => {
-      this.#queue.push({ mutation, refusal, resolve, reject });
+      this.#queue.push({ mutation, pipeline, resolve, reject });
     });
     this.#running ??= this.#run();
     return done;
+  }
+
+  /** Entries acknowledged so far. */
+  get appendedEntries(): bigint {
+    return this.#appendedEntries;
   }
 
   /** Resolves when everything given before has been answered. */
@@ -46,10 +59,7 @@ export class GroupCommit {
     // Those that are given in the same turn of the event loop belong together.
     await Promise.resolve();
     while (this.#queue.length > 0) {
-      const group = this.#takeGroup();
-      const refused = group.length === 1 ? (group[0]?.refusal() ?? null) : null;
-      if (refused === null) await this.#applyGroup(group);
-      else group[0]?.reject(refused);
+      await this.#applyGroup(this.#takeGroup());
     }
     this.#running = null;
   }
@@ -60,15 +70,12 @@ export class GroupCommit {
     let end: bigint | null = null;
     let [entries, bytes] = [0, 0];
     for (const waiting of this.#queue) {
-      if (waiting.refusal() !== null) {
-        if (group.length === 0) group.push(waiting);
-        break;
-      }
+      if (group.length > 0 && waiting.pipeline.failure !== null) break;
       const batches = appendOnly(waiting.mutation);
       const follows = end === null || waiting.mutation.entries?.after === end;
       if (group.length > 0 && (batches === null || !follows)) break;
       if (batches !== null) {
-        entries += batches.reduce((sum, batch) => sum + batch.count, 0);
+        entries += countOf(waiting.mutation);
         bytes += batches.reduce((sum, batch) => sum + batchBytes(batch), 0);
         const isBeyond = entries > this.#window.entries || bytes > this.#window.bytes;
         if (group.length > 0 && isBeyond) break;
@@ -83,18 +90,36 @@ export class GroupCommit {
   }
 
   async #applyGroup(group: readonly Waiting[]): Promise<void> {
+    const [first] = group;
+    assert(first !== undefined, 'a group has a mutation');
+    const { failure } = first.pipeline;
+    if (failure !== null) return first.reject(failure.error);
     try {
       await this.#instance.apply(merged(group));
-      for (const waiting of group) waiting.resolve();
     } catch (error) {
       // A refusal has changed nothing: which of them it concerns shows one by one.
-      if (group.length === 1 || this.#instance.isPoisoned) {
-        for (const waiting of group) waiting.reject(error);
-      } else {
-        for (const waiting of group) await this.#applyGroup([waiting]);
-      }
+      const isOne = group.length === 1 || this.#instance.isPoisoned;
+      if (isOne) return failAll(group, error);
+      for (const waiting of group) await this.#applyGroup([waiting]);
+      return;
+    }
+    for (const { mutation, resolve } of group) {
+      this.#appendedEntries += BigInt(countOf(mutation));
+      resolve();
     }
   }
+}
+
+/** At once: what stands on them must not be applied next. */
+function failAll(group: readonly Waiting[], error: unknown): void {
+  for (const { pipeline, reject } of group) {
+    pipeline.failure ??= { error };
+    reject(error);
+  }
+}
+
+function countOf({ entries }: Mutation): number {
+  return (entries?.batches ?? []).reduce((sum, batch) => sum + batch.count, 0);
 }
 
 /** The batches of a mutation that only appends; null of any other. */

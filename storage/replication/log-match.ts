@@ -1,6 +1,7 @@
 /** How far two logs hold the same entries, looked for from their ends. */
 import { fail } from '../../core/errors.ts';
 import type { Instance } from '../contracts.ts';
+import { sameMeta } from '../meta-rules.ts';
 import {
   canonicalBytes,
   entryAt,
@@ -30,6 +31,38 @@ export async function lastCommon(
     [end, stride] = [start - 1n, stride * 2n];
   }
   return from - 1n;
+}
+
+/**
+ * Requires both to hold the same from `from` on, and the same metadata.
+ * @throws `pair.diverged`; `proof.stale` when that is more than `maxBytes`
+ */
+export async function requireSameTail(
+  { primary, mirror }: { readonly primary: Instance; readonly mirror: Instance },
+  { from, maxBytes }: { readonly from: bigint; readonly maxBytes: number },
+): Promise<void> {
+  const [p, m] = [primary.state(), mirror.state()];
+  const fails = (actual: string) =>
+    fail('pair.diverged', { primary: primary.uris.log, mirror: mirror.uris.log, actual });
+  if (p.firstIndex !== m.firstIndex || p.lastIndex !== m.lastIndex) {
+    const ranges = `${p.firstIndex}..${p.lastIndex} and ${m.firstIndex}..${m.lastIndex}`;
+    throw fails(`they hold ${ranges}`);
+  }
+  if (!sameMeta(p.meta, m.meta)) throw fails('their metadata differs');
+  const start = from > p.firstIndex ? from : p.firstIndex;
+  let bytes = 0;
+  const theirs = entriesIn(mirror.read(start, p.lastIndex));
+  for await (const mine of entriesIn(primary.read(start, p.lastIndex))) {
+    bytes += mine.bytes.length;
+    if (bytes > maxBytes) {
+      const given = `entries ${start}..${p.lastIndex} have changed since`;
+      throw fail('proof.stale', { present: `at most ${maxBytes} bytes`, given });
+    }
+    const { value: other } = await theirs.next();
+    if (other === undefined || !mine.bytes.equals(other.bytes)) {
+      throw fails(`entry ${mine.index} differs`);
+    }
+  }
 }
 
 async function highestSame(span: {

@@ -23,6 +23,7 @@ import type {
 import { lastIndexOf, termAt, type EntryBatch } from '../entry-batch.ts';
 import type { StoreEngine } from '../managed-instance.ts';
 import type { MutationPlan } from '../mutation-plan.ts';
+import { ChangeTracker } from './change-tracker.ts';
 import { entryTerm } from './entry-term.ts';
 import { splitMutation, type MutationWith, type PairWindow } from './pair-window.ts';
 import { writeFileToAll } from './tee-snapshot.ts';
@@ -72,6 +73,7 @@ type PairMutation = MutationWith<PairSnapshot>;
 export class PairEngine implements StoreEngine {
   readonly snapshots: SnapshotStorage;
   readonly #options: PairOptions;
+  readonly #trackers = new Set<ChangeTracker>();
   #primary: Instance;
   #mirror: Instance | null;
   /** A mirror that was left, once every write given to it has returned. */
@@ -91,6 +93,37 @@ export class PairEngine implements StoreEngine {
     return this.#options.watermark;
   }
 
+  /** Learns of every mutation from now on, until it is {@link untrack}ed. */
+  track(): ChangeTracker {
+    const tracker = new ChangeTracker();
+    this.#trackers.add(tracker);
+    return tracker;
+  }
+
+  untrack(tracker: ChangeTracker): void {
+    this.#trackers.delete(tracker);
+  }
+
+  /** Dual write begins: `mirror` holds what the primary holds, and nothing is being written. */
+  attach(mirror: Instance): void {
+    assert(this.#mirror === null, 'a pair has one mirror');
+    this.#mirror = mirror;
+  }
+
+  /** Primary and mirror change places: both hold the same, and nothing is being written. */
+  swap(): void {
+    assert(this.#mirror !== null, 'a cutover goes to the mirror');
+    [this.#primary, this.#mirror] = [this.#mirror, this.#primary];
+  }
+
+  /** Dual write ends: the mirror is the caller's to close. */
+  detach(): Instance {
+    const mirror = this.#mirror;
+    assert(mirror !== null, 'a mirror is there to be detached');
+    this.#mirror = null;
+    return mirror;
+  }
+
   get primary(): Instance {
     return this.#primary;
   }
@@ -100,6 +133,7 @@ export class PairEngine implements StoreEngine {
   }
 
   async commit(plan: MutationPlan): Promise<void> {
+    for (const tracker of this.#trackers) tracker.note(plan);
     const named = namedChange(plan, this.#primary.state().firstIndex);
     const { watermark, window } = this.#options;
     if (named !== null) await watermark.name(named, await this.#positionBelow(plan));

@@ -5,8 +5,8 @@
  *
  * Stopped at any point it can be run again: it only ever moves a side towards the end state.
  */
-import type { Auxiliary, Instance, MetaUpdate, RaftMeta } from '../contracts.ts';
-import { sameVote } from '../meta-rules.ts';
+import type { Instance, MetaUpdate, RaftMeta } from '../contracts.ts';
+import { sameMeta, sameVote } from '../meta-rules.ts';
 import { entryTerm } from './entry-term.ts';
 import type { PairWindow } from './pair-window.ts';
 import {
@@ -51,7 +51,8 @@ async function equaliseSnapshots(sides: RecoverySides, named: bigint | null): Pr
   if (m > p) await copySnapshot(mirror, primary);
 }
 
-async function copySnapshot(from: Instance, to: Instance): Promise<void> {
+/** Publishes on `to` what `from` has published; copies its files. */
+export async function copySnapshot(from: Instance, to: Instance): Promise<void> {
   const reader = await from.snapshots.latest();
   if (reader === null) return;
   try {
@@ -82,7 +83,7 @@ async function repair(
 }
 
 /** The update that makes `wanted` of `stored`; nothing when they are the same. */
-function metaUpdateTo(stored: RaftMeta, wanted: RaftMeta): { readonly meta?: MetaUpdate } {
+export function metaUpdateTo(stored: RaftMeta, wanted: RaftMeta): { readonly meta?: MetaUpdate } {
   const auxiliary = new Map<string, Uint8Array | null>();
   for (const key of stored.auxiliary.keys()) {
     if (!wanted.auxiliary.has(key)) auxiliary.set(key, null);
@@ -114,17 +115,6 @@ async function requireEqual(sides: RecoverySides, log: LogRecovery): Promise<voi
     m.lastIndex === log.lastIndex &&
     terms[0] === terms[1];
   if (!sameLog) throw diverged(sides, 'their logs are not the same after recovery');
-  const sameMeta =
-    p.meta.term === m.meta.term &&
-    sameVote(p.meta.votedFor, m.meta.votedFor) &&
-    sameAuxiliary(p.meta.auxiliary, m.meta.auxiliary);
-  if (!sameMeta) throw diverged(sides, 'their metadata is not the same after recovery');
-}
-
-function sameAuxiliary(a: Auxiliary, b: Auxiliary): boolean {
-  if (a.size !== b.size) return false;
-  return [...a].every(([key, value]) => {
-    const other = b.get(key);
-    return other !== undefined && Buffer.compare(value, other) === 0;
-  });
+  if (!sameMeta(p.meta, m.meta))
+    throw diverged(sides, 'their metadata is not the same after recovery');
 }

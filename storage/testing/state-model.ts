@@ -2,7 +2,14 @@
  * A second, naive statement of LOG-1 to LOG-7 on plain arrays: what every family's state is
  * compared with. It takes only legal mutations; refusals have cases of their own.
  */
-import type { Instance, MetaUpdate, Mutation, RaftMeta, SnapshotMeta } from '../contracts.ts';
+import type {
+  Instance,
+  MetaUpdate,
+  Mutation,
+  RaftMeta,
+  SnapshotMeta,
+  SnapshotStorage,
+} from '../contracts.ts';
 import { batchOf, type LogEntry } from '../entry-batch.ts';
 import { byPathBytes } from '../snapshot-path.ts';
 import { dumpEntry, dumpFile, dumpMeta, dumpSnapshotMeta, type StateDump } from './state-dump.ts';
@@ -113,7 +120,10 @@ export async function applyToInstance(instance: Instance, mutation: ModelMutatio
   });
 }
 
-export async function prepareSnapshot(instance: Instance, snapshot: ModelSnapshot) {
+export async function prepareSnapshot(
+  instance: { readonly snapshots: Pick<SnapshotStorage, 'begin'> },
+  snapshot: ModelSnapshot,
+) {
   const writer = await instance.snapshots.begin(snapshot.meta);
   for (const { content, ...file } of snapshot.files) await writer.file(file, [content]);
   return writer.prepare();

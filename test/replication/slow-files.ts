@@ -2,12 +2,24 @@
  * A file layer that is slower than its neighbour by a seeded number of turns for each call: then
  * one side of a pair is ahead of the other when the machine stops.
  */
+import { setImmediate } from 'node:timers/promises';
+
 import type { FileHandle, FileLayer } from '../../storage/file-layer.ts';
 import type { SeededRandom } from '../../storage/testing/seeded-random.ts';
 
 const mostTurns = 60;
 
-export function slowFiles(files: FileLayer, random: SeededRandom): FileLayer {
+/**
+ * @param options.reads reading takes turns of the event loop too: others write meanwhile
+ */
+export function slowFiles(
+  files: FileLayer,
+  random: SeededRandom,
+  options: { readonly reads?: boolean } = {},
+): FileLayer {
+  const turn = async () => {
+    for (let turns = random.below(3); turns > 0; turns -= 1) await setImmediate();
+  };
   const slow = <Arguments extends readonly unknown[], Result>(
     call: (...given: Arguments) => Promise<Result>,
   ) => {
@@ -17,7 +29,10 @@ export function slowFiles(files: FileLayer, random: SeededRandom): FileLayer {
     };
   };
   const handle = (file: FileHandle): FileHandle => ({
-    read: (...given) => file.read(...given),
+    read: async (...given) => {
+      if (options.reads === true) await turn();
+      return file.read(...given);
+    },
     write: slow((bytes, position) => file.write(bytes, position)),
     truncate: slow((bytes) => file.truncate(bytes)),
     sync: slow(() => file.sync()),

@@ -78,6 +78,8 @@ export async function* readLog(log: ReadableLog, range: ReadRange): AsyncGenerat
         next = batch.firstIndex + BigInt(batch.count);
       }
     } catch (error) {
+      // A prefix truncation may have removed the segment before it was opened.
+      if (next < log.firstIndex) throw notFound(log, next);
       // Entries may have been replaced under the read: then look again.
       if (log.generation === generation) throw error;
     }
@@ -142,15 +144,21 @@ function notFound(log: ReadableLog, index: bigint): Error {
   });
 }
 
-/** A segment may be renamed (closed, or opened again) between two looks at its name. */
+/**
+ * A segment may be renamed (closed, or opened again) while its name is looked at: its file has one
+ * of two names then, and a look at both may just miss it once.
+ */
 async function openSegmentFile(files: FileLayer, segment: Segment): Promise<FileHandle> {
   const { path } = segment;
-  try {
-    return await files.open(path, 'read');
-  } catch (error) {
-    if (!isErrno(error, 'ENOENT') || segment.path === path) throw error;
-    return openSegmentFile(files, segment);
+  for (const name of [path, segment.otherPath, path]) {
+    try {
+      return await files.open(name, 'read');
+    } catch (error) {
+      if (!isErrno(error, 'ENOENT')) throw error;
+    }
   }
+  if (segment.path !== path) return openSegmentFile(files, segment);
+  return files.open(path, 'read');
 }
 
 /** Whether braft can parse every CONFIGURATION among them. */

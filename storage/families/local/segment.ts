@@ -91,8 +91,17 @@ export class Segment {
 
   /** The name that its file has now, by what it holds; before a scan, by what the name stated. */
   get path(): string {
+    return this.#pathAs(this.open);
+  }
+
+  /** Its name before it was closed or opened again, or after the next time. */
+  get otherPath(): string {
+    return this.#pathAs(!this.open);
+  }
+
+  #pathAs(open: boolean): string {
     const last = this.offsets.count === 0 ? (this.namedLast ?? this.last) : this.last;
-    const name = this.open ? openSegmentName(this.first) : closedSegmentName(this.first, last);
+    const name = open ? openSegmentName(this.first) : closedSegmentName(this.first, last);
     return join(this.directory, name);
   }
 
