@@ -4,7 +4,8 @@ import { constants } from 'node:os';
 
 import { Command, CommanderError } from 'commander';
 
-import { exitCodes, fail } from '../core/errors.ts';
+import { exitCodes } from '../core/error-registry.ts';
+import { fail } from '../core/errors.ts';
 import { printError, type OutputFormat } from './output.ts';
 
 async function buildProgram(): Promise<Command> {
@@ -23,19 +24,27 @@ async function buildProgram(): Promise<Command> {
   addInspect(program);
   addTransfers(program);
   if (!offline) {
-    const [{ addStart }, { addPlan }, { addOperations }, { addProcesses }, { addHost }] =
-      await Promise.all([
-        import('./commands/start.ts'),
-        import('./commands/plan.ts'),
-        import('./commands/operate.ts'),
-        import('./commands/processes.ts'),
-        import('./commands/host.ts'),
-      ]);
+    const [
+      { addStart },
+      { addPlan },
+      { addOperations },
+      { addProcesses },
+      { addHost },
+      { addReplica },
+    ] = await Promise.all([
+      import('./commands/start.ts'),
+      import('./commands/plan.ts'),
+      import('./commands/operate.ts'),
+      import('./commands/processes.ts'),
+      import('./commands/host.ts'),
+      import('./commands/replica.ts'),
+    ]);
     addPlan(program);
     addStart(program);
     addOperations(program);
     addProcesses(program);
     addHost(program);
+    addReplica(program);
   }
   return program;
 }

@@ -1,11 +1,14 @@
 /** Our errors as gRPC statuses: the status says what kind, trailing metadata says exactly which. */
 import { Metadata, status, type ServiceError } from '@grpc/grpc-js';
 
-import { QuorumshiftError, type ErrorCode } from '../core/errors.ts';
+import { errorRegistry } from '../core/error-registry.ts';
+import { fail, QuorumshiftError, type ErrorCode } from '../core/errors.ts';
 
 /** Trailing metadata of a failed call: our code, and whether the same call may succeed later. */
 export const codeKey = 'quorumshift-code';
 export const retryableKey = 'quorumshift-retryable';
+/** The error's details as JSON, in URI encoding: metadata is ASCII. */
+const detailsKey = 'quorumshift-details';
 
 const byCode: Partial<Record<ErrorCode, status>> = {
   'session.fenced': status.ABORTED,
@@ -34,7 +37,25 @@ export function grpcError(error: unknown): ServiceError {
   const { code, definition, message } = cause;
   metadata.set(codeKey, code);
   metadata.set(retryableKey, String(definition.retryable));
+  metadata.set(detailsKey, encodeURIComponent(JSON.stringify(cause.details)));
   const kind = byCode[code] ?? byHttpStatus[definition.httpStatus] ?? status.UNKNOWN;
   const details = `${message} (${definition.remedy})`;
   return Object.assign(new Error(message, { cause }), { code: kind, details, metadata });
+}
+
+/** The error that a failed call was ended with, as the host made it; or that no host answers. */
+export function fromGrpcError(error: unknown, socket: string): unknown {
+  if (!(error instanceof Error) || !('metadata' in error)) return error;
+  const { metadata, details } = error as ServiceError;
+  const code = String(metadata.get(codeKey)[0] ?? '');
+  if (isErrorCode(code)) {
+    const given = String(metadata.get(detailsKey)[0] ?? '%7B%7D');
+    const named = JSON.parse(decodeURIComponent(given)) as Record<string, string>;
+    return new QuorumshiftError(code, named, { cause: error });
+  }
+  return fail('host.unreachable', { socket, reason: details }, { cause: error });
+}
+
+function isErrorCode(code: string): code is ErrorCode {
+  return code in errorRegistry;
 }

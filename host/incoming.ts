@@ -11,7 +11,7 @@ const mostWaiting = 64;
 export async function* incoming<Message>(call: Readable): AsyncGenerator<Message, void> {
   const waiting: Message[] = [];
   let hasEnded = false;
-  let failure: Error | null = null;
+  const failure = { error: null as Error | null };
   let wake: (() => void) | null = null;
   const woken = () => {
     wake?.();
@@ -27,7 +27,7 @@ export async function* incoming<Message>(call: Readable): AsyncGenerator<Message
     woken();
   });
   call.once('cancelled', () => {
-    failure = new Error('the client cancelled the call');
+    failure.error = new Error('the client cancelled the call');
     woken();
   });
   for (;;) {
@@ -35,8 +35,8 @@ export async function* incoming<Message>(call: Readable): AsyncGenerator<Message
     if (message !== undefined) {
       if (waiting.length === 0) call.resume();
       yield message;
-    } else if (failure !== null) {
-      throw failure;
+    } else if (failure.error !== null) {
+      throw failure.error;
     } else if (hasEnded) {
       return;
     } else {

@@ -2,7 +2,7 @@
  * One replica that a storage host serves: its store, the locks that make it the only one, and the
  * epoch that makes its client the only one.
  */
-import { fail } from '../core/errors.ts';
+import { fail, hasCode } from '../core/errors.ts';
 import { replicaText, type ReplicaName } from '../core/ids.ts';
 import type { BindingRecord, InstanceRef } from '../schemas/binding-record.ts';
 import { requireNotNewer } from '../storage/binding/generation-stamp.ts';
@@ -24,11 +24,13 @@ import type { FileLayer, PathLock } from '../storage/file-layer.ts';
 import { makeDirectories } from '../storage/files.ts';
 import { lockInstance } from '../storage/instance-lock.ts';
 import { entryTerm } from '../storage/replication/entry-term.ts';
-import { GroupCommit } from '../storage/replication/group-commit.ts';
+import { GroupCommit, type Pipeline } from '../storage/replication/group-commit.ts';
 import { openPair, type Pair } from '../storage/replication/open-pair.ts';
 import { defaultWindow } from '../storage/replication/pair-window.ts';
+import type { MirrorPolicy } from '../storage/replication/pair-engine.ts';
 import { Watermark } from '../storage/replication/watermark.ts';
 import { EpochFile } from './epoch-file.ts';
+import { LiveMirror } from './live-mirror.ts';
 
 export interface ServedReplicaOptions {
   readonly files: FileLayer;
@@ -39,8 +41,11 @@ export interface ServedReplicaOptions {
   readonly uris: InstanceUris;
   /** Whether the instance is made where nothing is; never where a record says that it was there. */
   readonly create: boolean;
+  /** What is done about a mirror that fails (DUAL-8). */
+  readonly policy: MirrorPolicy;
   /** For the audit trail: what serves it. */
   readonly by: string;
+  readonly log: (line: string) => void;
 }
 
 /** A client's session; every call of it names its epoch. */
@@ -50,6 +55,14 @@ export interface OpenedSession {
   readonly lastTerm: bigint;
 }
 
+export interface ReplicaReport {
+  readonly record: BindingRecord;
+  readonly state: DurableState;
+  readonly epoch: bigint;
+  /** Since the store was opened. */
+  readonly appendedEntries: bigint;
+}
+
 /** The store while it is open. */
 interface Serving extends Pair {
   readonly commits: GroupCommit;
@@ -57,6 +70,8 @@ interface Serving extends Pair {
 
 export class ServedReplica {
   readonly replica: ReplicaName;
+  /** Its second instance, and the way there and back. */
+  readonly mirror: LiveMirror;
   readonly #options: ServedReplicaOptions;
   readonly #store: RecordStore;
   readonly #lock: PathLock;
@@ -80,6 +95,9 @@ export class ServedReplica {
     this.#lock = parts.lock;
     this.#epoch = parts.epoch;
     this.#serving = parts.serving;
+    const { families, stateDir, by } = parts.options;
+    const pair = () => this.#serving;
+    this.mirror = new LiveMirror({ families, store: parts.store, stateDir, pair, by });
   }
 
   /**
@@ -126,17 +144,29 @@ export class ServedReplica {
 
   /**
    * One mutation of the session, durable when resolved; in the order of the calls.
-   * @param isEnded asked in its turn: whether the session has failed before
+   * @param pipeline of those that are not to be applied after one of them has failed
    * @throws `session.fenced`, and what {@link Instance.apply} throws
    */
-  apply(epoch: bigint, mutation: Mutation, isEnded: () => boolean = () => false): Promise<void> {
+  apply(epoch: bigint, mutation: Mutation, pipeline?: Pipeline): Promise<void> {
     this.#requireAdmitted(epoch);
-    return this.#serving.commits.apply(mutation, () => (isEnded() ? this.#fenced(epoch) : null));
+    return this.#serving.commits.apply(mutation, pipeline);
   }
 
   async beginSnapshot(epoch: bigint, meta: SnapshotMeta): Promise<SnapshotWriter> {
     this.#requireAdmitted(epoch);
     return this.#serving.instance.snapshots.begin(meta);
+  }
+
+  /** For operators. */
+  async status(): Promise<ReplicaReport> {
+    const record = await this.#store.read();
+    if (record === null) {
+      const path = this.#store.directory.record;
+      throw fail('record.missing', { action: 'show', replica: replicaText(this.replica), path });
+    }
+    const state = this.#serving.instance.state();
+    const { appendedEntries } = this.#serving.commits;
+    return { record, state, appendedEntries, epoch: this.#epoch.epoch };
   }
 
   async state(): Promise<Omit<OpenedSession, 'epoch'>> {
@@ -250,32 +280,74 @@ function firstRecord(replica: ReplicaName, primary: InstanceRef): Omit<BindingRe
     lease: 0,
     token: { lease: 0, step: 0, attempt: 0 },
     primary,
+    mirror: null,
     migration: null,
     lastEnded: null,
   };
 }
 
+/** The primary, with its mirror where dual write has begun, recovered. */
 async function openStore(
   store: RecordStore,
-  { files, families }: ServedReplicaOptions,
+  options: ServedReplicaOptions,
   record: BindingRecord,
 ): Promise<Serving> {
-  const uris = urisNow(families, record.primary);
-  const family = families.familyOf(uris);
-  const primary: Instance = await family.open(uris, 'read-write', { files });
+  const { files, families, policy } = options;
+  const open = (ref: InstanceRef) => families.open(urisNow(families, ref), 'read-write', { files });
+  const limitsOf = (ref: InstanceRef) => families.familyOf(ref.uris).limits;
+  const primary = await open(record.primary);
+  let mirror: Instance | null = null;
   try {
+    const ref = record.mirror?.stage === 'dual' ? record.mirror.ref : null;
+    mirror = ref && (await openMirror(store, options, { ref, open }));
     const pair = await openPair({
       primary,
-      mirror: null,
-      limits: { primary: family.limits, mirror: null },
+      mirror,
+      limits: {
+        primary: limitsOf(record.primary),
+        mirror: mirror === null || ref === null ? null : limitsOf(ref),
+      },
       watermark: await Watermark.open(files, store.directory.watermark),
       window: defaultWindow,
-      policy: { onFailure: 'detach', limitMs: null },
-      detached: () => Promise.reject(new Error('there is no mirror to leave')),
+      policy,
+      detached: (cause) => leaveMirror(store, options, cause),
     });
     return { ...pair, commits: new GroupCommit(pair.instance, defaultWindow) };
   } catch (error) {
+    await mirror?.close().catch(() => {});
     await primary.close().catch(() => {});
     throw error;
   }
+}
+
+/** Null when it cannot be opened and the policy is to go on without it (DUAL-8). */
+async function openMirror(
+  store: RecordStore,
+  options: ServedReplicaOptions,
+  mirror: { ref: InstanceRef; open: (ref: InstanceRef) => Promise<Instance> },
+): Promise<Instance | null> {
+  try {
+    return await mirror.open(mirror.ref);
+  } catch (error) {
+    // Another process that holds it may be a host like this one: that is no failure of it.
+    const isLeft = options.policy.onFailure === 'detach' && !hasCode(error, 'instance.locked');
+    if (!isLeft) throw error;
+    await leaveMirror(store, options, error instanceof Error ? error : new Error(String(error)));
+    return null;
+  }
+}
+
+/** Durable before the primary goes on alone: that mirror is stale from then on (I3). */
+async function leaveMirror(
+  store: RecordStore,
+  { by, log }: ServedReplicaOptions,
+  cause: Error,
+): Promise<void> {
+  await store.locked(async ({ record, write }) => {
+    if (record === null || record.mirror === null) return;
+    const details = { mirror: record.mirror.ref.uris, cause: cause.message };
+    const next = { ...record, mirror: null, generation: record.generation + 1 };
+    await write({ next, audit: { event: 'mirror-detached', by, details } });
+  });
+  log(`${replicaText(store.replica)} goes on without its mirror: ${cause.message}`);
 }

@@ -13,9 +13,11 @@ import type { HostConfig } from '../schemas/host-config.ts';
 import type { FamilyRegistry } from '../storage/family-registry.ts';
 import type { FileLayer } from '../storage/file-layer.ts';
 import { isErrno } from '../storage/files.ts';
+import { storageHostAdminCalls } from './admin-calls.ts';
+import { maxWriteBytes, storageHostCalls, type ServedReplicas } from './host-calls.ts';
 import { StorageHostService } from './proto/gen/storage_host.ts';
+import { StorageHostAdminService } from './proto/gen/storage_host_admin.ts';
 import { ServedReplica } from './served-replica.ts';
-import { maxWriteBytes, storageHostService } from './storage-host-service.ts';
 
 /** Beyond the entries: names, metadata, framing. */
 const messageOverheadBytes = 1024 * 1024;
@@ -32,50 +34,54 @@ export interface StorageHostOptions {
 }
 
 export class StorageHost {
-  readonly #server: Server;
-  readonly #replicas: ReadonlyMap<string, ServedReplica | Error>;
+  readonly #servers: readonly Server[];
+  readonly #replicas: ServedReplicas;
   readonly #advancing: NodeJS.Timeout;
-  readonly #socket: string;
+  readonly #config: HostConfig;
 
   private constructor(
-    server: Server,
-    replicas: ReadonlyMap<string, ServedReplica | Error>,
-    socket: string,
+    config: HostConfig,
+    running: { servers: readonly Server[]; replicas: ServedReplicas },
   ) {
-    this.#server = server;
-    this.#replicas = replicas;
-    this.#socket = socket;
+    this.#config = config;
+    this.#servers = running.servers;
+    this.#replicas = running.replicas;
     this.#advancing = setInterval(() => this.#advance(), advanceEveryMs);
   }
 
   /**
    * Opens every replica of the configuration, then listens. One that cannot be served safely is
    * refused alone: its calls answer why.
-   * @throws `config.invalid` when another host listens on the socket
+   * @throws `config.invalid` when another host listens on a socket
    */
   static async start(options: StorageHostOptions): Promise<StorageHost> {
-    const { config } = options;
-    await freeSocket(config.socket);
+    const { config, families } = options;
+    const { socket, socketMode, adminSocket, adminSocketMode } = config;
+    for (const path of [socket, adminSocket]) await freeSocket(path);
     const replicas = await openAll(options);
-    const server = new Server({
-      'grpc.max_receive_message_length': maxWriteBytes + messageOverheadBytes,
-      'grpc.max_send_message_length': maxWriteBytes + messageOverheadBytes,
-    });
-    server.addService(StorageHostService, storageHostService(replicas));
-    await listen(server, config);
-    return new StorageHost(server, replicas, config.socket);
+    const clients = newServer();
+    clients.addService(StorageHostService, storageHostCalls(replicas));
+    const admin = newServer();
+    admin.addService(StorageHostAdminService, storageHostAdminCalls({ replicas, families }));
+    await listen(admin, { path: adminSocket, mode: adminSocketMode });
+    await listen(clients, { path: socket, mode: socketMode });
+    return new StorageHost(config, { servers: [clients, admin], replicas });
   }
 
   /** Takes no new call, finishes what was given, closes every replica. */
   async stop(): Promise<void> {
     clearInterval(this.#advancing);
-    const stopped = new Promise<void>((resolve) => this.#server.tryShutdown(() => resolve()));
+    const stopped = this.#servers.map(
+      (server) => new Promise<void>((resolve) => server.tryShutdown(() => resolve())),
+    );
     for (const served of this.#replicas.values()) {
       if (served instanceof ServedReplica) await served.close();
     }
-    this.#server.forceShutdown();
-    await stopped;
-    await rm(this.#socket, { force: true });
+    for (const server of this.#servers) server.forceShutdown();
+    await Promise.all(stopped);
+    for (const path of [this.#config.socket, this.#config.adminSocket]) {
+      await rm(path, { force: true });
+    }
   }
 
   #advance(): void {
@@ -84,6 +90,13 @@ export class StorageHost {
       if (served instanceof ServedReplica) served.advanceWatermark().catch(() => {});
     }
   }
+}
+
+function newServer(): Server {
+  return new Server({
+    'grpc.max_receive_message_length': maxWriteBytes + messageOverheadBytes,
+    'grpc.max_send_message_length': maxWriteBytes + messageOverheadBytes,
+  });
 }
 
 async function openAll(
@@ -98,7 +111,8 @@ async function openAll(
       const uris = typeof uri === 'string' ? families.expand(uri) : uri;
       const { stateDir } = config;
       const by = `storage host (pid ${process.pid})`;
-      const given = { files, families, stateDir, replica, uris, create, by };
+      const policy = { onFailure: config.onMirrorFailure, limitMs: config.mirrorLimitMs };
+      const given = { files, families, stateDir, replica, uris, create, policy, by, log };
       replicas.set(name, await ServedReplica.start(given));
     } catch (error) {
       const cause = error instanceof Error ? error : new Error(String(error));
@@ -115,18 +129,21 @@ async function openAll(
 }
 
 /** Only the socket's owner may connect, from its first moment on. */
-async function listen(server: Server, { socket, socketMode }: HostConfig): Promise<void> {
+async function listen(
+  server: Server,
+  { path, mode }: { readonly path: string; readonly mode: string },
+): Promise<void> {
   const mask = process.umask(0o177);
   try {
     await new Promise<void>((resolve, reject) => {
-      server.bindAsync(`unix:${socket}`, ServerCredentials.createInsecure(), (error) =>
+      server.bindAsync(`unix:${path}`, ServerCredentials.createInsecure(), (error) =>
         error === null ? resolve() : reject(error),
       );
     });
   } finally {
     process.umask(mask);
   }
-  await chmod(socket, Number.parseInt(socketMode, 8));
+  await chmod(path, Number.parseInt(mode, 8));
 }
 
 /** A socket that a killed host left is removed; one that answers is another host's. */

@@ -4,12 +4,13 @@
  */
 import type { ServerDuplexStream } from '@grpc/grpc-js';
 
+import type { ReplicaName } from '../core/ids.ts';
+import { Pipeline } from '../storage/replication/group-commit.ts';
 import { grpcError } from './grpc-errors.ts';
 import { incoming } from './incoming.ts';
 import { invalidRequest, mutationOf, replicaOf } from './messages.ts';
 import type { WriteRequest, WriteResponse } from './proto/gen/storage_host.ts';
 import type { ServedReplica } from './served-replica.ts';
-import type { ReplicaName } from '../core/ids.ts';
 
 export type FindReplica = (replica: ReplicaName) => ServedReplica;
 
@@ -33,6 +34,7 @@ export async function serveWrites(call: WriteCall, find: FindReplica): Promise<v
 class WriteSession {
   readonly #call: WriteCall;
   readonly #find: FindReplica;
+  readonly #pipeline = new Pipeline();
   #unanswered = 0;
   #lastSequence = 0n;
   #hasFailed = false;
@@ -52,6 +54,8 @@ class WriteSession {
     }
     if (this.#hasFailed) return false;
     const applied = this.#apply(request);
+    // Told in its turn, below.
+    applied.catch(() => {});
     this.#unanswered += bytes;
     const before = this.#answered;
     this.#answered = before.then(async () => {
@@ -71,16 +75,28 @@ class WriteSession {
   fail(error: unknown): void {
     if (this.#hasFailed) return;
     this.#hasFailed = true;
+    // What is refused before it reaches the replica ends the pipeline too.
+    this.#pipeline.failure ??= { error };
     this.#call.emit('error', grpcError(error));
   }
 
-  async #apply({ replica, epoch, sequence, mutation }: WriteRequest): Promise<void> {
+  /** Refusals before its turn break the pipeline at once. */
+  #apply(request: WriteRequest): Promise<void> {
+    try {
+      return this.#give(request);
+    } catch (error) {
+      this.#pipeline.failure ??= { error };
+      return Promise.reject(error);
+    }
+  }
+
+  #give({ replica, epoch, sequence, mutation }: WriteRequest): Promise<void> {
     if (sequence <= this.#lastSequence) {
       throw invalidRequest(`sequence must rise: ${sequence} follows ${this.#lastSequence}`);
     }
     this.#lastSequence = sequence;
     const served = this.#find(replicaOf(replica));
-    return served.apply(epoch, mutationOf(mutation), () => this.#hasFailed);
+    return served.apply(epoch, mutationOf(mutation), this.#pipeline);
   }
 
   async #answer(sequence: bigint, applied: Promise<void>): Promise<void> {

@@ -75,6 +75,13 @@ const migrationStateSchema = z.strictObject({
   rollback: z.strictObject({ by: z.string(), reason: z.string(), at: z.string() }).nullable(),
 });
 
+/** The second instance of a replica that a storage host serves. */
+const mirrorStateSchema = z.strictObject({
+  ref: instanceRefSchema,
+  /** `bootstrapping`: it holds an earlier state at most, and is never primary. */
+  stage: z.enum(['bootstrapping', 'dual']),
+});
+
 export const bindingRecordSchema = z.strictObject({
   format: z.literal('quorumshift-binding/1'),
   replica: replicaNameSchema,
@@ -83,6 +90,7 @@ export const bindingRecordSchema = z.strictObject({
   lease: counter,
   token: stepTokenSchema,
   primary: instanceRefSchema,
+  mirror: mirrorStateSchema.nullable().default(null),
   migration: migrationStateSchema.nullable(),
   /** The migration that ended last; older ones are in the journal. */
   lastEnded: z
@@ -98,6 +106,7 @@ export const bindingRecordSchema = z.strictObject({
     .nullable(),
 });
 
+export type MirrorState = z.infer<typeof mirrorStateSchema>;
 export type LeftAside = z.infer<typeof leftAsideSchema>;
 export type InstanceRef = z.infer<typeof instanceRefSchema>;
 export type StepToken = z.infer<typeof stepTokenSchema>;

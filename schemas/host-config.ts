@@ -6,6 +6,18 @@ import { instanceUrisSchema, replicaNameSchema } from './migration.ts';
 /** sun_path of a unix socket has 108 bytes, its end included. */
 const maxSocketBytes = 107;
 
+const socketPath = z
+  .string()
+  .startsWith('/')
+  .refine((path) => Buffer.byteLength(path) <= maxSocketBytes, {
+    message: `a socket's path has at most ${maxSocketBytes} bytes`,
+  });
+
+const mode = z
+  .string()
+  .regex(/^0?[0-7]{3}$/, 'must be octal, such as "600"')
+  .default('600');
+
 const servedReplicaSchema = replicaNameSchema.extend({
   /** Short form, or the three URIs: its instance where the state directory knows none yet. */
   uri: z.union([z.string().min(1), instanceUrisSchema]),
@@ -16,18 +28,19 @@ const servedReplicaSchema = replicaNameSchema.extend({
 export const hostConfigSchema = z.strictObject({
   /** Shared with this machine's agent. */
   stateDir: z.string().startsWith('/').default('/var/lib/quorumshift'),
-  socket: z
-    .string()
-    .startsWith('/')
-    .refine((path) => Buffer.byteLength(path) <= maxSocketBytes, {
-      message: `a socket's path has at most ${maxSocketBytes} bytes`,
-    })
-    .default('/run/quorumshift/host.sock'),
+  socket: socketPath.default('/run/quorumshift/host.sock'),
   /** Who may connect: permissions of the socket, octal. */
-  socketMode: z
-    .string()
-    .regex(/^0?[0-7]{3}$/, 'must be octal, such as "600"')
-    .default('600'),
+  socketMode: mode,
+  /** For this machine's operators and agent. */
+  adminSocket: socketPath.default('/run/quorumshift/admin.sock'),
+  adminSocketMode: mode,
+  /**
+   * What is done about a mirror that fails (DUAL-8): `detach` it and go on, or `fail` the operation
+   * until it is mended.
+   */
+  onMirrorFailure: z.enum(['detach', 'fail']).default('detach'),
+  /** How much longer than the primary a mirror may take for one mutation; null is no limit. */
+  mirrorLimitMs: z.number().int().min(1).nullable().default(5000),
   replicas: z.array(servedReplicaSchema).min(1),
 });
 

@@ -25,6 +25,7 @@ export interface HostPlace {
   readonly directory: string;
   readonly config: string;
   readonly socket: string;
+  readonly adminSocket: string;
 }
 
 /** A directory with a host's configuration for these instances of the cluster "kv". */
@@ -33,6 +34,7 @@ export async function makeHostPlace(
 ): Promise<HostPlace> {
   const directory = await mkdtemp(join(tmpdir(), 'quorumshift-host-'));
   const socket = join(directory, 'host.sock');
+  const adminSocket = join(directory, 'admin.sock');
   const config = join(directory, 'host.json');
   const replicas = Object.entries(instances).map(([member, scheme]) => ({
     cluster: 'kv',
@@ -40,8 +42,11 @@ export async function makeHostPlace(
     uri: `${scheme}://${directory}/${member}`,
     create: true,
   }));
-  await writeFile(config, JSON.stringify({ stateDir: `${directory}/state`, socket, replicas }));
-  return { directory, config, socket };
+  await writeFile(
+    config,
+    JSON.stringify({ stateDir: `${directory}/state`, socket, adminSocket, replicas }),
+  );
+  return { directory, config, socket, adminSocket };
 }
 
 export async function startHost({ config, socket }: HostPlace): Promise<HostProcess> {

@@ -71,6 +71,7 @@ export class WriteStream {
   readonly #member: string;
   readonly #epoch: bigint;
   readonly #waiting: { sequence: bigint; done: () => void }[] = [];
+  readonly #failed: Promise<never>;
   #sequence = 0n;
 
   constructor(client: StorageHostClient, member: string, epoch: bigint) {
@@ -86,6 +87,11 @@ export class WriteStream {
       this.#call.once('error', (error: ServiceError) => resolve(error));
       this.#call.once('end', () => resolve(null));
     });
+    this.#failed = this.ended.then((error) => {
+      throw error ?? new Error('the stream ended');
+    });
+    // Nobody may be waiting.
+    this.#failed.catch(() => {});
   }
 
   /** Sends without waiting; its sequence. */
@@ -103,10 +109,7 @@ export class WriteStream {
     const done = new Promise<void>((resolve) => {
       this.#waiting.push({ sequence, done: resolve });
     });
-    const failed = this.ended.then((error) => {
-      throw error ?? new Error('the stream ended');
-    });
-    await Promise.race([done, failed]);
+    await Promise.race([done, this.#failed]);
   }
 
   async end(): Promise<ServiceError | null> {

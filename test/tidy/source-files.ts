@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 /** The checkout; these tests run from dist/test/tidy. */
 export const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..', '..');
 
-const skipped = new Set(['node_modules', 'dist', '.git', '.cache', 'golden', 'fixtures']);
+const skipped = new Set(['node_modules', 'dist', '.git', '.cache', 'golden', 'fixtures', 'gen']);
 
 export interface SourceFile {
   /** Relative to the checkout, with "/". */

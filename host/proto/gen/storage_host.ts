@@ -5,7 +5,7 @@
 // source: storage_host.proto
 
 /* eslint-disable */
-import { BinaryReader, BinaryWriter } from '@bufbuild/protobuf/wire';
+import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
   type ChannelCredentials,
@@ -23,11 +23,11 @@ import {
   type Metadata as Metadata1,
   type ServiceError,
   type UntypedServiceImplementation,
-} from '@grpc/grpc-js';
+} from "@grpc/grpc-js";
 
-export const protobufPackage = 'quorumshift.host.v1';
+export const protobufPackage = "quorumshift.host.v1";
 
-export const protobufFileName = 'storage_host.proto';
+export const protobufFileName = "storage_host.proto";
 
 /**
  * The storage host's protocol, version 1: how a Raft process keeps its durable state in a storage
@@ -41,7 +41,8 @@ export interface ReplicaName {
   member: string;
 }
 
-export interface DescribeRequest {}
+export interface DescribeRequest {
+}
 
 export interface DescribeResponse {
   protocolMajor: number;
@@ -54,7 +55,9 @@ export interface DescribeResponse {
 }
 
 export interface OpenRequest {
-  replica: ReplicaName | undefined;
+  replica:
+    | ReplicaName
+    | undefined;
   /** For the host's log and status: what opened it. */
   client: string;
   protocolMajor: number;
@@ -72,7 +75,9 @@ export interface ReplicaState {
   lastIndex: bigint;
   /** Of the entry at last_index, or of the snapshot that ends there; 0 when neither is there. */
   lastTerm: bigint;
-  metadata: Metadata | undefined;
+  metadata:
+    | Metadata
+    | undefined;
   /** Absent when there is none. */
   snapshot: SnapshotMetadata | undefined;
 }
@@ -80,7 +85,9 @@ export interface ReplicaState {
 export interface Metadata {
   term: bigint;
   /** Absent: no vote. */
-  votedFor?: Buffer | undefined;
+  votedFor?:
+    | Buffer
+    | undefined;
   /** What the library needs back beyond term and vote: opaque. */
   auxiliary: Map<string, Buffer>;
 }
@@ -120,10 +127,11 @@ export interface Mutation {
   reset?: bigint | undefined;
   truncate:
     | //
-      /** Drops entries below. */
-      { $case: 'firstKept'; value: bigint } //
+    /** Drops entries below. */
+    { $case: "firstKept"; value: bigint }
+    | //
     /** Drops entries above. */
-    | { $case: 'lastKept'; value: bigint }
+    { $case: "lastKept"; value: bigint }
     | undefined;
   entries: Entries | undefined;
   metadata: MetadataUpdate | undefined;
@@ -137,7 +145,9 @@ export interface Entries {
 }
 
 export interface MetadataUpdate {
-  term?: bigint | undefined;
+  term?:
+    | bigint
+    | undefined;
   /** Absent: stays (a higher term clears it). Empty: no vote. */
   votedFor?: Buffer | undefined;
   setAuxiliary: Map<string, Buffer>;
@@ -170,10 +180,10 @@ export interface GetStateRequest {
 
 export interface WriteSnapshotRequest {
   part:
-    | { $case: 'begin'; value: SnapshotBegin }
-    | { $case: 'file'; value: SnapshotFile }
-    | { $case: 'bytes'; value: Buffer }
-    | { $case: 'end'; value: SnapshotEnd }
+    | { $case: "begin"; value: SnapshotBegin }
+    | { $case: "file"; value: SnapshotFile }
+    | { $case: "bytes"; value: Buffer }
+    | { $case: "end"; value: SnapshotEnd }
     | undefined;
 }
 
@@ -187,7 +197,9 @@ export interface SnapshotBegin {
 export interface SnapshotFile {
   /** Relative, "/"-separated. */
   path: string;
-  userMetadata?: Buffer | undefined;
+  userMetadata?:
+    | Buffer
+    | undefined;
   /** Known when it is read; ignored when it is written. */
   bytes: bigint;
 }
@@ -203,26 +215,22 @@ export interface ReadSnapshotRequest {
 }
 
 export interface ReadSnapshotResponse {
-  part:
-    | { $case: 'metadata'; value: SnapshotMetadata }
-    | { $case: 'file'; value: SnapshotFile }
-    | {
-        $case: 'bytes';
-        value: Buffer;
-      }
-    | undefined;
+  part: { $case: "metadata"; value: SnapshotMetadata } | { $case: "file"; value: SnapshotFile } | {
+    $case: "bytes";
+    value: Buffer;
+  } | undefined;
 }
 
 function createBaseReplicaName(): ReplicaName {
-  return { cluster: '', member: '' };
+  return { cluster: "", member: "" };
 }
 
 export const ReplicaName: MessageFns<ReplicaName> = {
   encode(message: ReplicaName, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.cluster !== '') {
+    if (message.cluster !== "") {
       writer.uint32(10).string(message.cluster);
     }
-    if (message.member !== '') {
+    if (message.member !== "") {
       writer.uint32(18).string(message.member);
     }
     return writer;
@@ -232,7 +240,7 @@ export const ReplicaName: MessageFns<ReplicaName> = {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
@@ -283,7 +291,7 @@ export const DescribeRequest: MessageFns<DescribeRequest> = {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
@@ -322,17 +330,13 @@ export const DescribeResponse: MessageFns<DescribeResponse> = {
     }
     if (message.maxWriteBytes !== 0n) {
       if (BigInt.asUintN(64, message.maxWriteBytes) !== message.maxWriteBytes) {
-        throw new globalThis.Error(
-          'value provided for field message.maxWriteBytes of type uint64 too large',
-        );
+        throw new globalThis.Error("value provided for field message.maxWriteBytes of type uint64 too large");
       }
       writer.uint32(32).uint64(message.maxWriteBytes);
     }
     if (message.windowBytes !== 0n) {
       if (BigInt.asUintN(64, message.windowBytes) !== message.windowBytes) {
-        throw new globalThis.Error(
-          'value provided for field message.windowBytes of type uint64 too large',
-        );
+        throw new globalThis.Error("value provided for field message.windowBytes of type uint64 too large");
       }
       writer.uint32(40).uint64(message.windowBytes);
     }
@@ -343,7 +347,7 @@ export const DescribeResponse: MessageFns<DescribeResponse> = {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
@@ -406,7 +410,7 @@ export const DescribeResponse: MessageFns<DescribeResponse> = {
 };
 
 function createBaseOpenRequest(): OpenRequest {
-  return { replica: undefined, client: '', protocolMajor: 0 };
+  return { replica: undefined, client: "", protocolMajor: 0 };
 }
 
 export const OpenRequest: MessageFns<OpenRequest> = {
@@ -414,7 +418,7 @@ export const OpenRequest: MessageFns<OpenRequest> = {
     if (message.replica !== undefined) {
       ReplicaName.encode(message.replica, writer.uint32(10).fork()).join();
     }
-    if (message.client !== '') {
+    if (message.client !== "") {
       writer.uint32(18).string(message.client);
     }
     if (message.protocolMajor !== 0) {
@@ -427,7 +431,7 @@ export const OpenRequest: MessageFns<OpenRequest> = {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
@@ -481,9 +485,7 @@ export const OpenResponse: MessageFns<OpenResponse> = {
   encode(message: OpenResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.epoch !== 0n) {
       if (BigInt.asUintN(64, message.epoch) !== message.epoch) {
-        throw new globalThis.Error(
-          'value provided for field message.epoch of type uint64 too large',
-        );
+        throw new globalThis.Error("value provided for field message.epoch of type uint64 too large");
       }
       writer.uint32(8).uint64(message.epoch);
     }
@@ -497,7 +499,7 @@ export const OpenResponse: MessageFns<OpenResponse> = {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
@@ -543,25 +545,19 @@ export const ReplicaState: MessageFns<ReplicaState> = {
   encode(message: ReplicaState, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.firstIndex !== 0n) {
       if (BigInt.asIntN(64, message.firstIndex) !== message.firstIndex) {
-        throw new globalThis.Error(
-          'value provided for field message.firstIndex of type int64 too large',
-        );
+        throw new globalThis.Error("value provided for field message.firstIndex of type int64 too large");
       }
       writer.uint32(8).int64(message.firstIndex);
     }
     if (message.lastIndex !== 0n) {
       if (BigInt.asIntN(64, message.lastIndex) !== message.lastIndex) {
-        throw new globalThis.Error(
-          'value provided for field message.lastIndex of type int64 too large',
-        );
+        throw new globalThis.Error("value provided for field message.lastIndex of type int64 too large");
       }
       writer.uint32(16).int64(message.lastIndex);
     }
     if (message.lastTerm !== 0n) {
       if (BigInt.asIntN(64, message.lastTerm) !== message.lastTerm) {
-        throw new globalThis.Error(
-          'value provided for field message.lastTerm of type int64 too large',
-        );
+        throw new globalThis.Error("value provided for field message.lastTerm of type int64 too large");
       }
       writer.uint32(24).int64(message.lastTerm);
     }
@@ -578,7 +574,7 @@ export const ReplicaState: MessageFns<ReplicaState> = {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
@@ -648,7 +644,7 @@ export const Metadata: MessageFns<Metadata> = {
   encode(message: Metadata, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.term !== 0n) {
       if (BigInt.asIntN(64, message.term) !== message.term) {
-        throw new globalThis.Error('value provided for field message.term of type int64 too large');
+        throw new globalThis.Error("value provided for field message.term of type int64 too large");
       }
       writer.uint32(8).int64(message.term);
     }
@@ -665,7 +661,7 @@ export const Metadata: MessageFns<Metadata> = {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
@@ -715,15 +711,12 @@ export const Metadata: MessageFns<Metadata> = {
 };
 
 function createBaseMetadata_AuxiliaryEntry(): Metadata_AuxiliaryEntry {
-  return { key: '', value: Buffer.alloc(0) };
+  return { key: "", value: Buffer.alloc(0) };
 }
 
 export const Metadata_AuxiliaryEntry: MessageFns<Metadata_AuxiliaryEntry> = {
-  encode(
-    message: Metadata_AuxiliaryEntry,
-    writer: BinaryWriter = new BinaryWriter(),
-  ): BinaryWriter {
-    if (message.key !== '') {
+  encode(message: Metadata_AuxiliaryEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
       writer.uint32(10).string(message.key);
     }
     if (message.value.length !== 0) {
@@ -736,7 +729,7 @@ export const Metadata_AuxiliaryEntry: MessageFns<Metadata_AuxiliaryEntry> = {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
@@ -775,30 +768,20 @@ export const Metadata_AuxiliaryEntry: MessageFns<Metadata_AuxiliaryEntry> = {
 };
 
 function createBaseSnapshotMetadata(): SnapshotMetadata {
-  return {
-    lastIncludedIndex: 0n,
-    lastIncludedTerm: 0n,
-    peers: [],
-    oldPeers: [],
-    auxiliary: new Map(),
-  };
+  return { lastIncludedIndex: 0n, lastIncludedTerm: 0n, peers: [], oldPeers: [], auxiliary: new Map() };
 }
 
 export const SnapshotMetadata: MessageFns<SnapshotMetadata> = {
   encode(message: SnapshotMetadata, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.lastIncludedIndex !== 0n) {
       if (BigInt.asIntN(64, message.lastIncludedIndex) !== message.lastIncludedIndex) {
-        throw new globalThis.Error(
-          'value provided for field message.lastIncludedIndex of type int64 too large',
-        );
+        throw new globalThis.Error("value provided for field message.lastIncludedIndex of type int64 too large");
       }
       writer.uint32(8).int64(message.lastIncludedIndex);
     }
     if (message.lastIncludedTerm !== 0n) {
       if (BigInt.asIntN(64, message.lastIncludedTerm) !== message.lastIncludedTerm) {
-        throw new globalThis.Error(
-          'value provided for field message.lastIncludedTerm of type int64 too large',
-        );
+        throw new globalThis.Error("value provided for field message.lastIncludedTerm of type int64 too large");
       }
       writer.uint32(16).int64(message.lastIncludedTerm);
     }
@@ -809,10 +792,7 @@ export const SnapshotMetadata: MessageFns<SnapshotMetadata> = {
       writer.uint32(34).string(v!);
     }
     message.auxiliary.forEach((value, key) => {
-      SnapshotMetadata_AuxiliaryEntry.encode(
-        { key: key as any, value },
-        writer.uint32(42).fork(),
-      ).join();
+      SnapshotMetadata_AuxiliaryEntry.encode({ key: key as any, value }, writer.uint32(42).fork()).join();
     });
     return writer;
   },
@@ -821,7 +801,7 @@ export const SnapshotMetadata: MessageFns<SnapshotMetadata> = {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
@@ -887,15 +867,12 @@ export const SnapshotMetadata: MessageFns<SnapshotMetadata> = {
 };
 
 function createBaseSnapshotMetadata_AuxiliaryEntry(): SnapshotMetadata_AuxiliaryEntry {
-  return { key: '', value: Buffer.alloc(0) };
+  return { key: "", value: Buffer.alloc(0) };
 }
 
 export const SnapshotMetadata_AuxiliaryEntry: MessageFns<SnapshotMetadata_AuxiliaryEntry> = {
-  encode(
-    message: SnapshotMetadata_AuxiliaryEntry,
-    writer: BinaryWriter = new BinaryWriter(),
-  ): BinaryWriter {
-    if (message.key !== '') {
+  encode(message: SnapshotMetadata_AuxiliaryEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
       writer.uint32(10).string(message.key);
     }
     if (message.value.length !== 0) {
@@ -908,7 +885,7 @@ export const SnapshotMetadata_AuxiliaryEntry: MessageFns<SnapshotMetadata_Auxili
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
@@ -957,17 +934,13 @@ export const WriteRequest: MessageFns<WriteRequest> = {
     }
     if (message.epoch !== 0n) {
       if (BigInt.asUintN(64, message.epoch) !== message.epoch) {
-        throw new globalThis.Error(
-          'value provided for field message.epoch of type uint64 too large',
-        );
+        throw new globalThis.Error("value provided for field message.epoch of type uint64 too large");
       }
       writer.uint32(16).uint64(message.epoch);
     }
     if (message.sequence !== 0n) {
       if (BigInt.asUintN(64, message.sequence) !== message.sequence) {
-        throw new globalThis.Error(
-          'value provided for field message.sequence of type uint64 too large',
-        );
+        throw new globalThis.Error("value provided for field message.sequence of type uint64 too large");
       }
       writer.uint32(24).uint64(message.sequence);
     }
@@ -981,7 +954,7 @@ export const WriteRequest: MessageFns<WriteRequest> = {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
@@ -1043,26 +1016,20 @@ export const Mutation: MessageFns<Mutation> = {
   encode(message: Mutation, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.reset !== undefined) {
       if (BigInt.asIntN(64, message.reset) !== message.reset) {
-        throw new globalThis.Error(
-          'value provided for field message.reset of type int64 too large',
-        );
+        throw new globalThis.Error("value provided for field message.reset of type int64 too large");
       }
       writer.uint32(8).int64(message.reset);
     }
     switch (message.truncate?.$case) {
-      case 'firstKept':
+      case "firstKept":
         if (BigInt.asIntN(64, message.truncate.value) !== message.truncate.value) {
-          throw new globalThis.Error(
-            'value provided for field message.truncate.value of type int64 too large',
-          );
+          throw new globalThis.Error("value provided for field message.truncate.value of type int64 too large");
         }
         writer.uint32(16).int64(message.truncate.value);
         break;
-      case 'lastKept':
+      case "lastKept":
         if (BigInt.asIntN(64, message.truncate.value) !== message.truncate.value) {
-          throw new globalThis.Error(
-            'value provided for field message.truncate.value of type int64 too large',
-          );
+          throw new globalThis.Error("value provided for field message.truncate.value of type int64 too large");
         }
         writer.uint32(24).int64(message.truncate.value);
         break;
@@ -1080,7 +1047,7 @@ export const Mutation: MessageFns<Mutation> = {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
@@ -1102,7 +1069,7 @@ export const Mutation: MessageFns<Mutation> = {
               break;
             }
 
-            message.truncate = { $case: 'firstKept', value: reader.int64() as bigint };
+            message.truncate = { $case: "firstKept", value: reader.int64() as bigint };
             continue;
           }
           case 3: {
@@ -1110,7 +1077,7 @@ export const Mutation: MessageFns<Mutation> = {
               break;
             }
 
-            message.truncate = { $case: 'lastKept', value: reader.int64() as bigint };
+            message.truncate = { $case: "lastKept", value: reader.int64() as bigint };
             continue;
           }
           case 4: {
@@ -1150,9 +1117,7 @@ export const Entries: MessageFns<Entries> = {
   encode(message: Entries, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.after !== 0n) {
       if (BigInt.asIntN(64, message.after) !== message.after) {
-        throw new globalThis.Error(
-          'value provided for field message.after of type int64 too large',
-        );
+        throw new globalThis.Error("value provided for field message.after of type int64 too large");
       }
       writer.uint32(8).int64(message.after);
     }
@@ -1166,7 +1131,7 @@ export const Entries: MessageFns<Entries> = {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
@@ -1212,7 +1177,7 @@ export const MetadataUpdate: MessageFns<MetadataUpdate> = {
   encode(message: MetadataUpdate, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.term !== undefined) {
       if (BigInt.asIntN(64, message.term) !== message.term) {
-        throw new globalThis.Error('value provided for field message.term of type int64 too large');
+        throw new globalThis.Error("value provided for field message.term of type int64 too large");
       }
       writer.uint32(8).int64(message.term);
     }
@@ -1220,10 +1185,7 @@ export const MetadataUpdate: MessageFns<MetadataUpdate> = {
       writer.uint32(18).bytes(message.votedFor);
     }
     message.setAuxiliary.forEach((value, key) => {
-      MetadataUpdate_SetAuxiliaryEntry.encode(
-        { key: key as any, value },
-        writer.uint32(26).fork(),
-      ).join();
+      MetadataUpdate_SetAuxiliaryEntry.encode({ key: key as any, value }, writer.uint32(26).fork()).join();
     });
     for (const v of message.removeAuxiliary) {
       writer.uint32(34).string(v!);
@@ -1235,7 +1197,7 @@ export const MetadataUpdate: MessageFns<MetadataUpdate> = {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
@@ -1293,15 +1255,12 @@ export const MetadataUpdate: MessageFns<MetadataUpdate> = {
 };
 
 function createBaseMetadataUpdate_SetAuxiliaryEntry(): MetadataUpdate_SetAuxiliaryEntry {
-  return { key: '', value: Buffer.alloc(0) };
+  return { key: "", value: Buffer.alloc(0) };
 }
 
 export const MetadataUpdate_SetAuxiliaryEntry: MessageFns<MetadataUpdate_SetAuxiliaryEntry> = {
-  encode(
-    message: MetadataUpdate_SetAuxiliaryEntry,
-    writer: BinaryWriter = new BinaryWriter(),
-  ): BinaryWriter {
-    if (message.key !== '') {
+  encode(message: MetadataUpdate_SetAuxiliaryEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
       writer.uint32(10).string(message.key);
     }
     if (message.value.length !== 0) {
@@ -1314,7 +1273,7 @@ export const MetadataUpdate_SetAuxiliaryEntry: MessageFns<MetadataUpdate_SetAuxi
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
@@ -1360,9 +1319,7 @@ export const WriteResponse: MessageFns<WriteResponse> = {
   encode(message: WriteResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.sequence !== 0n) {
       if (BigInt.asUintN(64, message.sequence) !== message.sequence) {
-        throw new globalThis.Error(
-          'value provided for field message.sequence of type uint64 too large',
-        );
+        throw new globalThis.Error("value provided for field message.sequence of type uint64 too large");
       }
       writer.uint32(8).uint64(message.sequence);
     }
@@ -1373,7 +1330,7 @@ export const WriteResponse: MessageFns<WriteResponse> = {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
@@ -1414,15 +1371,13 @@ export const ReadRequest: MessageFns<ReadRequest> = {
     }
     if (message.first !== 0n) {
       if (BigInt.asIntN(64, message.first) !== message.first) {
-        throw new globalThis.Error(
-          'value provided for field message.first of type int64 too large',
-        );
+        throw new globalThis.Error("value provided for field message.first of type int64 too large");
       }
       writer.uint32(16).int64(message.first);
     }
     if (message.last !== 0n) {
       if (BigInt.asIntN(64, message.last) !== message.last) {
-        throw new globalThis.Error('value provided for field message.last of type int64 too large');
+        throw new globalThis.Error("value provided for field message.last of type int64 too large");
       }
       writer.uint32(24).int64(message.last);
     }
@@ -1433,7 +1388,7 @@ export const ReadRequest: MessageFns<ReadRequest> = {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
@@ -1487,9 +1442,7 @@ export const ReadResponse: MessageFns<ReadResponse> = {
   encode(message: ReadResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.first !== 0n) {
       if (BigInt.asIntN(64, message.first) !== message.first) {
-        throw new globalThis.Error(
-          'value provided for field message.first of type int64 too large',
-        );
+        throw new globalThis.Error("value provided for field message.first of type int64 too large");
       }
       writer.uint32(8).int64(message.first);
     }
@@ -1503,7 +1456,7 @@ export const ReadResponse: MessageFns<ReadResponse> = {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
@@ -1557,7 +1510,7 @@ export const GetStateRequest: MessageFns<GetStateRequest> = {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
@@ -1594,16 +1547,16 @@ function createBaseWriteSnapshotRequest(): WriteSnapshotRequest {
 export const WriteSnapshotRequest: MessageFns<WriteSnapshotRequest> = {
   encode(message: WriteSnapshotRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     switch (message.part?.$case) {
-      case 'begin':
+      case "begin":
         SnapshotBegin.encode(message.part.value, writer.uint32(10).fork()).join();
         break;
-      case 'file':
+      case "file":
         SnapshotFile.encode(message.part.value, writer.uint32(18).fork()).join();
         break;
-      case 'bytes':
+      case "bytes":
         writer.uint32(26).bytes(message.part.value);
         break;
-      case 'end':
+      case "end":
         SnapshotEnd.encode(message.part.value, writer.uint32(34).fork()).join();
         break;
     }
@@ -1614,7 +1567,7 @@ export const WriteSnapshotRequest: MessageFns<WriteSnapshotRequest> = {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
@@ -1628,7 +1581,7 @@ export const WriteSnapshotRequest: MessageFns<WriteSnapshotRequest> = {
               break;
             }
 
-            message.part = { $case: 'begin', value: SnapshotBegin.decode(reader, reader.uint32()) };
+            message.part = { $case: "begin", value: SnapshotBegin.decode(reader, reader.uint32()) };
             continue;
           }
           case 2: {
@@ -1636,7 +1589,7 @@ export const WriteSnapshotRequest: MessageFns<WriteSnapshotRequest> = {
               break;
             }
 
-            message.part = { $case: 'file', value: SnapshotFile.decode(reader, reader.uint32()) };
+            message.part = { $case: "file", value: SnapshotFile.decode(reader, reader.uint32()) };
             continue;
           }
           case 3: {
@@ -1644,7 +1597,7 @@ export const WriteSnapshotRequest: MessageFns<WriteSnapshotRequest> = {
               break;
             }
 
-            message.part = { $case: 'bytes', value: Buffer.from(reader.bytes()) };
+            message.part = { $case: "bytes", value: Buffer.from(reader.bytes()) };
             continue;
           }
           case 4: {
@@ -1652,7 +1605,7 @@ export const WriteSnapshotRequest: MessageFns<WriteSnapshotRequest> = {
               break;
             }
 
-            message.part = { $case: 'end', value: SnapshotEnd.decode(reader, reader.uint32()) };
+            message.part = { $case: "end", value: SnapshotEnd.decode(reader, reader.uint32()) };
             continue;
           }
         }
@@ -1679,9 +1632,7 @@ export const SnapshotBegin: MessageFns<SnapshotBegin> = {
     }
     if (message.epoch !== 0n) {
       if (BigInt.asUintN(64, message.epoch) !== message.epoch) {
-        throw new globalThis.Error(
-          'value provided for field message.epoch of type uint64 too large',
-        );
+        throw new globalThis.Error("value provided for field message.epoch of type uint64 too large");
       }
       writer.uint32(16).uint64(message.epoch);
     }
@@ -1695,7 +1646,7 @@ export const SnapshotBegin: MessageFns<SnapshotBegin> = {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
@@ -1742,12 +1693,12 @@ export const SnapshotBegin: MessageFns<SnapshotBegin> = {
 };
 
 function createBaseSnapshotFile(): SnapshotFile {
-  return { path: '', userMetadata: undefined, bytes: 0n };
+  return { path: "", userMetadata: undefined, bytes: 0n };
 }
 
 export const SnapshotFile: MessageFns<SnapshotFile> = {
   encode(message: SnapshotFile, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.path !== '') {
+    if (message.path !== "") {
       writer.uint32(10).string(message.path);
     }
     if (message.userMetadata !== undefined) {
@@ -1755,9 +1706,7 @@ export const SnapshotFile: MessageFns<SnapshotFile> = {
     }
     if (message.bytes !== 0n) {
       if (BigInt.asUintN(64, message.bytes) !== message.bytes) {
-        throw new globalThis.Error(
-          'value provided for field message.bytes of type uint64 too large',
-        );
+        throw new globalThis.Error("value provided for field message.bytes of type uint64 too large");
       }
       writer.uint32(24).uint64(message.bytes);
     }
@@ -1768,7 +1717,7 @@ export const SnapshotFile: MessageFns<SnapshotFile> = {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
@@ -1822,9 +1771,7 @@ export const SnapshotEnd: MessageFns<SnapshotEnd> = {
   encode(message: SnapshotEnd, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.sequence !== 0n) {
       if (BigInt.asUintN(64, message.sequence) !== message.sequence) {
-        throw new globalThis.Error(
-          'value provided for field message.sequence of type uint64 too large',
-        );
+        throw new globalThis.Error("value provided for field message.sequence of type uint64 too large");
       }
       writer.uint32(8).uint64(message.sequence);
     }
@@ -1838,7 +1785,7 @@ export const SnapshotEnd: MessageFns<SnapshotEnd> = {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
@@ -1892,7 +1839,7 @@ export const ReadSnapshotRequest: MessageFns<ReadSnapshotRequest> = {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
@@ -1929,13 +1876,13 @@ function createBaseReadSnapshotResponse(): ReadSnapshotResponse {
 export const ReadSnapshotResponse: MessageFns<ReadSnapshotResponse> = {
   encode(message: ReadSnapshotResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     switch (message.part?.$case) {
-      case 'metadata':
+      case "metadata":
         SnapshotMetadata.encode(message.part.value, writer.uint32(10).fork()).join();
         break;
-      case 'file':
+      case "file":
         SnapshotFile.encode(message.part.value, writer.uint32(18).fork()).join();
         break;
-      case 'bytes':
+      case "bytes":
         writer.uint32(26).bytes(message.part.value);
         break;
     }
@@ -1946,7 +1893,7 @@ export const ReadSnapshotResponse: MessageFns<ReadSnapshotResponse> = {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
@@ -1960,10 +1907,7 @@ export const ReadSnapshotResponse: MessageFns<ReadSnapshotResponse> = {
               break;
             }
 
-            message.part = {
-              $case: 'metadata',
-              value: SnapshotMetadata.decode(reader, reader.uint32()),
-            };
+            message.part = { $case: "metadata", value: SnapshotMetadata.decode(reader, reader.uint32()) };
             continue;
           }
           case 2: {
@@ -1971,7 +1915,7 @@ export const ReadSnapshotResponse: MessageFns<ReadSnapshotResponse> = {
               break;
             }
 
-            message.part = { $case: 'file', value: SnapshotFile.decode(reader, reader.uint32()) };
+            message.part = { $case: "file", value: SnapshotFile.decode(reader, reader.uint32()) };
             continue;
           }
           case 3: {
@@ -1979,7 +1923,7 @@ export const ReadSnapshotResponse: MessageFns<ReadSnapshotResponse> = {
               break;
             }
 
-            message.part = { $case: 'bytes', value: Buffer.from(reader.bytes()) };
+            message.part = { $case: "bytes", value: Buffer.from(reader.bytes()) };
             continue;
           }
         }
@@ -2000,14 +1944,12 @@ export type StorageHostService = typeof StorageHostService;
 export const StorageHostService = {
   /** The host's protocol range and the replicas that it serves. */
   describe: {
-    path: '/quorumshift.host.v1.StorageHost/Describe' as const,
+    path: "/quorumshift.host.v1.StorageHost/Describe" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: DescribeRequest): Buffer =>
-      Buffer.from(DescribeRequest.encode(value).finish()),
+    requestSerialize: (value: DescribeRequest): Buffer => Buffer.from(DescribeRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): DescribeRequest => DescribeRequest.decode(value),
-    responseSerialize: (value: DescribeResponse): Buffer =>
-      Buffer.from(DescribeResponse.encode(value).finish()),
+    responseSerialize: (value: DescribeResponse): Buffer => Buffer.from(DescribeResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): DescribeResponse => DescribeResponse.decode(value),
   },
   /**
@@ -2015,14 +1957,12 @@ export const StorageHostService = {
    * the epoch durably, and answers what the replica then holds. All of that counts as acknowledged.
    */
   open: {
-    path: '/quorumshift.host.v1.StorageHost/Open' as const,
+    path: "/quorumshift.host.v1.StorageHost/Open" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: OpenRequest): Buffer =>
-      Buffer.from(OpenRequest.encode(value).finish()),
+    requestSerialize: (value: OpenRequest): Buffer => Buffer.from(OpenRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): OpenRequest => OpenRequest.decode(value),
-    responseSerialize: (value: OpenResponse): Buffer =>
-      Buffer.from(OpenResponse.encode(value).finish()),
+    responseSerialize: (value: OpenResponse): Buffer => Buffer.from(OpenResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): OpenResponse => OpenResponse.decode(value),
   },
   /**
@@ -2030,76 +1970,64 @@ export const StorageHostService = {
    * success ends the stream: nothing after it has been applied.
    */
   write: {
-    path: '/quorumshift.host.v1.StorageHost/Write' as const,
+    path: "/quorumshift.host.v1.StorageHost/Write" as const,
     requestStream: true as const,
     responseStream: true as const,
-    requestSerialize: (value: WriteRequest): Buffer =>
-      Buffer.from(WriteRequest.encode(value).finish()),
+    requestSerialize: (value: WriteRequest): Buffer => Buffer.from(WriteRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): WriteRequest => WriteRequest.decode(value),
-    responseSerialize: (value: WriteResponse): Buffer =>
-      Buffer.from(WriteResponse.encode(value).finish()),
+    responseSerialize: (value: WriteResponse): Buffer => Buffer.from(WriteResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): WriteResponse => WriteResponse.decode(value),
   },
   /** One mutation, for simple clients. */
   writeOne: {
-    path: '/quorumshift.host.v1.StorageHost/WriteOne' as const,
+    path: "/quorumshift.host.v1.StorageHost/WriteOne" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: WriteRequest): Buffer =>
-      Buffer.from(WriteRequest.encode(value).finish()),
+    requestSerialize: (value: WriteRequest): Buffer => Buffer.from(WriteRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): WriteRequest => WriteRequest.decode(value),
-    responseSerialize: (value: WriteResponse): Buffer =>
-      Buffer.from(WriteResponse.encode(value).finish()),
+    responseSerialize: (value: WriteResponse): Buffer => Buffer.from(WriteResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): WriteResponse => WriteResponse.decode(value),
   },
   /** Entries first..last inclusive, in order, in batches of about one MiB. */
   read: {
-    path: '/quorumshift.host.v1.StorageHost/Read' as const,
+    path: "/quorumshift.host.v1.StorageHost/Read" as const,
     requestStream: false as const,
     responseStream: true as const,
-    requestSerialize: (value: ReadRequest): Buffer =>
-      Buffer.from(ReadRequest.encode(value).finish()),
+    requestSerialize: (value: ReadRequest): Buffer => Buffer.from(ReadRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): ReadRequest => ReadRequest.decode(value),
-    responseSerialize: (value: ReadResponse): Buffer =>
-      Buffer.from(ReadResponse.encode(value).finish()),
+    responseSerialize: (value: ReadResponse): Buffer => Buffer.from(ReadResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ReadResponse => ReadResponse.decode(value),
   },
   /** The present state, without a session. */
   getState: {
-    path: '/quorumshift.host.v1.StorageHost/GetState' as const,
+    path: "/quorumshift.host.v1.StorageHost/GetState" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: GetStateRequest): Buffer =>
-      Buffer.from(GetStateRequest.encode(value).finish()),
+    requestSerialize: (value: GetStateRequest): Buffer => Buffer.from(GetStateRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): GetStateRequest => GetStateRequest.decode(value),
-    responseSerialize: (value: ReplicaState): Buffer =>
-      Buffer.from(ReplicaState.encode(value).finish()),
+    responseSerialize: (value: ReplicaState): Buffer => Buffer.from(ReplicaState.encode(value).finish()),
     responseDeserialize: (value: Buffer): ReplicaState => ReplicaState.decode(value),
   },
   /** A snapshot's files, then the mutation that publishes it; nothing of it is seen before its end. */
   writeSnapshot: {
-    path: '/quorumshift.host.v1.StorageHost/WriteSnapshot' as const,
+    path: "/quorumshift.host.v1.StorageHost/WriteSnapshot" as const,
     requestStream: true as const,
     responseStream: false as const,
-    requestSerialize: (value: WriteSnapshotRequest): Buffer =>
-      Buffer.from(WriteSnapshotRequest.encode(value).finish()),
+    requestSerialize: (value: WriteSnapshotRequest): Buffer => Buffer.from(WriteSnapshotRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): WriteSnapshotRequest => WriteSnapshotRequest.decode(value),
-    responseSerialize: (value: WriteResponse): Buffer =>
-      Buffer.from(WriteResponse.encode(value).finish()),
+    responseSerialize: (value: WriteResponse): Buffer => Buffer.from(WriteResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): WriteResponse => WriteResponse.decode(value),
   },
   /** The latest snapshot: its metadata, then each file. */
   readSnapshot: {
-    path: '/quorumshift.host.v1.StorageHost/ReadSnapshot' as const,
+    path: "/quorumshift.host.v1.StorageHost/ReadSnapshot" as const,
     requestStream: false as const,
     responseStream: true as const,
-    requestSerialize: (value: ReadSnapshotRequest): Buffer =>
-      Buffer.from(ReadSnapshotRequest.encode(value).finish()),
+    requestSerialize: (value: ReadSnapshotRequest): Buffer => Buffer.from(ReadSnapshotRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): ReadSnapshotRequest => ReadSnapshotRequest.decode(value),
     responseSerialize: (value: ReadSnapshotResponse): Buffer =>
       Buffer.from(ReadSnapshotResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): ReadSnapshotResponse =>
-      ReadSnapshotResponse.decode(value),
+    responseDeserialize: (value: Buffer): ReadSnapshotResponse => ReadSnapshotResponse.decode(value),
   },
 } as const;
 
@@ -2149,10 +2077,7 @@ export interface StorageHostClient extends Client {
    * Begins a session: ends every earlier one of the replica, finishes what those had given, raises
    * the epoch durably, and answers what the replica then holds. All of that counts as acknowledged.
    */
-  open(
-    request: OpenRequest,
-    callback: (error: ServiceError | null, response: OpenResponse) => void,
-  ): ClientUnaryCall;
+  open(request: OpenRequest, callback: (error: ServiceError | null, response: OpenResponse) => void): ClientUnaryCall;
   open(
     request: OpenRequest,
     metadata: Metadata1,
@@ -2170,10 +2095,7 @@ export interface StorageHostClient extends Client {
    */
   write(): ClientDuplexStream<WriteRequest, WriteResponse>;
   write(options: Partial<CallOptions>): ClientDuplexStream<WriteRequest, WriteResponse>;
-  write(
-    metadata: Metadata1,
-    options?: Partial<CallOptions>,
-  ): ClientDuplexStream<WriteRequest, WriteResponse>;
+  write(metadata: Metadata1, options?: Partial<CallOptions>): ClientDuplexStream<WriteRequest, WriteResponse>;
   /** One mutation, for simple clients. */
   writeOne(
     request: WriteRequest,
@@ -2192,11 +2114,7 @@ export interface StorageHostClient extends Client {
   ): ClientUnaryCall;
   /** Entries first..last inclusive, in order, in batches of about one MiB. */
   read(request: ReadRequest, options?: Partial<CallOptions>): ClientReadableStream<ReadResponse>;
-  read(
-    request: ReadRequest,
-    metadata?: Metadata1,
-    options?: Partial<CallOptions>,
-  ): ClientReadableStream<ReadResponse>;
+  read(request: ReadRequest, metadata?: Metadata1, options?: Partial<CallOptions>): ClientReadableStream<ReadResponse>;
   /** The present state, without a session. */
   getState(
     request: GetStateRequest,
@@ -2244,13 +2162,9 @@ export interface StorageHostClient extends Client {
 
 export const StorageHostClient = makeGenericClientConstructor(
   StorageHostService,
-  'quorumshift.host.v1.StorageHost',
+  "quorumshift.host.v1.StorageHost",
 ) as unknown as {
-  new (
-    address: string,
-    credentials: ChannelCredentials,
-    options?: Partial<ClientOptions>,
-  ): StorageHostClient;
+  new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): StorageHostClient;
   service: typeof StorageHostService;
   serviceName: string;
 };

@@ -1,0 +1,162 @@
+/**
+ * The mirror's way from nothing to dual write, while the primary is written: a copy of a cut,
+ * rounds that bring it forward, and a last one with the writers waiting.
+ */
+import { fail, hasCode } from '../core/errors.ts';
+import { ownPaths } from '../storage/binding/parking.ts';
+import { moveToTrash, removeTrash, trashName } from '../storage/binding/path-fence.ts';
+import type { Instance, InstanceUris } from '../storage/contracts.ts';
+import type { FamilyRegistry } from '../storage/family-registry.ts';
+import type { FileLayer } from '../storage/file-layer.ts';
+import { copyState } from '../storage/image/copy-state.ts';
+import type { TransferOptions } from '../storage/image/state-stream.ts';
+import { bringForward } from '../storage/replication/catch-up.ts';
+import type { ChangeTracker } from '../storage/replication/change-tracker.ts';
+import type { Pair } from '../storage/replication/open-pair.ts';
+import { pairLimits } from '../storage/replication/pair-limits.ts';
+import { withPinned } from '../storage/replication/pinned-pair.ts';
+
+/** What is copied or compared while writers wait; more than it is done beside them first. */
+export const barrierBytes = 1024 * 1024;
+/** Rounds that may fail to get below {@link barrierBytes} before it is said. */
+const mostRounds = 100;
+
+export interface MirrorBootstrapOptions {
+  readonly families: FamilyRegistry;
+  readonly files: FileLayer;
+  /** Where the mirror is made. */
+  readonly uris: InstanceUris;
+  readonly pair: Pair;
+  /** Makes it durable that dual write begins; writers wait. */
+  readonly joined: () => Promise<void>;
+}
+
+/** An instance at an earlier state of the primary. */
+interface Base {
+  readonly instance: Instance;
+  /** What has changed since that state; null when another process's life made it. */
+  since: ChangeTracker | null;
+}
+
+export class MirrorBootstrap {
+  readonly #options: MirrorBootstrapOptions;
+
+  constructor(options: MirrorBootstrapOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Copies a cut, catches up in rounds, and begins dual write in a pause that copies at most 1 MiB.
+   * An interrupted one goes on from what it has.
+   */
+  async run(options: TransferOptions): Promise<void> {
+    const { uris } = this.#options;
+    const base = await this.#openBase(options);
+    try {
+      for (let round = 1; ; round += 1) {
+        await this.#round(base);
+        if (await this.#join(base)) return;
+        if (round < mostRounds) continue;
+        throw fail('mirror.behind', {
+          instance: uris.log,
+          rounds: mostRounds,
+          bytes: barrierBytes,
+        });
+      }
+    } catch (error) {
+      await base.instance.close().catch(() => {});
+      throw error;
+    } finally {
+      this.#untrack(base.since);
+    }
+  }
+
+  /** The mirror at an earlier state of the primary: what is there already, or a copy of a cut. */
+  async #openBase(options: TransferOptions): Promise<Base> {
+    const { families, files, uris } = this.#options;
+    let since: ChangeTracker | null = null;
+    for (;;) {
+      try {
+        return { instance: await families.open(uris, 'read-write', { files }), since };
+      } catch (error) {
+        const isMissing = hasCode(error, 'instance.missing') || hasCode(error, 'instance.staging');
+        if (!isMissing) throw error;
+      }
+      try {
+        since = await this.#copyCut(options);
+      } catch (error) {
+        const isOvertaken =
+          hasCode(error, 'image.source-changed') || hasCode(error, 'image.resume-mismatch');
+        if (!isOvertaken) throw error;
+        await discardInstance(this.#options, uris);
+      }
+    }
+  }
+
+  /** @returns what has changed since the cut */
+  async #copyCut(options: TransferOptions): Promise<ChangeTracker> {
+    const { families, files, uris, pair } = this.#options;
+    return withPinned(pair, async (views) => {
+      const staging = await families.stage(uris, { files });
+      try {
+        await copyState(views.primary, staging, options);
+        if (views.since.hasRewritten(views.primary.state().lastIndex)) {
+          const actual = 'entries of the copied cut were rewritten while it was copied';
+          throw fail('image.source-changed', { instance: views.primary.uris.log, actual });
+        }
+        await staging.publish();
+        return views.keep();
+      } finally {
+        await staging.close();
+      }
+    });
+  }
+
+  async #round(base: Base): Promise<void> {
+    try {
+      await withPinned(this.#options.pair, async (views) => {
+        const snapshot = base.since?.snapshotReplaced === true ? 'copy' : 'copy-if-other';
+        await bringForward(base.instance, views.primary, { snapshot, maxBytes: null });
+        this.#untrack(base.since);
+        base.since = views.keep();
+      });
+    } catch (error) {
+      // The next round begins with what is there then.
+      if (!hasCode(error, 'image.source-changed')) throw error;
+    }
+  }
+
+  /** The last round, with writers waiting; false when too much is missing for that. */
+  async #join(base: Base): Promise<boolean> {
+    const { families, pair, uris, joined } = this.#options;
+    const { instance, engine } = pair;
+    return instance.alone(async () => {
+      if (base.since?.snapshotReplaced === true) return false;
+      const { primary } = engine;
+      const most = { snapshot: 'require', maxBytes: barrierBytes } as const;
+      if (!(await bringForward(base.instance, primary, most))) return false;
+      await joined();
+      engine.attach(base.instance);
+      const limitsOf = (of: InstanceUris) => families.familyOf(of).limits;
+      instance.changeLimits(pairLimits(limitsOf(primary.uris), limitsOf(uris)));
+      return true;
+    });
+  }
+
+  #untrack(since: ChangeTracker | null): void {
+    if (since !== null) this.#options.pair.engine.untrack(since);
+  }
+}
+
+/** Takes away what was copied; its places are its own. */
+export async function discardInstance(
+  { families, files }: { readonly families: FamilyRegistry; readonly files: FileLayer },
+  uris: InstanceUris,
+): Promise<void> {
+  for (const parked of ownPaths(families, uris)) {
+    const trash = trashName(parked, 'discarded');
+    await removeTrash(files, trash);
+    await moveToTrash(files, { parked, trash });
+    await removeTrash(files, trash);
+  }
+}

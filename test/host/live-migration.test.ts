@@ -1,0 +1,124 @@
+import { afterEach, describe, expect, test } from 'vitest';
+
+import type { StorageHostClient } from '../../host/proto/gen/storage_host.ts';
+import { entriesOf } from '../../storage/testing/conformance-env.ts';
+import { runCli } from '../cli/run-cli.ts';
+import { makeHostPlace, startHost, type HostPlace, type HostProcess } from './host-process.ts';
+import { appendMessage, openReplica, readEntries, stateOf, WriteStream } from './host-session.ts';
+
+const running: HostProcess[] = [];
+
+afterEach(async () => {
+  for (const host of running.splice(0)) await host.end('SIGTERM');
+});
+
+async function started(place: HostPlace): Promise<HostProcess> {
+  const host = await startHost(place);
+  running.push(host);
+  return host;
+}
+
+/** `quorumshift replica <…>` as an operator gives it; what it prints, as JSON. */
+async function replica(place: HostPlace, ...args: readonly string[]) {
+  const common = ['--socket', place.adminSocket, '-o', 'jsonl'];
+  const { code, stdout, stderr } = await runCli(['replica', ...args, ...common]);
+  const said = stdout.toString('utf8').trim();
+  return { code, stderr, answer: said === '' ? {} : (JSON.parse(said) as Record<string, unknown>) };
+}
+
+/** Appends one entry after the other, as long as it is not stopped. */
+class SteadyWriter {
+  #stopped = false;
+  #client: StorageHostClient;
+  last = 0n;
+  readonly done: Promise<void>;
+
+  constructor(client: StorageHostClient) {
+    this.#client = client;
+    this.done = this.#run();
+    // It fails when its host is killed, before anybody waits for it.
+    this.done.catch(() => {});
+  }
+
+  async stop(): Promise<bigint> {
+    this.#stopped = true;
+    await this.done;
+    return this.last;
+  }
+
+  async #run(): Promise<void> {
+    const { epoch, state } = await openReplica(this.#client, 'n1');
+    this.last = state?.lastIndex ?? 0n;
+    const stream = new WriteStream(this.#client, 'n1', epoch);
+    while (!this.#stopped) {
+      const next = this.last + 1n;
+      await stream.until(stream.send(appendMessage(this.last, entriesOf(next, next))));
+      this.last = next;
+    }
+    expect(await stream.end()).toBeNull();
+  }
+}
+
+describe('a replica that is written without a pause', () => {
+  test('local → rocksdb → sqlite, by an operator: no write fails, all of it is there [CUT-1] [CUT-4] [DUAL-3] [DUAL-9]', async () => {
+    const place = await makeHostPlace({ n1: 'local' });
+    const { client } = await started(place);
+    const writer = new SteadyWriter(client);
+    for (const scheme of ['rocksdb', 'sqlite']) {
+      const target = `${scheme}://${place.directory}/${scheme}`;
+      expect((await replica(place, 'mirror', 'kv/n1', target)).answer['stage']).toBe('dual');
+      expect((await replica(place, 'prove', 'kv/n1')).code).toBe(0);
+      const { answer } = await replica(place, 'cutover', 'kv/n1');
+      expect(answer['primaryLogUri']).toBe(target);
+      expect((await replica(place, 'show', 'kv/n1')).answer['stage']).toBe('dual');
+      expect((await replica(place, 'finalize', 'kv/n1')).code).toBe(0);
+    }
+    const last = await writer.stop();
+    expect(last).toBeGreaterThan(10n);
+    const found = await readEntries(client, 'n1', { first: 1n, last });
+    expect(found).toEqual(entriesOf(1n, last));
+    expect((await replica(place, 'show', 'kv/n1')).answer['mirror']).toBeUndefined();
+  });
+
+  test('the host is killed in dual write, before and after a cutover: both sides go on equal [DUAL-4] [DUAL-5] [I1]', async () => {
+    const place = await makeHostPlace({ n1: 'local' });
+    let host = await started(place);
+    let written = 0n;
+    const underLoad = async (work: () => Promise<void>) => {
+      const writer = new SteadyWriter(host.client);
+      await work();
+      await host.end('SIGKILL');
+      await writer.done.catch(() => {});
+      host = await started(place);
+      const { lastIndex } = await stateOf(host.client, 'n1');
+      expect(lastIndex).toBeGreaterThanOrEqual(writer.last);
+      written = lastIndex;
+    };
+    await underLoad(async () => {
+      const target = `rocksdb://${place.directory}/b`;
+      expect((await replica(place, 'mirror', 'kv/n1', target)).code).toBe(0);
+    });
+    await underLoad(async () => {
+      expect((await replica(place, 'prove', 'kv/n1')).code).toBe(0);
+      expect((await replica(place, 'cutover', 'kv/n1')).code).toBe(0);
+    });
+    expect((await replica(place, 'prove', 'kv/n1')).answer['lastIndex']).toBe(String(written));
+    const found = await readEntries(host.client, 'n1', { first: 1n, last: written });
+    expect(found).toEqual(entriesOf(1n, written));
+  });
+
+  test('a cutover without a proof, a second mirror, a host that is away: refused by name', async () => {
+    const place = await makeHostPlace({ n1: 'local' });
+    const host = await started(place);
+    await openReplica(host.client, 'n1');
+    expect((await replica(place, 'cutover', 'kv/n1')).stderr).toContain('proof.stale');
+    expect((await replica(place, 'mirror', 'kv/n1', `sqlite://${place.directory}/b`)).code).toBe(0);
+    const second = await replica(place, 'mirror', 'kv/n1', `rocksdb://${place.directory}/c`);
+    expect(second.stderr).toContain('record.conflict');
+    expect((await replica(place, 'drop', 'kv/n1')).code).toBe(0);
+    expect((await replica(place, 'mirror', 'kv/n1', `sqlite://${place.directory}/b`)).code).toBe(0);
+    await host.end('SIGTERM');
+    const away = await replica(place, 'list');
+    expect([away.code, away.stderr.includes('host.unreachable')]).toEqual([7, true]);
+  });
+});
