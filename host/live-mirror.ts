@@ -11,9 +11,9 @@ import { assert, fail } from '../core/errors.ts';
 import { replicaText } from '../core/ids.ts';
 import type { BindingRecord, InstanceRef, MirrorState } from '../schemas/binding-record.ts';
 import type { Proof } from '../schemas/proof.ts';
-import { writeStamp } from '../storage/binding/generation-stamp.ts';
+import { stampNamed } from '../storage/binding/generation-stamp.ts';
 import { requireUnnamed } from '../storage/binding/named-instances.ts';
-import { ownPaths, urisNow } from '../storage/binding/parking.ts';
+import { urisNow } from '../storage/binding/parking.ts';
 import type { RecordStore } from '../storage/binding/record-store.ts';
 import type { Instance, InstanceUris } from '../storage/contracts.ts';
 import { compareInstances } from '../storage/equivalence/compare.ts';
@@ -149,26 +149,41 @@ export class LiveMirror {
    */
   async cutOver(): Promise<number> {
     const held = this.#held;
-    const { instance, engine } = this.#options.pair();
     if (held === null) throw stale('none', 'a cutover');
-    return instance.alone(async () => {
+    let pauseMs = 0;
+    await this.#whileStill(async () => {
       const begun = performance.now();
-      const { primary, mirror } = engine;
-      if (mirror === null) throw stale('none', 'a cutover without a mirror');
-      await this.#compareSince(held, { primary, mirror });
-      await this.#change('cutover', (record) => {
-        if (record.generation !== held.proof.generation) {
-          throw stale(`generation ${record.generation}`, `generation ${held.proof.generation}`);
-        }
-        assert(record.mirror?.stage === 'dual', 'a cutover is of a pair');
-        const { ref } = record.mirror;
-        return { ...record, primary: ref, mirror: { stage: 'dual', ref: record.primary } };
-      });
-      engine.swap();
-      engine.untrack(held.since);
-      this.#held = null;
-      return performance.now() - begun;
+      await this.#swap(held);
+      pauseMs = performance.now() - begun;
     });
+    return pauseMs;
+  }
+
+  async #swap(held: HeldProof): Promise<void> {
+    const { engine } = this.#options.pair();
+    const { primary, mirror } = engine;
+    if (mirror === null) throw stale('none', 'a cutover without a mirror');
+    await this.#compareSince(held, { primary, mirror });
+    await this.#change('cutover', (record) => {
+      if (record.generation !== held.proof.generation) {
+        throw stale(`generation ${record.generation}`, `generation ${held.proof.generation}`);
+      }
+      assert(record.mirror?.stage === 'dual', 'a cutover is of a pair');
+      const { ref } = record.mirror;
+      return { ...record, primary: ref, mirror: { stage: 'dual', ref: record.primary } };
+    });
+    engine.swap();
+    engine.untrack(held.since);
+    this.#held = null;
+  }
+
+  /** With writers waiting, and no snapshot under way: one that is being written ends first. */
+  async #whileStill(work: () => Promise<void>): Promise<void> {
+    const { instance, engine } = this.#options.pair();
+    for (let done = false; !done;) {
+      await engine.snapshotsEnded();
+      done = await instance.alone(() => engine.betweenSnapshots(work));
+    }
   }
 
   async #compareSince(
@@ -196,16 +211,17 @@ export class LiveMirror {
   }
 
   async #leave(event: string): Promise<InstanceRef | null> {
-    const { instance, engine } = this.#options.pair();
+    const { engine } = this.#options.pair();
     let left: InstanceRef | null = null;
-    const mirror = await instance.alone(async () => {
+    let detached: Instance | null = null;
+    await this.#whileStill(async () => {
       await this.#change(event, (record) => {
         left = record.mirror?.ref ?? null;
         return { ...record, mirror: null };
       });
-      return engine.mirror === null ? null : engine.detach();
+      if (engine.mirror !== null) detached = engine.detach();
     });
-    await mirror?.close();
+    await (detached as Instance | null)?.close();
     return left;
   }
 
@@ -216,22 +232,16 @@ export class LiveMirror {
   /** Writes the record, then, durably, the stamps of what it names (CUT-2). */
   async #change(event: string, change: (record: BindingRecord) => BindingRecord): Promise<void> {
     const { families, store } = this.#options;
-    const { files, replica } = store;
+    const { files } = store;
     const written = await store.locked(async ({ record, write }) => {
       const current = present(store, record);
       const next = { ...change(current), generation: current.generation + 1 };
       const details = { primary: next.primary.uris, mirror: next.mirror?.ref.uris ?? null };
       return write({ next, audit: this.#audit(event, details) });
     });
-    const { primary, mirror, generation } = written;
-    const stamped = [primary, ...(mirror?.stage === 'dual' ? [mirror.ref] : [])];
-    // Writers wait for them: both disks at once.
-    await Promise.all(
-      stamped.map(async (ref) => {
-        const [directory] = ownPaths(families, urisNow(families, ref));
-        if (directory !== undefined) await writeStamp(files, directory, { replica, generation });
-      }),
-    );
+    // Of a mirror that joins the directory is new, and has no stamp that says whose it is.
+    const made = event === 'dual-begin' ? written.mirror?.ref : undefined;
+    await stampNamed({ files, families, record: written, ...(made && { made }) });
   }
 
   #audit(event: string, details: Readonly<Record<string, unknown>>) {

@@ -55,6 +55,7 @@ export class MirrorBootstrap {
     try {
       for (let round = 1; ; round += 1) {
         await this.#round(base);
+        await this.#options.pair.engine.snapshotsEnded();
         if (await this.#join(base)) return;
         if (round < mostRounds) continue;
         throw fail('mirror.behind', {
@@ -130,17 +131,21 @@ export class MirrorBootstrap {
   async #join(base: Base): Promise<boolean> {
     const { families, pair, uris, joined } = this.#options;
     const { instance, engine } = pair;
-    return instance.alone(async () => {
-      if (base.since?.snapshotReplaced === true) return false;
-      const { primary } = engine;
-      const most = { snapshot: 'require', maxBytes: barrierBytes } as const;
-      if (!(await bringForward(base.instance, primary, most))) return false;
-      await joined();
-      engine.attach(base.instance);
-      const limitsOf = (of: InstanceUris) => families.familyOf(of).limits;
-      instance.changeLimits(pairLimits(limitsOf(primary.uris), limitsOf(uris)));
-      return true;
-    });
+    let hasJoined = false;
+    await instance.alone(() =>
+      engine.betweenSnapshots(async () => {
+        if (base.since?.snapshotReplaced === true) return;
+        const { primary } = engine;
+        const most = { snapshot: 'require', maxBytes: barrierBytes } as const;
+        if (!(await bringForward(base.instance, primary, most))) return;
+        await joined();
+        engine.attach(base.instance);
+        const limitsOf = (of: InstanceUris) => families.familyOf(of).limits;
+        instance.changeLimits(pairLimits(limitsOf(primary.uris), limitsOf(uris)));
+        hasJoined = true;
+      }),
+    );
+    return hasJoined;
   }
 
   #untrack(since: ChangeTracker | null): void {

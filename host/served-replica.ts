@@ -5,7 +5,7 @@
 import { fail, hasCode } from '../core/errors.ts';
 import { replicaText, type ReplicaName } from '../core/ids.ts';
 import type { BindingRecord, InstanceRef } from '../schemas/binding-record.ts';
-import { requireNotNewer } from '../storage/binding/generation-stamp.ts';
+import { requireNotNewer, stampNamed } from '../storage/binding/generation-stamp.ts';
 import { requireUnnamed } from '../storage/binding/named-instances.ts';
 import { urisNow } from '../storage/binding/parking.ts';
 import { RecordStore } from '../storage/binding/record-store.ts';
@@ -296,6 +296,8 @@ async function openStore(
   const open = (ref: InstanceRef) => families.open(urisNow(families, ref), 'read-write', { files });
   const limitsOf = (ref: InstanceRef) => families.familyOf(ref.uris).limits;
   const primary = await open(record.primary);
+  // A kill may have come between the record and them (CUT-2).
+  if (record.generation > 0) await stampNamed({ files, families, record });
   let mirror: Instance | null = null;
   try {
     const ref = record.mirror?.stage === 'dual' ? record.mirror.ref : null;

@@ -5,15 +5,16 @@
  * that an older one was put back: whoever trusted it could start from state that was left behind.
  *
  * `quorumshift-generation.json` in the instance's first directory; every family ignores the name.
- * Nothing is written into a foreign source (I12).
+ * Nothing is written into an instance that we did not make (I12): its stamp is a file beside that
+ * directory, `<directory>.quorumshift-generation.json`.
  */
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 
 import { z } from 'zod';
 
 import { fail } from '../../core/errors.ts';
 import { replicaText, type ReplicaName } from '../../core/ids.ts';
-import type { BindingRecord } from '../../schemas/binding-record.ts';
+import type { BindingRecord, InstanceRef } from '../../schemas/binding-record.ts';
 import type { InstanceUris } from '../contracts.ts';
 import type { FamilyRegistry } from '../family-registry.ts';
 import type { FileLayer } from '../file-layer.ts';
@@ -37,16 +38,28 @@ export interface GenerationStamp {
 /** A stamp is a hundred bytes. */
 const maxStampBytes = 4096;
 
+type Stamp = z.infer<typeof stampSchema>;
+
+/** Inside an instance that we made; beside the directory of a foreign one, which stays as it is. */
+type StampPlace = 'inside' | 'beside';
+
+function stampFile(directory: string, place: StampPlace): string {
+  return place === 'inside'
+    ? join(directory, generationStampName)
+    : `${directory}.${generationStampName}`;
+}
+
 /**
- * The generation in the directory's stamp; null when there is none, or no directory.
+ * The stamp of the directory at this place; null when there is none, or no directory.
  * @throws `data.corrupt`
  */
 async function readStamp(
   files: FileLayer,
   directory: string,
-): Promise<z.infer<typeof stampSchema> | null> {
+  place: StampPlace,
+): Promise<Stamp | null> {
   if ((await files.stat(directory))?.kind !== 'directory') return null;
-  const file = join(directory, generationStampName);
+  const file = stampFile(directory, place);
   const bytes = await readWhole(files, file, maxStampBytes);
   if (bytes === null) return null;
   const parsed = stampSchema.safeParse(parseJson(bytes));
@@ -62,21 +75,55 @@ function parseJson(bytes: Buffer): unknown {
   }
 }
 
-/** Stamps the instance at `directory`, durably; one that is as new stays. */
-export async function writeStamp(
+/** Stamps the instance that we made at `directory`, durably; one that is as new stays. */
+export function writeStamp(
   files: FileLayer,
   directory: string,
   stamp: GenerationStamp,
 ): Promise<void> {
+  return writeAt(files, { directory, place: 'inside' }, stamp);
+}
+
+/**
+ * Stamps, durably, what a record names as primary or as mirror in dual write: inside an instance
+ * that has its stamp there, or that is said to be just `made`; else beside it.
+ */
+export async function stampNamed(options: {
+  readonly files: FileLayer;
+  readonly families: FamilyRegistry;
+  readonly record: BindingRecord;
+  readonly made?: InstanceRef;
+}): Promise<void> {
+  const { files, families, record, made } = options;
+  const { replica, generation, primary, mirror } = record;
+  const named = mirror?.stage === 'dual' ? [primary, mirror.ref] : [primary];
+  // Whoever is stopped until then waits for the slower disk, not for both.
+  await Promise.all(
+    named.map(async (ref) => {
+      const [directory] = ownPaths(families, urisNow(families, ref));
+      if (directory === undefined) return;
+      const isOurs = ref === made || (await readStamp(files, directory, 'inside')) !== null;
+      const place = isOurs ? 'inside' : 'beside';
+      await writeAt(files, { directory, place }, { replica, generation });
+    }),
+  );
+}
+
+async function writeAt(
+  files: FileLayer,
+  { directory, place }: { readonly directory: string; readonly place: StampPlace },
+  stamp: GenerationStamp,
+): Promise<void> {
   const replica = replicaText(stamp.replica);
   const { generation } = stamp;
-  const present = await readStamp(files, directory);
+  const file = stampFile(directory, place);
+  const present = await readStamp(files, directory, place);
   if (present?.replica === replica && present.generation >= generation) {
     // Whoever wrote it may have been killed before this.
-    return files.syncDirectory(directory);
+    return files.syncDirectory(dirname(file));
   }
   const json = JSON.stringify({ format: 'quorumshift-generation/1', replica, generation });
-  await writeDurably(files, join(directory, generationStampName), Buffer.from(`${json}\n`));
+  await writeDurably(files, file, Buffer.from(`${json}\n`));
 }
 
 /**
@@ -96,13 +143,11 @@ export async function requireNotNewer(options: {
   const primary = record === null ? [] : [urisNow(families, record.primary)];
   for (const uris of [...named, ...primary]) {
     const [directory] = ownPaths(families, uris);
-    const stamp = directory === undefined ? null : await readStamp(files, directory);
-    if (stamp === null || stamp.replica !== replicaText(replica)) continue;
-    if (stamp.generation <= generation) continue;
-    throw fail('record.stamp-newer', {
-      instance: uris.log,
-      stamp: stamp.generation,
-      generation,
-    });
+    for (const place of ['inside', 'beside'] as const) {
+      const stamp = directory === undefined ? null : await readStamp(files, directory, place);
+      if (stamp === null || stamp.replica !== replicaText(replica)) continue;
+      if (stamp.generation <= generation) continue;
+      throw fail('record.stamp-newer', { instance: uris.log, stamp: stamp.generation, generation });
+    }
   }
 }

@@ -53,10 +53,13 @@ export interface PairOptions {
 class PairSnapshot implements PreparedSnapshot {
   readonly primary: PreparedSnapshot;
   readonly mirror: { readonly of: Instance; readonly prepared: PreparedSnapshot } | null;
+  /** Tells the engine that it is published or aborted. */
+  readonly ended: () => void;
 
-  constructor(primary: PreparedSnapshot, mirror: PairSnapshot['mirror']) {
-    this.primary = primary;
-    this.mirror = mirror;
+  constructor(parts: Pick<PairSnapshot, 'primary' | 'mirror' | 'ended'>) {
+    this.primary = parts.primary;
+    this.mirror = parts.mirror;
+    this.ended = parts.ended;
   }
 
   get meta(): SnapshotMeta {
@@ -64,6 +67,7 @@ class PairSnapshot implements PreparedSnapshot {
   }
 
   async abort(): Promise<void> {
+    this.ended();
     await Promise.all([this.primary.abort(), this.mirror?.prepared.abort()]);
   }
 }
@@ -74,6 +78,9 @@ export class PairEngine implements StoreEngine {
   readonly snapshots: SnapshotStorage;
   readonly #options: PairOptions;
   readonly #trackers = new Set<ChangeTracker>();
+  readonly #openSnapshots = new Set<object>();
+  readonly #awaitingSnapshots: (() => void)[] = [];
+  #changingSides: Promise<void> = Promise.resolve();
   #primary: Instance;
   #mirror: Instance | null;
   /** A mirror that was left, once every write given to it has returned. */
@@ -93,6 +100,26 @@ export class PairEngine implements StoreEngine {
     return this.#options.watermark;
   }
 
+  /**
+   * Runs `work` with no snapshot begun and not ended, and none beginning: it is prepared on the
+   * sides that are there then, so that none may come, go, or change its place meanwhile.
+   * @returns false, without having run it, when one is being written
+   */
+  async betweenSnapshots(work: () => Promise<void>): Promise<boolean> {
+    if (this.#openSnapshots.size > 0) return false;
+    const worked = work();
+    this.#changingSides = worked.catch(() => {});
+    await worked;
+    return true;
+  }
+
+  /** Resolves when no snapshot is being written; another may begin at once. */
+  async snapshotsEnded(): Promise<void> {
+    while (this.#openSnapshots.size > 0) {
+      await new Promise<void>((resolve) => this.#awaitingSnapshots.push(resolve));
+    }
+  }
+
   /** Learns of every mutation from now on, until it is {@link untrack}ed. */
   track(): ChangeTracker {
     const tracker = new ChangeTracker();
@@ -107,12 +134,14 @@ export class PairEngine implements StoreEngine {
   /** Dual write begins: `mirror` holds what the primary holds, and nothing is being written. */
   attach(mirror: Instance): void {
     assert(this.#mirror === null, 'a pair has one mirror');
+    assert(this.#openSnapshots.size === 0, 'no snapshot is being written');
     this.#mirror = mirror;
   }
 
   /** Primary and mirror change places: both hold the same, and nothing is being written. */
   swap(): void {
     assert(this.#mirror !== null, 'a cutover goes to the mirror');
+    assert(this.#openSnapshots.size === 0, 'no snapshot is being written');
     [this.#primary, this.#mirror] = [this.#mirror, this.#primary];
   }
 
@@ -139,6 +168,7 @@ export class PairEngine implements StoreEngine {
     if (named !== null) await watermark.name(named, await this.#positionBelow(plan));
     for (const part of splitMutation(mutationOf(plan), window)) await this.#apply(part);
     if (named !== null) await watermark.clearName();
+    if (plan.snapshot instanceof PairSnapshot) plan.snapshot.ended();
     const last = plan.append.at(-1);
     if (last !== undefined) {
       watermark.acknowledged({ index: lastIndexOf(last), term: termAt(last, last.count - 1) });
@@ -215,8 +245,20 @@ export class PairEngine implements StoreEngine {
   }
 
   async #beginSnapshot(meta: SnapshotMeta): Promise<SnapshotWriter> {
+    await this.#changingSides;
+    const opening = {};
+    this.#openSnapshots.add(opening);
+    try {
+      return await this.#openSnapshot(meta, opening);
+    } catch (error) {
+      this.#endSnapshot(opening);
+      throw error;
+    }
+  }
+
+  async #openSnapshot(meta: SnapshotMeta, opening: object): Promise<SnapshotWriter> {
     const primary = await this.#primary.snapshots.begin(meta);
-    const writers: PairWriters = { primary, mirror: null };
+    const writers: PairWriters = { primary, mirror: null, opening };
     await this.#onMirror(async (mirror) => {
       writers.mirror = { of: mirror, writer: await mirror.snapshots.begin(meta) };
     });
@@ -224,6 +266,7 @@ export class PairEngine implements StoreEngine {
       file: (file, bytes) => this.#writeFile(writers, file, bytes),
       prepare: () => this.#prepare(writers),
       abort: async () => {
+        this.#endSnapshot(opening);
         await Promise.all([primary.abort(), writers.mirror?.writer.abort()]);
       },
     };
@@ -246,12 +289,18 @@ export class PairEngine implements StoreEngine {
   async #prepare(writers: PairWriters): Promise<PairSnapshot> {
     const primary = await writers.primary.prepare();
     const { mirror } = writers;
-    if (mirror === null) return new PairSnapshot(primary, null);
+    const ended = () => this.#endSnapshot(writers.opening);
+    if (mirror === null) return new PairSnapshot({ primary, mirror: null, ended });
     let prepared: PairSnapshot['mirror'] = null;
     await this.#onMirror(async (of) => {
       if (of === mirror.of) prepared = { of, prepared: await mirror.writer.prepare() };
     });
-    return new PairSnapshot(primary, prepared);
+    return new PairSnapshot({ primary, mirror: prepared, ended });
+  }
+
+  #endSnapshot(opening: object): void {
+    this.#openSnapshots.delete(opening);
+    for (const resolve of this.#awaitingSnapshots.splice(0)) resolve();
   }
 
   /** Does something on the mirror, if there is one; leaves it by policy when that fails. */
@@ -267,6 +316,8 @@ export class PairEngine implements StoreEngine {
 }
 
 interface PairWriters {
+  /** Names it among those that have not ended. */
+  readonly opening: object;
   readonly primary: SnapshotWriter;
   mirror: { readonly of: Instance; readonly writer: SnapshotWriter } | null;
 }
