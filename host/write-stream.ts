@@ -36,6 +36,8 @@ class WriteSession {
   #unanswered = 0;
   #lastSequence = 0n;
   #hasFailed = false;
+  /** Whether a request was refused before it came to its replica: none after it is taken. */
+  #hasRefused = false;
   #answered: Promise<void> = Promise.resolve();
   #room: (() => void) | null = null;
 
@@ -50,8 +52,10 @@ class WriteSession {
     while (this.#unanswered > 0 && this.#unanswered + bytes > sessionWindowBytes) {
       await new Promise<void>((resolve) => (this.#room = resolve));
     }
-    if (this.#hasFailed) return false;
+    if (this.#hasFailed || this.#hasRefused) return false;
     const applied = this.#apply(request);
+    // Looked at in its turn; until then a refusal must not count as one that nobody handles.
+    applied.catch(() => {});
     this.#unanswered += bytes;
     const before = this.#answered;
     this.#answered = before.then(async () => {
@@ -74,7 +78,16 @@ class WriteSession {
     this.#call.emit('error', grpcError(error));
   }
 
-  async #apply({ replica, epoch, sequence, mutation }: WriteRequest): Promise<void> {
+  async #apply(request: WriteRequest): Promise<void> {
+    try {
+      return this.#admit(request);
+    } catch (error) {
+      this.#hasRefused = true;
+      throw error;
+    }
+  }
+
+  #admit({ replica, epoch, sequence, mutation }: WriteRequest): Promise<void> {
     if (sequence <= this.#lastSequence) {
       throw invalidRequest(`sequence must rise: ${sequence} follows ${this.#lastSequence}`);
     }

@@ -87,14 +87,28 @@ export class GroupCommit {
       await this.#instance.apply(merged(group));
       for (const waiting of group) waiting.resolve();
     } catch (error) {
-      // A refusal has changed nothing: which of them it concerns shows one by one.
       if (group.length === 1 || this.#instance.isPoisoned) {
         for (const waiting of group) waiting.reject(error);
+        await heard();
       } else {
-        for (const waiting of group) await this.#applyGroup([waiting]);
+        await this.#applySingly(group);
       }
     }
   }
+
+  /** A refusal has changed nothing: which of the group it concerns shows one by one. */
+  async #applySingly(group: readonly Waiting[]): Promise<void> {
+    for (const waiting of group) {
+      const refused = waiting.refusal();
+      if (refused === null) await this.#applyGroup([waiting]);
+      else waiting.reject(refused);
+    }
+  }
+}
+
+/** Who was refused knows it before the next is asked whether it still wants its turn. */
+async function heard(): Promise<void> {
+  await new Promise((resolve) => setImmediate(resolve));
 }
 
 /** The batches of a mutation that only appends; null of any other. */
