@@ -169,7 +169,7 @@ func TestStoreFencedWhileTheHostWasAwayDoesNotTakeTheReplicaBack(t *testing.T) {
 	defer second.Close()
 	// Whichever came first: the one that opened anew owns it in the end.
 	must(t, second.StoreLogs(entries(4, 4, 1)))
-	if err := first.StoreLogs(entries(5, 5, 1)); !errors.Is(err, raftstore.ErrFenced) {
+	if err := first.StoreLogs(entries(4, 4, 1)); !errors.Is(err, raftstore.ErrFenced) {
 		t.Fatalf("got %v", err)
 	}
 	must(t, second.StoreLogs(entries(5, 6, 1)))
