@@ -141,6 +141,10 @@ func TestStoreThatAnotherHasFencedFailsForGood(t *testing.T) {
 	if err := first.GetLog(1, new(raft.Log)); !errors.Is(err, raftstore.ErrFenced) {
 		t.Fatalf("got %v", err)
 	}
+	<-first.Done()
+	if !errors.Is(first.Err(), raftstore.ErrFenced) || second.Err() != nil {
+		t.Fatalf("the fenced one says %v, the other %v", first.Err(), second.Err())
+	}
 	// The other is not disturbed, and stays the owner when the host restarts.
 	must(t, second.StoreLogs(entries(4, 5, 1)))
 	host.End(syscall.SIGKILL)

@@ -68,6 +68,16 @@ func Open(ctx context.Context, options Options) (*Store, error) {
 	return s, nil
 }
 
+// Done is closed when the store has failed for good, or is closed: the node cannot go on then, and
+// should end. [Store.Err] says why.
+func (s *Store) Done() <-chan struct{} { return s.ended }
+
+// Err is nil while the store works, then why it does not: [ErrFenced], a refusal, [ErrClosed].
+func (s *Store) Err() error {
+	_, _, err := s.session.queue.bounds()
+	return err
+}
+
 // Close ends the session. Calls that wait fail with [ErrClosed]; whether what they gave is durable
 // is then unknown. Shut the library down before.
 func (s *Store) Close() error {
