@@ -88,7 +88,7 @@ function derivedMeta(
   return { term, votedFor };
 }
 
-/** A new hashicorp node saves term 0 before its first election; no derived term is below braft's. */
+/** A new hashicorp node saves term 0 before its first election: braft's first term is derived. */
 function derivedTerm(currentTerm: Uint8Array | undefined): bigint | undefined {
   const term = rawTerm(currentTerm);
   return term !== undefined && term < initialMeta.term ? initialMeta.term : term;
