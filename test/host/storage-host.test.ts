@@ -1,4 +1,5 @@
-import { stat } from 'node:fs/promises';
+import { mkdir, rmdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 
 import { afterEach, describe, expect, test } from 'vitest';
 
@@ -173,6 +174,25 @@ describe('a storage host', () => {
     await started(place);
     expect((await stat(place.socket)).mode & 0o777).toBe(0o600);
     await expect(startHost(place)).rejects.toThrow('another host listens');
+  });
+
+  test('a disk that fails: the code says so, and the next session reads it anew [LOG-8] [I15]', async () => {
+    const place = await makeHostPlace({ n1: 'local' });
+    const { client } = await started(place);
+    const { epoch } = await openReplica(client, 'n1');
+    // A directory where the file is to be written.
+    const obstacle = join(place.directory, 'n1/raft_meta/quorumshift_meta.tmp');
+    await mkdir(obstacle, { recursive: true });
+    const stream = new WriteStream(client, 'n1', epoch);
+    stream.send(metadata(7n));
+    stream.send(appendMessage(0n, entriesOf(1n, 1n)));
+    expect(codeOf(await stream.ended)).toBe('io.failed');
+    await rmdir(obstacle);
+    const again = await openReplica(client, 'n1');
+    expect([again.state?.lastIndex, again.state?.metadata?.term]).toEqual([0n, 1n]);
+    const next = new WriteStream(client, 'n1', again.epoch);
+    await next.until(next.send(metadata(7n)));
+    expect(await next.end()).toBeNull();
   });
 
   test('a replica whose instance is gone is refused alone; it is not made anew [CUT-7]', async () => {

@@ -79,25 +79,25 @@ var final = map[codes.Code]bool{
 }
 
 // fromHost says what a failed call means, and gives it the host's code.
-func fromHost(err error, trailer metadata.MD) (error, disposition) {
+func fromHost(err error, trailer metadata.MD) (disposition, error) {
 	if errors.Is(err, io.EOF) {
-		return &Error{Message: "the host ended the stream", Cause: err}, interrupted
+		return interrupted, &Error{Message: "the host ended the stream", Cause: err}
 	}
 	if errors.Is(err, context.Canceled) {
-		return err, interrupted
+		return interrupted, err
 	}
 	given := status.Convert(err)
 	code := first(trailer, codeKey)
 	failed := &Error{Code: code, Message: given.Message(), Cause: err}
 	switch {
 	case code == codeIOFailed:
-		return failed, faulted
+		return faulted, failed
 	case code == "" && !final[given.Code()],
 		reopening[code],
 		first(trailer, retryableKey) == "true":
-		return failed, interrupted
+		return interrupted, failed
 	}
-	return failed, refused
+	return refused, failed
 }
 
 func first(values metadata.MD, key string) string {

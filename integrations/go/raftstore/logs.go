@@ -1,8 +1,6 @@
 package raftstore
 
 import (
-	"fmt"
-
 	"github.com/hashicorp/raft"
 )
 
@@ -119,11 +117,4 @@ func (writes all) Error() error {
 		}
 	}
 	return nil
-}
-
-func lostEntries(found, acknowledged uint64) string {
-	return fmt.Sprintf(
-		"Cannot go on: the host must hold what it acknowledged, up to entry %d: it ends at %d"+
-			" (its storage was replaced or restored: remove this member and add it anew)",
-		acknowledged, found)
 }

@@ -1,6 +1,8 @@
 package raftstore
 
 import (
+	"bytes"
+	"fmt"
 	"sync"
 
 	"quorumshift.dev/integrations/go/hostpb"
@@ -182,14 +184,14 @@ func (q *writeQueue) firstIsOfLog() bool {
 func (q *writeQueue) resume(state *hostpb.ReplicaState, window uint64) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	found := positionOf(state)
-	if err := q.checkLocked(found); err != nil {
+	found, stable := positionOf(state), stableValues(state)
+	if err := q.checkLocked(found, stable); err != nil {
 		return err
 	}
 	q.sent = 0
 	q.window = int(window)
 	q.truncations++
-	q.stable = stableValues(state)
+	q.stable = stable
 	q.durable.snapshot, q.ahead.snapshot = found.snapshot, found.snapshot
 	if !q.replaysLogLocked() {
 		q.ahead, q.durable = found, found
@@ -208,14 +210,24 @@ func (q *writeQueue) replaysLogLocked() bool {
 }
 
 // checkLocked refuses a host that holds less than what it acknowledged.
-func (q *writeQueue) checkLocked(found position) error {
+func (q *writeQueue) checkLocked(found position, stable map[string][]byte) error {
+	if had, has := q.stable[currentTermKey], stable[currentTermKey]; bytes.Compare(has, had) < 0 {
+		return lost("the term %x", "has %x", had, has)
+	}
+
 	inFlight := len(q.writes) > 0 && q.writes[0].planned != nil && q.writes[0].planned.truncates
 	mayTruncate := inFlight || q.uncertain
 	q.uncertain = false
 	if mayTruncate || found.last >= q.durable.last {
 		return nil
 	}
-	return &Error{Code: "data.corrupt", Message: lostEntries(found.last, q.durable.last)}
+	return lost("entries up to %d", "ends at %d", q.durable.last, found.last)
+}
+
+func lost(what, is string, acknowledged, found any) error {
+	return &Error{Code: "data.corrupt", Message: fmt.Sprintf("Cannot go on: the host must hold what it"+
+		" acknowledged, "+what+": it "+is+" (its storage was replaced or restored: remove this member"+
+		" from the cluster, and add it anew)", acknowledged, found)}
 }
 
 // published takes note of a snapshot that this store has written.

@@ -71,7 +71,7 @@ func decodeAt(run entryRun, index uint64, log *raft.Log) error {
 // readRun reads from the host; it waits while the host is away.
 func (s *Store) readRun(first, last uint64) (entryRun, error) {
 	var response *hostpb.ReadResponse
-	err := s.session.retry(s.life, func(life context.Context) (error, disposition) {
+	err := s.session.retry(s.life, func(life context.Context) (disposition, error) {
 		ctx, cancel := context.WithCancel(life)
 		defer cancel()
 		stream, err := s.session.client.Read(ctx, &hostpb.ReadRequest{
@@ -81,14 +81,14 @@ func (s *Store) readRun(first, last uint64) (entryRun, error) {
 			return fromHost(err, nil)
 		}
 		if response, err = stream.Recv(); err == nil {
-			return nil, refused
+			return refused, nil
 		}
-		failed, meaning := fromHost(err, stream.Trailer())
+		meaning, failed := fromHost(err, stream.Trailer())
 		// Truncated meanwhile.
 		if codeOf(failed) == codeOutOfRange || errors.Is(err, io.EOF) {
-			return raft.ErrLogNotFound, refused
+			return refused, raft.ErrLogNotFound
 		}
-		return failed, meaning
+		return meaning, failed
 	})
 	if err != nil {
 		return entryRun{}, err

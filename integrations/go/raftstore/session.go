@@ -20,8 +20,8 @@ const (
 	protocolMinor = 1
 
 	firstPause = 20 * time.Millisecond
-	// Short enough that a node goes on at once when its host is back.
-	longestPause = time.Second
+	// Short enough that a node goes on at once when its host is back; an attempt costs little.
+	longestPause = 200 * time.Millisecond
 	// A line for each attempt would bury the log of a node whose host stays away.
 	linesEvery = 10 * time.Second
 )
@@ -86,7 +86,7 @@ func (s *session) run(ctx context.Context) {
 // What it returns ends the session.
 func (s *session) open(ctx context.Context) error {
 	for {
-		err, meaning := s.openOnce(ctx)
+		meaning, err := s.openOnce(ctx)
 		if err == nil {
 			return nil
 		}
@@ -100,17 +100,17 @@ func (s *session) open(ctx context.Context) error {
 	}
 }
 
-func (s *session) openOnce(ctx context.Context) (error, disposition) {
+func (s *session) openOnce(ctx context.Context) (disposition, error) {
 	var trailer metadata.MD
 	limits, err := s.client.Describe(ctx, &hostpb.DescribeRequest{}, grpc.Trailer(&trailer))
 	if err != nil {
 		return fromHost(err, trailer)
 	}
 	if limits.ProtocolMajor != protocolMajor || limits.ProtocolMinor < protocolMinor {
-		return &Error{Message: fmt.Sprintf(
+		return refused, &Error{Message: fmt.Sprintf(
 			"Cannot open %s: the host must speak protocol %d.%d or a later %d.x: it speaks %d.%d",
 			s.name, protocolMajor, protocolMinor, protocolMajor, limits.ProtocolMajor, limits.ProtocolMinor),
-		}, refused
+		}
 	}
 	resumes := s.epoch()
 	opened, err := s.client.Open(ctx, &hostpb.OpenRequest{
@@ -121,24 +121,24 @@ func (s *session) openOnce(ctx context.Context) (error, disposition) {
 		return s.notOpened(err, trailer)
 	}
 	if err := s.queue.resume(opened.GetState(), limits.GetWindowBytes()); err != nil {
-		return err, refused
+		return refused, err
 	}
 	s.mu.Lock()
 	s.opened, s.limits = opened, limits
 	s.mu.Unlock()
 	s.log.Info("session open", "epoch", opened.Epoch, "resumes", resumes)
-	return nil, refused
+	return refused, nil
 }
 
-func (s *session) notOpened(err error, trailer metadata.MD) (error, disposition) {
-	failed, meaning := fromHost(err, trailer)
+func (s *session) notOpened(err error, trailer metadata.MD) (disposition, error) {
+	meaning, failed := fromHost(err, trailer)
 	switch {
 	case codeOf(failed) == codeFenced:
-		return fmt.Errorf("%w (%w)", ErrFenced, failed), refused
+		return refused, fmt.Errorf("%w (%w)", ErrFenced, failed)
 	case meaning == faulted:
-		return failed, interrupted
+		return interrupted, failed
 	}
-	return failed, meaning
+	return meaning, failed
 }
 
 // serve runs one stream to its end; nil: open again.
@@ -205,7 +205,7 @@ func (s *session) broken(ctx context.Context, err error, trailer metadata.MD) er
 	if ctx.Err() != nil {
 		return ErrClosed
 	}
-	failed, meaning := fromHost(err, trailer)
+	meaning, failed := fromHost(err, trailer)
 	isRefusal := meaning == refused || (meaning == faulted && s.queue.firstIsOfLog())
 	if isRefusal && s.queue.refuse(failed) {
 		s.log.Warn("write refused", "error", failed)
@@ -294,9 +294,9 @@ func (s *session) reopen() (*hostpb.ReplicaState, error) {
 }
 
 // retry calls until it succeeds, is refused, or the store has failed.
-func (s *session) retry(ctx context.Context, call func(context.Context) (error, disposition)) error {
+func (s *session) retry(ctx context.Context, call func(context.Context) (disposition, error)) error {
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
-		err, meaning := call(ctx)
+		meaning, err := call(ctx)
 		if err == nil || meaning != interrupted {
 			return err
 		}

@@ -72,7 +72,7 @@ func (r *snapshotReader) ended(err error) error {
 		return fmt.Errorf("raftstore: snapshot %s ends %d bytes early: %w",
 			r.meta.ID, r.left, io.ErrUnexpectedEOF)
 	}
-	failed, _ := fromHost(err, r.stream.Trailer())
+	_, failed := fromHost(err, r.stream.Trailer())
 	return failed
 }
 

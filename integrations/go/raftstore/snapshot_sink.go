@@ -34,7 +34,7 @@ func newSink(store *Store, id string, metadata *hostpb.SnapshotMetadata) (*sink,
 	stream, err := store.session.client.WriteSnapshot(ctx)
 	if err != nil {
 		cancel()
-		failed, _ := fromHost(err, nil)
+		_, failed := fromHost(err, nil)
 		return nil, failed
 	}
 	s := &sink{store: store, id: id, metadata: metadata, stream: stream, cancel: cancel}
@@ -92,7 +92,7 @@ func (s *sink) Close() error {
 
 // settle finds out what became of a publication whose answer is an error.
 func (s *sink) settle(err error) error {
-	failed, meaning := fromHost(err, s.stream.Trailer())
+	meaning, failed := fromHost(err, s.stream.Trailer())
 	if meaning == refused {
 		return failed
 	}
@@ -126,7 +126,7 @@ func (s *sink) send(request *hostpb.WriteSnapshotRequest) {
 	}
 	// The reason is in the answer.
 	_, err := s.stream.CloseAndRecv()
-	s.err, _ = fromHost(err, s.stream.Trailer())
+	_, s.err = fromHost(err, s.stream.Trailer())
 	s.done = true
 	s.cancel()
 }

@@ -93,13 +93,13 @@ func (s snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 // the host is away.
 func (s snapshots) latest() (*snapshotReader, error) {
 	var reader *snapshotReader
-	err := s.store.session.retry(s.store.life, func(life context.Context) (err error, meaning disposition) {
+	err := s.store.session.retry(s.store.life, func(life context.Context) (meaning disposition, err error) {
 		ctx, cancel := context.WithCancel(life)
-		reader, err, meaning = s.readHead(ctx, cancel)
+		reader, meaning, err = s.readHead(ctx, cancel)
 		if reader == nil {
 			cancel()
 		}
-		return err, meaning
+		return meaning, err
 	})
 	return reader, err
 }
@@ -107,20 +107,20 @@ func (s snapshots) latest() (*snapshotReader, error) {
 func (s snapshots) readHead(
 	ctx context.Context,
 	cancel context.CancelFunc,
-) (*snapshotReader, error, disposition) {
+) (*snapshotReader, disposition, error) {
 	stream, err := s.store.session.client.ReadSnapshot(ctx, &hostpb.ReadSnapshotRequest{
 		Replica: s.store.session.replica,
 	})
 	if err != nil {
-		failed, meaning := fromHost(err, nil)
-		return nil, failed, meaning
+		meaning, failed := fromHost(err, nil)
+		return nil, meaning, failed
 	}
 	reader, err := readHead(stream, cancel)
 	if err == nil || errors.As(err, new(*Error)) {
-		return reader, err, refused
+		return reader, refused, err
 	}
-	failed, meaning := fromHost(err, stream.Trailer())
-	return nil, failed, meaning
+	meaning, failed := fromHost(err, stream.Trailer())
+	return nil, meaning, failed
 }
 
 func metaOf(given *hostpb.SnapshotMetadata, size uint64) (meta *raft.SnapshotMeta, err error) {

@@ -14,6 +14,9 @@ import (
 // it: each key has one text, and each text one key.
 const hexKeyPrefix = "hex:"
 
+// currentTermKey is the library's: eight bytes, big-endian, so that terms compare as bytes.
+const currentTermKey = "CurrentTerm"
+
 func keyText(key []byte) string {
 	if utf8.Valid(key) && !strings.HasPrefix(string(key), hexKeyPrefix) {
 		return string(key)

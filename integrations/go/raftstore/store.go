@@ -46,7 +46,7 @@ func Open(ctx context.Context, options Options) (*Store, error) {
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			// The session waits between attempts; the connection need not wait besides.
-			Backoff:           backoff.Config{BaseDelay: firstPause, Multiplier: 1.5, MaxDelay: 10 * firstPause},
+			Backoff:           backoff.Config{BaseDelay: firstPause, Multiplier: 1.5, MaxDelay: longestPause},
 			MinConnectTimeout: 5 * time.Second,
 		}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes)),
