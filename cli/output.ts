@@ -3,7 +3,8 @@ import { InvalidArgumentError, Option } from 'commander';
 import pc from 'picocolors';
 
 import { exitCodes } from '../core/error-registry.ts';
-import { fail, QuorumshiftError } from '../core/errors.ts';
+import { QuorumshiftError } from '../core/errors.ts';
+import { systemFailure } from '../storage/system-failure.ts';
 
 export type OutputFormat = 'text' | 'json' | 'jsonl';
 
@@ -42,16 +43,6 @@ export function printError(format: OutputFormat, thrown: unknown): number {
     process.stderr.write(`${toJson({ t: 'error', code, message, remedy })}\n`);
   }
   return known ? error.definition.exitCode : exitCodes.unexpected;
-}
-
-/** What the operating system refused, as an error of the registry; null for other errors. */
-function systemFailure(error: unknown): QuorumshiftError | null {
-  if (error instanceof QuorumshiftError || !(error instanceof Error)) return null;
-  if (!('syscall' in error) || typeof error.syscall !== 'string') return null;
-  const path = 'path' in error && typeof error.path === 'string' ? error.path : 'an open file';
-  // Node's message goes on with the call and the path.
-  const [reason = error.message] = error.message.split(', ');
-  return fail('io.failed', { action: error.syscall, path, reason }, { cause: error });
 }
 
 const binaryUnits = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const;

@@ -3,6 +3,7 @@ import { Metadata, status, type ServiceError } from '@grpc/grpc-js';
 
 import { errorRegistry } from '../core/error-registry.ts';
 import { fail, QuorumshiftError, type ErrorCode } from '../core/errors.ts';
+import { systemFailure } from '../storage/system-failure.ts';
 
 /** Trailing metadata of a failed call: our code, and whether the same call may succeed later. */
 export const codeKey = 'quorumshift-code';
@@ -27,10 +28,10 @@ const byHttpStatus: Readonly<Record<number, status>> = {
   503: status.UNAVAILABLE,
 };
 
-/** A status for any error; one that is not ours is INTERNAL. */
+/** A status for any error: a failed system call is `io.failed`, what is not ours INTERNAL. */
 export function grpcError(error: unknown): ServiceError {
   const metadata = new Metadata();
-  const cause = error instanceof Error ? error : new Error(String(error));
+  const cause = systemFailure(error) ?? (error instanceof Error ? error : new Error(String(error)));
   if (!(cause instanceof QuorumshiftError)) {
     return Object.assign(cause, { code: status.INTERNAL, details: cause.message, metadata });
   }

@@ -3,14 +3,18 @@ import { fail } from '../core/errors.ts';
 import { replicaText, type ReplicaName } from '../core/ids.ts';
 import { canonicalBytes } from '../storage/entry-batch.ts';
 import { answer, answered, streamed } from './answers.ts';
-import { invalidRequest, mutationOf, replicaOf, stateMessage } from './messages.ts';
+import {
+  mutationOf,
+  openerOf,
+  protocolMajor,
+  protocolMinor,
+  replicaOf,
+  stateMessage,
+} from './messages.ts';
 import type { StorageHostServer } from './proto/gen/storage_host.ts';
 import type { ServedReplica } from './served-replica.ts';
 import { readSnapshot, send, writeSnapshot } from './snapshot-streams.ts';
 import { serveWrites, sessionWindowBytes } from './write-stream.ts';
-
-export const protocolMajor = 1;
-export const protocolMinor = 0;
 
 /** Canonical entries of one mutation; hashicorp/raft recommends to stay far below. */
 export const maxWriteBytes = 64 * 1024 * 1024;
@@ -28,11 +32,8 @@ export function storageHostCalls(replicas: ServedReplicas): StorageHostServer {
       windowBytes: BigInt(sessionWindowBytes),
     })),
     open: answered(async (request) => {
-      if (request.protocolMajor !== protocolMajor) {
-        const speaks = `this host speaks protocol ${protocolMajor}`;
-        throw invalidRequest(`${speaks}: the client speaks ${request.protocolMajor}`);
-      }
-      const { epoch, state, lastTerm } = await find(replicaOf(request.replica)).open();
+      const opener = openerOf(request);
+      const { epoch, state, lastTerm } = await find(replicaOf(request.replica)).open(opener);
       return { epoch, state: stateMessage(state, lastTerm) };
     }),
     getState: answered(async (request) => {

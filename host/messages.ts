@@ -15,11 +15,17 @@ import type {
   Metadata,
   MetadataUpdate,
   Mutation as MutationMessage,
+  OpenRequest,
   ReplicaName as ReplicaNameMessage,
   ReplicaState,
   SnapshotFile as SnapshotFileMessage,
   SnapshotMetadata,
 } from './proto/gen/storage_host.ts';
+import type { SessionOpener } from './served-replica.ts';
+
+export const protocolMajor = 1;
+/** 1: an opener names itself, and may resume. */
+export const protocolMinor = 1;
 
 export function invalidRequest(reason: string): Error {
   return fail('session.invalid-request', { reason });
@@ -30,6 +36,19 @@ export function replicaOf(message: ReplicaNameMessage | undefined): ReplicaName 
   const parsed = replicaNameSchema.safeParse(message);
   if (parsed.success) return parsed.data;
   throw invalidRequest('it must name a replica: cluster and member, 1 to 64 of A-Z a-z 0-9 . _ -');
+}
+
+/** @throws `session.invalid-request` */
+export function openerOf({ protocolMajor: spoken, opener, resumes }: OpenRequest): SessionOpener {
+  if (spoken !== protocolMajor) {
+    const speaks = `this host speaks protocol ${protocolMajor}`;
+    throw invalidRequest(`${speaks}: the client speaks ${spoken}`);
+  }
+  if (!/^[A-Za-z0-9._-]{0,64}$/.test(opener)) {
+    throw invalidRequest('opener must have 1 to 64 of A-Z a-z 0-9 . _ -');
+  }
+  if (resumes > 0n && opener === '') throw invalidRequest('who resumes a session must name itself');
+  return { opener, resumes };
 }
 
 /** @throws `session.invalid-request`, `log.invalid-batch` */

@@ -48,6 +48,14 @@ export interface ServedReplicaOptions {
   readonly log: (line: string) => void;
 }
 
+/** Who opens a session. */
+export interface SessionOpener {
+  /** Names the client's life; empty when it never resumes. */
+  readonly opener: string;
+  /** The epoch of its own session that it goes on with; 0 when it begins anew. */
+  readonly resumes: bigint;
+}
+
 /** A client's session; every call of it names its epoch. */
 export interface OpenedSession {
   readonly epoch: bigint;
@@ -125,14 +133,16 @@ export class ServedReplica {
   /**
    * Begins a session (CUT-3): no earlier one is admitted any more, what they gave is finished, then
    * the epoch rises, durably. After a failure the disk is read again first (LOG-8).
+   * @throws `session.fenced` to one that resumes when another has opened since: nothing changes
    */
-  open(): Promise<OpenedSession> {
+  open({ opener, resumes }: SessionOpener): Promise<OpenedSession> {
     const opened = this.#opening.then(async () => {
       this.#requireServed();
+      if (resumes > 0n && opener !== this.#epoch.opener) throw this.#fenced(resumes);
       this.#admitted = 0n;
       await this.#serving.commits.drained();
       if (this.#serving.instance.isPoisoned) await this.#reopen();
-      const epoch = await this.#epoch.raise();
+      const epoch = await this.#epoch.raise(opener);
       this.#admitted = epoch;
       const { instance } = this.#serving;
       const state = instance.state();

@@ -38,6 +38,8 @@ class WriteSession {
   #unanswered = 0;
   #lastSequence = 0n;
   #hasFailed = false;
+  /** Whether a request was refused before it came to its replica: none after it is taken. */
+  #hasRefused = false;
   #answered: Promise<void> = Promise.resolve();
   #room: (() => void) | null = null;
 
@@ -52,9 +54,9 @@ class WriteSession {
     while (this.#unanswered > 0 && this.#unanswered + bytes > sessionWindowBytes) {
       await new Promise<void>((resolve) => (this.#room = resolve));
     }
-    if (this.#hasFailed) return false;
+    if (this.#hasFailed || this.#hasRefused) return false;
     const applied = this.#apply(request);
-    // Told in its turn, below.
+    // Looked at in its turn; until then a refusal must not count as one that nobody handles.
     applied.catch(() => {});
     this.#unanswered += bytes;
     const before = this.#answered;
@@ -80,12 +82,12 @@ class WriteSession {
     this.#call.emit('error', grpcError(error));
   }
 
-  /** Refusals before its turn break the pipeline at once. */
+  /** A refusal before its turn is told in its turn; nothing after it is taken. */
   #apply(request: WriteRequest): Promise<void> {
     try {
       return this.#give(request);
     } catch (error) {
-      this.#pipeline.failure ??= { error };
+      this.#hasRefused = true;
       return Promise.reject(error);
     }
   }

@@ -78,7 +78,7 @@ function derivedMeta(
   update: MetaUpdate,
   auxiliary: ReadonlyMap<string, Uint8Array>,
 ): TermAndVote {
-  const currentTerm = rawTerm(auxiliary.get(rawVoteKeys.currentTerm));
+  const currentTerm = derivedTerm(auxiliary.get(rawVoteKeys.currentTerm));
   const term = update.term ?? currentTerm ?? stored.term;
   let votedFor = term > stored.term ? null : stored.votedFor;
   if (update.auxiliary?.has(rawVoteKeys.lastVoteTerm)) votedFor = null;
@@ -86,6 +86,12 @@ function derivedMeta(
   const voteTerm = rawTerm(auxiliary.get(rawVoteKeys.lastVoteTerm));
   if (candidate !== undefined) votedFor = voteTerm === term ? normaliseVote(candidate) : null;
   return { term, votedFor };
+}
+
+/** A new hashicorp node saves term 0 before its first election: braft's first term is derived. */
+function derivedTerm(currentTerm: Uint8Array | undefined): bigint | undefined {
+  const term = rawTerm(currentTerm);
+  return term !== undefined && term < initialMeta.term ? initialMeta.term : term;
 }
 
 function rawTerm(bytes: Uint8Array | undefined): bigint | undefined {

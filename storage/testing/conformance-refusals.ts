@@ -161,6 +161,7 @@ export const refusalCases: readonly ConformanceCase[] = [
           subject.model = { ...subject.model, meta };
           await subject.reopen();
         };
+        await save('CurrentTerm', u64(0n), { term: 1n, vote: null });
         await save('CurrentTerm', u64(7n), { term: 7n, vote: null });
         await save('LastVoteTerm', u64(7n), { term: 7n, vote: null });
         await save('LastVoteCand', voteA, { term: 7n, vote: voteA });

@@ -40,8 +40,12 @@ export function appendMessage(after: bigint, list: readonly LogEntry[]): Mutatio
   return { truncate: undefined, entries: { after, canonical }, metadata: undefined };
 }
 
-export function openReplica(client: StorageHostClient, member: string): Promise<OpenResponse> {
-  const request = { replica: replica(member), client: 'test', protocolMajor: 1 };
+export function openReplica(
+  client: StorageHostClient,
+  member: string,
+  { opener = '', resumes = 0n } = {},
+): Promise<OpenResponse> {
+  const request = { replica: replica(member), client: 'test', protocolMajor: 1, opener, resumes };
   return called<OpenResponse>((answer) => client.open(request, answer));
 }
 

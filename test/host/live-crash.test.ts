@@ -58,7 +58,7 @@ class Client {
   }
 
   async open(): Promise<void> {
-    const { epoch, state } = await this.#served.open();
+    const { epoch, state } = await this.#served.open({ opener: '', resumes: 0n });
     this.#epoch = epoch;
     this.told.entries = await entriesOfReplica(this.#served, state);
     this.told.term = state.meta.term;
@@ -144,7 +144,7 @@ describe(`a live migration stopped at every operation (SEED=${seed})`, () => {
       run: (_files, run) => migrate(run),
       check: async (survivor, { ended, context: { client } }) => {
         const served = await ServedReplica.start(optionsOn(survivor));
-        const { state } = await served.open();
+        const { state } = await served.open({ opener: '', resumes: 0n });
         const found = await entriesOfReplica(served, state);
         const { inFlight, entries } = client.told;
         expect(inFlight.length === 0 ? [entries] : inFlight).toContainEqual(found);

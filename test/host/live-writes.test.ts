@@ -52,7 +52,7 @@ class Writer {
   }
 
   async run(): Promise<void> {
-    const { epoch } = await this.#served.open();
+    const { epoch } = await this.#served.open({ opener: '', resumes: 0n });
     while (!this.#stopped) {
       const mutation = this.#move();
       const { snapshot, entries, ...rest } = mutation;

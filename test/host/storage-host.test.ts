@@ -1,4 +1,5 @@
-import { stat } from 'node:fs/promises';
+import { mkdir, rmdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 
 import { afterEach, describe, expect, test } from 'vitest';
 
@@ -82,6 +83,30 @@ describe('a storage host', () => {
     expect((await stateOf(client, 'n1')).lastIndex).toBe(3n);
   });
 
+  test('a client resumes its session after a restart; not once another has opened since [CUT-3]', async () => {
+    const place = await makeHostPlace({ n1: 'local' });
+    const host = await started(place);
+    const first = await openReplica(host.client, 'n1', { opener: 'a' });
+    await host.end('SIGKILL');
+    const { client } = await started(place);
+    const again = await openReplica(client, 'n1', { opener: 'a', resumes: first.epoch });
+    const other = await openReplica(client, 'n1', { opener: 'b' });
+    expect([first.epoch, again.epoch, other.epoch]).toEqual([1n, 2n, 3n]);
+    const late = openReplica(client, 'n1', { opener: 'a', resumes: again.epoch });
+    await expect(late.catch(codeOf)).resolves.toBe('session.fenced');
+    const stream = new WriteStream(client, 'n1', other.epoch);
+    await stream.until(stream.send(appendMessage(0n, entriesOf(1n, 1n))));
+    expect(await stream.end()).toBeNull();
+  });
+
+  test('who resumes without a name, or with one that is none, is refused', async () => {
+    const { client } = await started(await makeHostPlace({ n1: 'local' }));
+    for (const given of [{ resumes: 1n }, { opener: 'two\nlines' }]) {
+      const refused = openReplica(client, 'n1', given).catch(codeOf);
+      await expect(refused).resolves.toBe('session.invalid-request');
+    }
+  });
+
   test('a refused append in a pipeline: what was before it is there, nothing after it [LOG-4]', async () => {
     const { client } = await started(await makeHostPlace({ n1: 'rocksdb' }));
     const { epoch } = await openReplica(client, 'n1');
@@ -91,6 +116,21 @@ describe('a storage host', () => {
     stream.send(metadata(9n));
     stream.send(appendMessage(3n, entriesOf(4n, 5n)));
     expect(codeOf(await stream.ended)).toBe('log.gap');
+    expect(stream.acknowledged).toEqual([1n]);
+    const state = await stateOf(client, 'n1');
+    expect([state.lastIndex, state.metadata?.term]).toEqual([3n, 1n]);
+  });
+
+  test('a malformed request in a pipeline: nothing after it is applied', async () => {
+    const { client } = await started(await makeHostPlace({ n1: 'local' }));
+    const { epoch } = await openReplica(client, 'n1');
+    const stream = new WriteStream(client, 'n1', epoch);
+    const malformed = appendMessage(3n, entriesOf(4n, 4n));
+    if (malformed.entries) malformed.entries.canonical = malformed.entries.canonical.subarray(0, 9);
+    stream.send(appendMessage(0n, entriesOf(1n, 3n)));
+    stream.send(malformed);
+    stream.send(metadata(9n));
+    expect(codeOf(await stream.ended)).toBe('log.invalid-batch');
     expect(stream.acknowledged).toEqual([1n]);
     const state = await stateOf(client, 'n1');
     expect([state.lastIndex, state.metadata?.term]).toEqual([3n, 1n]);
@@ -118,7 +158,13 @@ describe('a storage host', () => {
   test('an unknown replica, another protocol: refused by name', async () => {
     const { client } = await started(await makeHostPlace({ n1: 'local' }));
     await expect(openReplica(client, 'n2').catch(codeOf)).resolves.toBe('session.unknown-replica');
-    const request = { replica: replica('n1'), client: 'test', protocolMajor: 2 };
+    const request = {
+      replica: replica('n1'),
+      client: 'test',
+      protocolMajor: 2,
+      opener: '',
+      resumes: 0n,
+    };
     const refused = await called((answer) => client.open(request, answer)).catch(codeOf);
     expect(refused).toBe('session.invalid-request');
   });
@@ -128,6 +174,25 @@ describe('a storage host', () => {
     await started(place);
     expect((await stat(place.socket)).mode & 0o777).toBe(0o600);
     await expect(startHost(place)).rejects.toThrow('another host listens');
+  });
+
+  test('a disk that fails: the code says so, and the next session reads it anew [LOG-8] [I15]', async () => {
+    const place = await makeHostPlace({ n1: 'local' });
+    const { client } = await started(place);
+    const { epoch } = await openReplica(client, 'n1');
+    // A directory where the file is to be written.
+    const obstacle = join(place.directory, 'n1/raft_meta/quorumshift_meta.tmp');
+    await mkdir(obstacle, { recursive: true });
+    const stream = new WriteStream(client, 'n1', epoch);
+    stream.send(metadata(7n));
+    stream.send(appendMessage(0n, entriesOf(1n, 1n)));
+    expect(codeOf(await stream.ended)).toBe('io.failed');
+    await rmdir(obstacle);
+    const again = await openReplica(client, 'n1');
+    expect([again.state?.lastIndex, again.state?.metadata?.term]).toEqual([0n, 1n]);
+    const next = new WriteStream(client, 'n1', again.epoch);
+    await next.until(next.send(metadata(7n)));
+    expect(await next.end()).toBeNull();
   });
 
   test('a replica whose instance is gone is refused alone; it is not made anew [CUT-7]', async () => {

@@ -61,6 +61,17 @@ export interface OpenRequest {
   /** For the host's log and status: what opened it. */
   client: string;
   protocolMajor: number;
+  /**
+   * Names the client's life, made anew for each: 1 to 64 of A-Z a-z 0-9 . _ -. Kept with the epoch.
+   * Empty: a client that never resumes.
+   */
+  opener: string;
+  /**
+   * The epoch of the opener's own session that it goes on with, after a broken stream or a restart
+   * of the host: refused with session.fenced when another has opened since. 0: it begins anew, and
+   * fences whoever was there.
+   */
+  resumes: bigint;
 }
 
 export interface OpenResponse {
@@ -410,7 +421,7 @@ export const DescribeResponse: MessageFns<DescribeResponse> = {
 };
 
 function createBaseOpenRequest(): OpenRequest {
-  return { replica: undefined, client: "", protocolMajor: 0 };
+  return { replica: undefined, client: "", protocolMajor: 0, opener: "", resumes: 0n };
 }
 
 export const OpenRequest: MessageFns<OpenRequest> = {
@@ -423,6 +434,15 @@ export const OpenRequest: MessageFns<OpenRequest> = {
     }
     if (message.protocolMajor !== 0) {
       writer.uint32(24).uint32(message.protocolMajor);
+    }
+    if (message.opener !== "") {
+      writer.uint32(34).string(message.opener);
+    }
+    if (message.resumes !== 0n) {
+      if (BigInt.asUintN(64, message.resumes) !== message.resumes) {
+        throw new globalThis.Error("value provided for field message.resumes of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.resumes);
     }
     return writer;
   },
@@ -462,6 +482,22 @@ export const OpenRequest: MessageFns<OpenRequest> = {
             }
 
             message.protocolMajor = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.opener = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.resumes = reader.uint64() as bigint;
             continue;
           }
         }

@@ -1,0 +1,138 @@
+/** The cluster of examples/hashicorp-raft, as its users start it. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+
+const families = ['local', 'rocksdb', 'sqlite'];
+
+/** Beyond this a cluster does not commit. */
+const patienceMs = 60_000;
+const requestMs = 15_000;
+
+export interface NodeStatus {
+  readonly state: string;
+  readonly commitIndex: number;
+  readonly appliedIndex: number;
+}
+
+export class KvCluster {
+  /** Of each node, its HTTP address. */
+  readonly nodes: readonly string[];
+  readonly #launcher: ChildProcess;
+  readonly #log: string[] = [];
+  /** The latest process of each name, "n1 host". */
+  readonly #pids = new Map<string, number>();
+  /** How often each has been started. */
+  readonly #starts = new Map<string, number>();
+
+  private constructor(launcher: ChildProcess, port: number) {
+    this.#launcher = launcher;
+    this.nodes = families.map((_, i) => `http://127.0.0.1:${port + 2 * i + 1}`);
+    for (const stream of [launcher.stdout, launcher.stderr]) {
+      if (stream !== null) createInterface(stream).on('line', (line) => this.#heard(line));
+    }
+  }
+
+  static async start(): Promise<KvCluster> {
+    const port = await freePorts(2 * families.length);
+    const data = await mkdtemp(join(tmpdir(), 'quorumshift-kv-'));
+    const program = resolve('examples/hashicorp-raft/run.mjs');
+    const args = [program, '--data', data, '--port', String(port), '--families', families.join()];
+    return new KvCluster(
+      spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] }),
+      port,
+    );
+  }
+
+  get names(): readonly string[] {
+    return families.flatMap((_, i) => [`n${i + 1} host`, `n${i + 1} node`]);
+  }
+
+  get log(): string {
+    return this.#log.join('\n');
+  }
+
+  /** Every process that runs or ran last. */
+  get pids(): readonly number[] {
+    return [...this.#pids.values()];
+  }
+
+  /** kill -9, and wait until it is started again. */
+  async kill(name: string): Promise<void> {
+    const starts = this.#starts.get(name) ?? 0;
+    const pid = this.#pids.get(name);
+    if (pid === undefined) throw new Error(`${name} does not run`);
+    process.kill(pid, 'SIGKILL');
+    await this.until(`${name} runs again`, async () => (this.#starts.get(name) ?? 0) > starts);
+  }
+
+  async until(what: string, isSo: () => Promise<boolean>): Promise<void> {
+    const deadline = Date.now() + patienceMs;
+    while (!(await isSo().catch(() => false))) {
+      if (Date.now() > deadline) throw new Error(`not within 60 s: ${what}\n${this.log}`);
+      await new Promise((next) => setTimeout(next, 50));
+    }
+  }
+
+  /** True when it is acknowledged; it may be done otherwise too. */
+  async write(node: string, key: string, value: string): Promise<boolean> {
+    const signal = AbortSignal.timeout(requestMs);
+    try {
+      const answer = await fetch(`${node}/kv/${key}`, { method: 'PUT', body: value, signal });
+      return answer.status === 200;
+    } catch {
+      return false;
+    }
+  }
+
+  async status(node: string): Promise<NodeStatus> {
+    return (await (await fetch(`${node}/status`)).json()) as NodeStatus;
+  }
+
+  /** What the node itself has applied. */
+  async local(node: string): Promise<Record<string, string>> {
+    return (await (await fetch(`${node}/local`)).json()) as Record<string, string>;
+  }
+
+  async stop(): Promise<number | null> {
+    if (this.#launcher.exitCode !== null) return this.#launcher.exitCode;
+    const ended = once(this.#launcher, 'exit') as Promise<[number | null]>;
+    this.#launcher.kill('SIGINT');
+    const [code] = await ended;
+    return code;
+  }
+
+  #heard(line: string): void {
+    this.#log.push(line);
+    const [, name, pid] = /^(n\d (?:host|node)) runs, pid (\d+)$/.exec(line) ?? [];
+    if (name === undefined) return;
+    this.#pids.set(name, Number(pid));
+    this.#starts.set(name, (this.#starts.get(name) ?? 0) + 1);
+  }
+}
+
+/** The first of some ports in a row that nobody listens on. */
+async function freePorts(count: number): Promise<number> {
+  for (;;) {
+    const first = await listenOn(0);
+    const rest = Array.from({ length: count - 1 }, (_, i) => first + 1 + i);
+    const results = await Promise.allSettled(rest.map(listenOn));
+    if (results.every(({ status }) => status === 'fulfilled')) return first;
+  }
+}
+
+/** Listens for a moment; the port. */
+async function listenOn(port: number): Promise<number> {
+  const server = createServer();
+  server.listen(port, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  await once(server, 'close');
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return address.port;
+}
