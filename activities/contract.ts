@@ -65,8 +65,19 @@ export interface BindingView {
   readonly rollingBack: boolean;
 }
 
+/** What was last wished of a migration's bulk work, by whichever workflow. */
+export interface ControlWish {
+  readonly paused: boolean;
+  readonly bytesPerSecond: number | null;
+}
+
 export type OwnAnswer =
-  | { readonly kind: 'owned'; readonly view: BindingView }
+  | {
+      readonly kind: 'owned';
+      readonly view: BindingView;
+      /** Null where nothing has been wished of this migration yet. */
+      readonly control: ControlWish | null;
+    }
   | { readonly kind: 'ended'; readonly result: 'finalized' | 'rolled-back' | 'abandoned' };
 
 export interface StepRequest extends Addressee {

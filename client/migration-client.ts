@@ -89,6 +89,11 @@ export interface OperationOptions {
   readonly operationId?: string;
 }
 
+export interface StartOptions {
+  /** Why it is to go back at once: the run decides that before it does anything else. */
+  readonly rollback?: string;
+}
+
 export class MigrationClient {
   readonly #client: Client;
   readonly #identity: string;
@@ -106,7 +111,7 @@ export class MigrationClient {
    *   `migration.illegal-action` when another migration of the replica runs;
    *   `migration.standalone-required`
    */
-  async start(input: MigrationInput): Promise<StartedMigration> {
+  async start(input: MigrationInput, options: StartOptions = {}): Promise<StartedMigration> {
     if (input.standalone === null) {
       throw fail('migration.standalone-required', { replica: replicaText(input.replica) });
     }
@@ -121,7 +126,15 @@ export class MigrationClient {
       await this.#client.workflow.start<typeof migrateReplica>('migrateReplica', {
         workflowId,
         taskQueue: controlTaskQueue,
-        args: [{ input, inputDigest: digest }],
+        args: [
+          {
+            input,
+            inputDigest: digest,
+            ...(options.rollback !== undefined && {
+              rollback: { by: this.#identity, reason: options.rollback },
+            }),
+          },
+        ],
         memo: { migrationId, inputDigest: digest },
         typedSearchAttributes: await this.#searchAttributes.of(input),
         workflowIdConflictPolicy: 'FAIL',

@@ -18,6 +18,8 @@ export interface Operation {
 export interface Accepted {
   /** False when this operation id had been seen before. */
   readonly fresh: boolean;
+  /** Of a rollback: the migration stands paused, and takes no step back before it is resumed. */
+  readonly paused?: boolean;
 }
 
 export const pauseUpdate = defineUpdate<Accepted, [Operation]>('pause');
@@ -81,6 +83,8 @@ export const statusQuery = defineQuery<MigrationStatus>('status');
 export interface MigrateReplicaRequest {
   readonly input: MigrationInput;
   readonly inputDigest: string;
+  /** Wished for with the start: nothing goes forward before it has been decided. */
+  readonly rollback?: Wish;
   /** What a run hands to the next by continue-as-new. */
   readonly carried?: Carried;
 }

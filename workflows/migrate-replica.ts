@@ -10,6 +10,7 @@ import {
   condition,
   continueAsNew,
   isCancellation,
+  patched,
   workflowInfo,
 } from '@temporalio/workflow';
 
@@ -141,6 +142,8 @@ class ReplicaMigration {
     });
     if (answer.kind === 'ended') return answer.result;
     state.view = answer.view;
+    // Histories from before go on without what the machine remembers.
+    if (answer.control && patched('wishes-of-the-machine')) state.takeWishes(answer.control);
     state.stage = 'running';
     this.#step = answer.view.step;
     return null;

@@ -4,7 +4,7 @@
  */
 import { ApplicationFailure, setHandler } from '@temporalio/workflow';
 
-import type { BindingView, Finding, ProofName } from '../activities/contract.ts';
+import type { BindingView, ControlWish, Finding, ProofName } from '../activities/contract.ts';
 import { replicaText } from '../core/ids.ts';
 import { rollbackPlan, rollbackStart, type Phase } from '../core/phases.ts';
 import { fail, type ErrorCode, type ErrorDetails } from '../core/errors.ts';
@@ -52,6 +52,8 @@ export class MigrationState {
   completeWish: Wish | null;
   abandonWish: Wish | null;
   cancelled: boolean;
+  /** What was wished of this run, or of one that handed on to it. */
+  #wished = { pause: false, limit: false };
   #operationIds: string[];
 
   constructor(request: MigrateReplicaRequest) {
@@ -62,11 +64,12 @@ export class MigrationState {
     this.bytesPerSecond = carried ? carried.bytesPerSecond : input.policy.bytesPerSecond;
     this.approved = carried?.approved ?? null;
     this.soakStartedMs = carried?.soakStartedMs ?? null;
-    this.rollbackWish = carried?.rollbackWish ?? null;
+    this.rollbackWish = carried ? carried.rollbackWish : (request.rollback ?? null);
     this.completeWish = carried?.completeWish ?? null;
     this.abandonWish = carried?.abandonWish ?? null;
     this.cancelled = carried?.cancelled ?? false;
     this.#operationIds = [...(carried?.operationIds ?? [])];
+    if (carried) this.#wished = { pause: true, limit: true };
   }
 
   get phase(): Phase | null {
@@ -77,6 +80,16 @@ export class MigrationState {
   get wantsRollback(): boolean {
     if (this.rollbackWish === null || this.view?.phase == null) return false;
     return rollbackStart(this.view.phase, this.view.direction) !== null;
+  }
+
+  /**
+   * An adopted migration goes on as its operators left it, with what a run before this one wished
+   * and the machine remembers; what was wished of this run counts more.
+   */
+  takeWishes({ paused, bytesPerSecond }: ControlWish): void {
+    if (!this.#wished.pause) this.paused = paused;
+    if (!this.#wished.limit) this.bytesPerSecond = bytesPerSecond;
+    this.#wished = { pause: true, limit: true };
   }
 
   /** Finalize is about to be asked for; what is wished from now on comes too late. */
@@ -105,12 +118,14 @@ export class MigrationState {
     setHandler(pauseUpdate, (operation) =>
       this.#once(operation, () => {
         this.paused = true;
+        this.#wished.pause = true;
         this.controlVersion += 1;
       }),
     );
     setHandler(resumeUpdate, (operation) =>
       this.#once(operation, () => {
         this.paused = false;
+        this.#wished.pause = true;
         this.controlVersion += 1;
         this.retryVersion += 1;
       }),
@@ -118,6 +133,7 @@ export class MigrationState {
     setHandler(throttleUpdate, (operation) =>
       this.#once(operation, () => {
         this.bytesPerSecond = operation.bytesPerSecond;
+        this.#wished.limit = true;
         this.controlVersion += 1;
       }),
     );
@@ -131,10 +147,12 @@ export class MigrationState {
     );
     setHandler(
       rollbackUpdate,
-      (operation) =>
-        this.#once(operation, () => {
+      (operation) => ({
+        ...this.#once(operation, () => {
           this.rollbackWish = { by: operation.by, reason: operation.reason };
         }),
+        paused: this.paused,
+      }),
       { validator: (_operation) => this.#checkRollback() },
     );
     setHandler(

@@ -18,6 +18,7 @@ import {
   toJson,
   type OutputFormat,
 } from '../output.ts';
+import { resumeFromRecord, rollbackFromRecord, rollbackText } from './from-record.ts';
 import { recordText, reportText, type MergedReport } from '../status-text.ts';
 import { addTemporalOptions, withClient, type TemporalOptions } from '../temporal-options.ts';
 
@@ -73,7 +74,9 @@ export function addOperations(program: Command): void {
     .action(throttle);
   onReplica('rollback', 'go back to the source; loses nothing', '--reason "too slow"')
     .option('--reason <text>', 'goes into the audit trail', 'operator')
-    .action(steer((client, replica, { reason }) => client.rollback(replica, reason ?? 'operator')));
+    .option('--from-record', 'of a migration whose workflow is gone: adopt it, straight to go back')
+    .addOption(stateDir())
+    .action(rollback);
   onReplica('complete', 'finalize: retire the source; rollback is refused from then on')
     .option('--yes', 'do not ask for the name')
     .action(complete);
@@ -152,25 +155,16 @@ async function list(options: OperateOptions): Promise<void> {
 }
 
 async function resume(text: string, options: OperateOptions): Promise<void> {
+  if (options.fromRecord === true) return resumeFromRecord(text, options);
+  return steer((client, replica) => client.resume(replica))(text, options);
+}
+
+async function rollback(text: string, options: OperateOptions): Promise<void> {
+  if (options.fromRecord === true) return rollbackFromRecord(text, options);
+  const { reason = 'operator' } = options;
   const replica = parseReplica(text);
-  if (options.fromRecord !== true) {
-    return steer((client) => client.resume(replica))(text, options);
-  }
-  const { migration } = await localRecord(replica, options.stateDir);
-  if (migration === null) {
-    throw fail('migration.illegal-action', {
-      action: 'resume',
-      replica: text,
-      required: 'a migration must own it',
-      actual: 'its record names none',
-    });
-  }
-  const started = await withClient(options, (client) => client.start(migration.input));
-  print(options.output, { t: 'adopted', ...started }, () =>
-    started.fresh
-      ? `adopted migration ${migration.id} in phase ${migration.phase}`
-      : `migration ${migration.id} is running already`,
-  );
+  const accepted = await withClient(options, (client) => client.rollback(replica, reason));
+  print(options.output, { t: 'accepted', ...accepted }, () => rollbackText(text, accepted));
 }
 
 async function approve(text: string, options: OperateOptions): Promise<void> {
