@@ -94,7 +94,7 @@ export interface StepAnswer {
   readonly view: BindingView;
 }
 
-export interface RollbackRequest extends StepRequest {
+export interface DecisionRequest extends StepRequest {
   readonly by: string;
   readonly reason: string;
 }
@@ -118,7 +118,7 @@ export interface StepProgress {
 }
 
 /**
- * Activities on `host-<id>`: one for each step, named as its phase, and the decision to go back.
+ * Activities on `host-<id>`: one for each step, named as its phase, and the decisions to turn.
  */
 export type StepActivities = {
   readonly [P in StepPhase]: (request: StepRequest) => Promise<StepAnswer>;
@@ -127,7 +127,9 @@ export type StepActivities = {
 export interface HostActivities extends StepActivities {
   preflight(request: Addressee & { readonly input: MigrationInput }): Promise<PreflightAnswer>;
   own(request: OwnActivityRequest): Promise<OwnAnswer>;
-  decideRollback(request: RollbackRequest): Promise<StepAnswer>;
+  decideRollback(request: DecisionRequest): Promise<StepAnswer>;
+  /** Ends a reversal: the replica is to stay on the target. */
+  decideForward(request: DecisionRequest): Promise<StepAnswer>;
 }
 
 /** Activities on `host-<id>-control`: short, with slots of their own. */

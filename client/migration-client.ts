@@ -290,6 +290,19 @@ export class MigrationClient {
   }
 
   /**
+   * Gives a rollback up that moves the target's state back: the replica stays on the target, if
+   * nothing changed there since it was fenced.
+   * @throws `migration.illegal-action` unless it moves state back, and has not swapped yet
+   */
+  cancelRollback(
+    replica: ReplicaName,
+    reason: string,
+    options?: OperationOptions,
+  ): Promise<Accepted> {
+    return this.#update(replica, 'cancelRollback', options, { reason });
+  }
+
+  /**
    * Finalizes: retires the source; rollback is refused from then on. @throws
    * `migration.illegal-action`
    */

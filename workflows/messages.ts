@@ -33,6 +33,10 @@ export const throttleUpdate = defineUpdate<
 export const rollbackUpdate = defineUpdate<Accepted, [Operation & { readonly reason: string }]>(
   'rollback',
 );
+/** Gives a reversal up before its swap: the replica stays on the target. */
+export const forwardUpdate = defineUpdate<Accepted, [Operation & { readonly reason: string }]>(
+  'cancelRollback',
+);
 /** Finalizes: ends the soak and retires the source. */
 export const completeUpdate = defineUpdate<Accepted, [Operation]>('complete');
 /** Ends the workflow and leaves the machine as it is: its record can be adopted later. */
@@ -99,6 +103,8 @@ export interface Carried {
   readonly rollbackWish: Wish | null;
   readonly completeWish: Wish | null;
   readonly abandonWish: Wish | null;
+  /** Absent from runs of before. */
+  readonly forwardWish?: Wish | null;
   readonly cancelled: boolean;
 }
 

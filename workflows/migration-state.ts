@@ -6,13 +6,14 @@ import { ApplicationFailure, setHandler } from '@temporalio/workflow';
 
 import type { BindingView, ControlWish, Finding, ProofName } from '../activities/contract.ts';
 import { replicaText } from '../core/ids.ts';
-import { rollbackPlan, rollbackStart, type Phase } from '../core/phases.ts';
+import { forwardStart, rollbackPlan, rollbackStart, type Phase } from '../core/phases.ts';
 import { fail, type ErrorCode, type ErrorDetails } from '../core/errors.ts';
 import type { StepResult } from '../schemas/binding-record.ts';
 import {
   abandonUpdate,
   approveUpdate,
   completeUpdate,
+  forwardUpdate,
   pauseUpdate,
   resumeUpdate,
   rollbackUpdate,
@@ -51,6 +52,7 @@ export class MigrationState {
   rollbackWish: Wish | null;
   completeWish: Wish | null;
   abandonWish: Wish | null;
+  forwardWish: Wish | null;
   cancelled: boolean;
   /** What was wished of this run, or of one that handed on to it. */
   #wished = { pause: false, limit: false };
@@ -67,6 +69,7 @@ export class MigrationState {
     this.rollbackWish = carried ? carried.rollbackWish : (request.rollback ?? null);
     this.completeWish = carried?.completeWish ?? null;
     this.abandonWish = carried?.abandonWish ?? null;
+    this.forwardWish = carried?.forwardWish ?? null;
     this.cancelled = carried?.cancelled ?? false;
     this.#operationIds = [...(carried?.operationIds ?? [])];
     if (carried) this.#wished = { pause: true, limit: true };
@@ -80,6 +83,19 @@ export class MigrationState {
   get wantsRollback(): boolean {
     if (this.rollbackWish === null || this.view?.phase == null) return false;
     return rollbackStart(this.view.phase, this.view.direction) !== null;
+  }
+
+  /** Whether a reversal is to be given up, and still may be. */
+  get wantsForward(): boolean {
+    if (this.forwardWish === null || this.view?.phase == null) return false;
+    return forwardStart(this.view.phase, this.view.direction) !== null;
+  }
+
+  /** It is decided: what was wished on the way back is over, and the soak begins anew. */
+  turnForward(): void {
+    this.forwardWish = null;
+    this.rollbackWish = null;
+    this.soakStartedMs = null;
   }
 
   /**
@@ -99,7 +115,7 @@ export class MigrationState {
 
   carried(): Carried {
     const { paused, bytesPerSecond, approved, soakStartedMs, cancelled } = this;
-    const { rollbackWish, completeWish, abandonWish } = this;
+    const { rollbackWish, completeWish, abandonWish, forwardWish } = this;
     return {
       paused,
       bytesPerSecond,
@@ -108,6 +124,7 @@ export class MigrationState {
       rollbackWish,
       completeWish,
       abandonWish,
+      forwardWish,
       cancelled,
       operationIds: this.#operationIds,
     };
@@ -156,6 +173,16 @@ export class MigrationState {
       { validator: (_operation) => this.#checkRollback() },
     );
     setHandler(
+      forwardUpdate,
+      (operation) => ({
+        ...this.#once(operation, () => {
+          this.forwardWish = { by: operation.by, reason: operation.reason };
+        }),
+        paused: this.paused,
+      }),
+      { validator: (_operation) => this.#checkForward() },
+    );
+    setHandler(
       completeUpdate,
       (operation) =>
         this.#once(operation, () => {
@@ -200,6 +227,7 @@ export class MigrationState {
       ...(resumable ? ['resume'] : []),
       ...(waiting?.kind === 'approval' ? ['approve'] : []),
       ...(this.#canRollBack() ? ['rollback'] : []),
+      ...(this.#canGoForward() ? ['rollback --cancel'] : []),
       ...(this.phase === 'soak' ? ['complete'] : []),
       'throttle',
       'abandon',
@@ -237,6 +265,21 @@ export class MigrationState {
       action: 'roll back',
       replica: replicaText(this.request.input.replica),
       required: 'it must have begun and not be final, nor be rolling back already',
+      actual: `it is in phase ${this.phase ?? this.stage}`,
+    });
+  }
+
+  #canGoForward(): boolean {
+    if (this.view === null || this.phase === null || this.forwardWish !== null) return false;
+    return forwardStart(this.phase, this.view.direction) !== null;
+  }
+
+  #checkForward(): void {
+    if (this.#canGoForward()) return;
+    refuse('migration.illegal-action', {
+      action: 'cancel the rollback of',
+      replica: replicaText(this.request.input.replica),
+      required: 'it must be moving the target’s state back, and not have swapped yet',
       actual: `it is in phase ${this.phase ?? this.stage}`,
     });
   }

@@ -56,9 +56,12 @@ export function pausedText(replica: string): string {
 }
 
 /** Of an answer to `rollback`. */
-export function rollbackText(replica: string, { paused }: Accepted): string {
+export function rollbackText(
+  replica: string,
+  { paused, goes }: Accepted & { readonly goes: 'back' | 'forward again' },
+): string {
   return paused === true
-    ? `accepted: it goes back, but takes no step of that while ${pausedText(replica)}`
+    ? `accepted: it goes ${goes}, but takes no step of that while ${pausedText(replica)}`
     : 'accepted';
 }
 

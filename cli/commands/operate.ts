@@ -28,6 +28,7 @@ interface OperateOptions extends TemporalOptions {
   readonly proof?: string;
   readonly yes?: boolean;
   readonly fromRecord?: boolean;
+  readonly cancel?: boolean;
   readonly stateDir: string;
   readonly limit: number;
   readonly watch?: boolean;
@@ -75,6 +76,12 @@ export function addOperations(program: Command): void {
   onReplica('rollback', 'go back to the source; loses nothing', '--reason "too slow"')
     .option('--reason <text>', 'goes into the audit trail', 'operator')
     .option('--from-record', 'of a migration whose workflow is gone: adopt it, straight to go back')
+    .addOption(
+      new Option(
+        '--cancel',
+        'give up a rollback that copies back what the replica wrote: it stays on the target',
+      ).conflicts('fromRecord'),
+    )
     .addOption(stateDir())
     .action(rollback);
   onReplica('complete', 'finalize: retire the source; rollback is refused from then on')
@@ -163,8 +170,13 @@ async function rollback(text: string, options: OperateOptions): Promise<void> {
   if (options.fromRecord === true) return rollbackFromRecord(text, options);
   const { reason = 'operator' } = options;
   const replica = parseReplica(text);
-  const accepted = await withClient(options, (client) => client.rollback(replica, reason));
-  print(options.output, { t: 'accepted', ...accepted }, () => rollbackText(text, accepted));
+  const cancel = options.cancel === true;
+  const accepted = await withClient(options, (client) =>
+    cancel ? client.cancelRollback(replica, reason) : client.rollback(replica, reason),
+  );
+  print(options.output, { t: 'accepted', ...accepted }, () =>
+    rollbackText(text, { ...accepted, goes: cancel ? 'forward again' : 'back' }),
+  );
 }
 
 async function approve(text: string, options: OperateOptions): Promise<void> {
