@@ -15,6 +15,7 @@ import {
   parseBytes,
   parseCount,
   print,
+  stateDirOption,
   toJson,
   type OutputFormat,
 } from '../output.ts';
@@ -39,11 +40,6 @@ interface OperateOptions extends TemporalOptions {
 /** A status that is watched is asked for again after this. */
 const watchIntervalMs = 1_000;
 
-const stateDir = () =>
-  new Option('--state-dir <dir>', 'where binding records are')
-    .default('/var/lib/quorumshift')
-    .env('QUORUMSHIFT_STATE_DIR');
-
 export function addOperations(program: Command): void {
   const command = (name: string, description: string, example = '') =>
     addTemporalOptions(program.command(name).description(description))
@@ -55,7 +51,7 @@ export function addOperations(program: Command): void {
   onReplica('status', 'where a migration stands, why it waits, what is safe to do', '--watch')
     .option('-w, --watch', 'until it ends')
     .option('--local', 'from the record on this machine, without Temporal')
-    .addOption(stateDir())
+    .addOption(stateDirOption())
     .action(status);
   command('list', 'migrations, newest first', '--limit 10')
     .option('--limit <n>', 'at most so many', parseCount, 50)
@@ -65,7 +61,7 @@ export function addOperations(program: Command): void {
   );
   onReplica('resume', 'end a pause, or retry what waits for you')
     .option('--from-record', 'start a new workflow that adopts the record on this machine')
-    .addOption(stateDir())
+    .addOption(stateDirOption())
     .action(resume);
   onReplica('approve', 'approve the cutover on the proof that status shows', '--proof <digest>')
     .requiredOption('--proof <digest>', 'digest of the proof')
@@ -82,7 +78,7 @@ export function addOperations(program: Command): void {
         'give up a rollback that copies back what the replica wrote: it stays on the target',
       ).conflicts('fromRecord'),
     )
-    .addOption(stateDir())
+    .addOption(stateDirOption())
     .action(rollback);
   onReplica('complete', 'finalize: retire the source; rollback is refused from then on')
     .option('--yes', 'do not ask for the name')

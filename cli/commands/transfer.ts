@@ -1,5 +1,5 @@
 /** `quorumshift export`, `import` and `verify`: offline, on this machine, without Temporal. */
-import { Option, type Command } from 'commander';
+import type { Command } from 'commander';
 
 import { fail } from '../../core/errors.ts';
 import { discardImport, importOffline } from '../../storage/binding/offline-import.ts';
@@ -18,7 +18,7 @@ import type { TransferOptions } from '../../storage/image/state-stream.ts';
 import { exportImage, importImage } from '../../storage/image/transfer-image.ts';
 import { nodeFileLayer } from '../../storage/node-file-layer.ts';
 import { addInstanceOptions, instanceUris, type InstanceOptions } from '../instance-options.ts';
-import { bytesText, outputOption, print, type OutputFormat } from '../output.ts';
+import { bytesText, outputOption, print, stateDirOption, type OutputFormat } from '../output.ts';
 import { ProgressLine } from '../progress.ts';
 
 const files = nodeFileLayer;
@@ -27,12 +27,6 @@ interface ImageOptions extends InstanceOptions {
   readonly image: string;
   readonly output: OutputFormat;
   readonly stateDir: string;
-}
-
-function stateDirOption(): Option {
-  return new Option('--state-dir <dir>', 'where binding records are')
-    .default('/var/lib/quorumshift')
-    .env('QUORUMSHIFT_STATE_DIR');
 }
 
 export function addTransfers(program: Command): void {

@@ -6,7 +6,7 @@ import { runCli } from './run-cli.ts';
 
 const commands = [
   ...['inspect', 'export', 'import', 'verify', 'plan', 'start', 'status', 'list', 'pause'],
-  ...['resume', 'approve', 'throttle', 'rollback', 'complete', 'abandon', 'dev'],
+  ...['resume', 'approve', 'throttle', 'rollback', 'complete', 'abandon', 'dev', 'discard'],
 ];
 
 test('the program names every command', async () => {
