@@ -6,7 +6,7 @@ import { readControl, type BulkControl } from '../storage/binding/control-file.t
 import { RecordStore } from '../storage/binding/record-store.ts';
 import { nodeFileLayer } from '../storage/node-file-layer.ts';
 
-function storeOf(replica: ReplicaName, stateDir: string): RecordStore {
+export function storeOf(replica: ReplicaName, stateDir: string): RecordStore {
   return new RecordStore({ files: nodeFileLayer, stateDir, replica, now: () => new Date() });
 }
 

@@ -234,8 +234,9 @@ export const errorRegistry = {
   },
   'record.corrupt': {
     ...corrupt,
-    message: 'Cannot read binding record {path}: {reason}',
-    remedy: 'Restore it from the journal beside it; do not start the replica before.',
+    message: 'Cannot read the binding record of replica {replica}, {path}: {reason}',
+    remedy:
+      'On that machine: "quorumshift repair-record <replica>" restores it from its copy. Do not start the replica before; nothing is imported or migrated there meanwhile: the record may name any place. Should the copy be damaged too, restore the whole directory from a backup whose journal.jsonl ends with the same line.',
   },
   'record.conflict': {
     ...refused,

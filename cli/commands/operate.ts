@@ -9,7 +9,7 @@ import { fail } from '../../core/errors.ts';
 import { parseReplica, replicaText, type ReplicaName } from '../../core/ids.ts';
 import type { MigrationClient, MigrationReport } from '../../client/migration-client.ts';
 import type { Accepted } from '../../workflows/messages.ts';
-import { localRecord, lookAtMachine } from '../machine-record.ts';
+import { localRecord, lookAtMachine, storeOf } from '../machine-record.ts';
 import {
   outputOption,
   parseBytes,
@@ -21,7 +21,12 @@ import {
 } from '../output.ts';
 import { resumeFromRecord, rollbackFromRecord, rollbackText } from './from-record.ts';
 import { recordText, reportText, type MergedReport } from '../status-text.ts';
-import { addTemporalOptions, withClient, type TemporalOptions } from '../temporal-options.ts';
+import {
+  addTemporalOptions,
+  identity,
+  withClient,
+  type TemporalOptions,
+} from '../temporal-options.ts';
 
 interface OperateOptions extends TemporalOptions {
   readonly output: OutputFormat;
@@ -87,6 +92,24 @@ export function addOperations(program: Command): void {
     .option('--machine-lost <name>', 'the machine will not come back')
     .option('--reason <text>', 'goes into the audit trail')
     .action(steer((client, replica, options) => client.abandon(replica, abandonReason(options))));
+  program
+    .command('repair-record')
+    .description('restore a damaged binding record on this machine from its copy')
+    .argument('<replica>', '<cluster>/<member>')
+    .addOption(stateDirOption())
+    .addOption(outputOption())
+    .addHelpText('after', '\nExample:\n  quorumshift repair-record kv/n1')
+    .action(repair);
+}
+
+async function repair(text: string, options: OperateOptions): Promise<void> {
+  const store = storeOf(parseReplica(text), options.stateDir);
+  const found = await store.repair(identity());
+  print(options.output, { t: found }, () =>
+    found === 'sound'
+      ? `the record of ${text} can be read: nothing to repair`
+      : `restored the record of ${text}; see: quorumshift status --local ${text}`,
+  );
 }
 
 function abandonReason({ machineLost, reason }: OperateOptions): string {
