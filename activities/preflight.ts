@@ -185,6 +185,18 @@ async function checkSpace(
   });
 }
 
+/** What to do where a check itself refuses, rather than what it calls. */
+const remedies: Readonly<Record<string, string>> = {
+  'places durable': 'name directories: local, rocksdb or sqlite',
+  'target empty':
+    'choose an empty place; "import --discard" and "discard" remove what an import or a rolled-back migration left there',
+  'replica free':
+    'take its primary as the source ("status --local" shows it); a migration that owns it must end first',
+  'state consistent':
+    'let the replica start and stop once on what it has, or take a new snapshot; then plan again',
+  'free space': 'free some, or choose a target on another disk',
+};
+
 async function finding(
   check: string,
   limit: string,
@@ -194,7 +206,8 @@ async function finding(
     return { check, ok: true, measured: await measure(), limit, remedy: '' };
   } catch (error) {
     const measured = error instanceof Error ? error.message : String(error);
-    const remedy = error instanceof QuorumshiftError ? error.definition.remedy : 'mend it first';
+    const known = error instanceof QuorumshiftError;
+    const remedy = known ? error.definition.remedy : (remedies[check] ?? 'mend it first');
     return { check, ok: false, measured: measured.slice(0, 500), limit, remedy };
   }
 }

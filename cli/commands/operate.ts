@@ -170,13 +170,16 @@ async function list(options: OperateOptions): Promise<void> {
     for (const listing of found) process.stdout.write(`${toJson(listing)}\n`);
     return;
   }
+  const none = 'no migrations: none has been started here, or all are past their retention';
   print(options.output, found, () =>
-    found
-      .map(
-        ({ replica, migrationId, run, startedAt }) =>
-          `${replicaText(replica).padEnd(32)} ${(migrationId ?? '?').padEnd(16)} ${run.padEnd(10)} ${startedAt}`,
-      )
-      .join('\n'),
+    found.length === 0
+      ? none
+      : found
+          .map(
+            ({ replica, migrationId, run, startedAt }) =>
+              `${replicaText(replica).padEnd(32)} ${(migrationId ?? '?').padEnd(16)} ${run.padEnd(10)} ${startedAt}`,
+          )
+          .join('\n'),
   );
 }
 
