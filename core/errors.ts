@@ -358,7 +358,8 @@ export const errorRegistry = {
     httpStatus: 503,
     exitCode: exitCodes.unreachable,
     message: 'Cannot start Temporal server {binary}: it must answer at {address}: {reason}',
-    remedy: 'Free the port or the database file, or name another server by TEMPORAL_ADDRESS.',
+    remedy:
+      'End the process that holds the port or the database file, give another --port, or name another server by TEMPORAL_ADDRESS.',
   },
   'config.invalid': {
     ...invalid,
