@@ -149,11 +149,16 @@ async function checkSource(
   try {
     const { firstIndex, lastIndex } = instance.state();
     const entries = String(lastIndex - firstIndex + 1n);
-    const bytes = await stateBytes(instance);
     const target = families.familyOf(input.target);
-    await check('state consistent', `what a node starts on, and ${target.name} holds`, () =>
-      checkState(instance, [families.familyOf(input.source), target]),
+    const isSound = await check(
+      'state consistent',
+      `what a node starts on, and ${target.name} holds`,
+      () => checkState(instance, [families.familyOf(input.source), target]),
     );
+    // What a node would refuse may not be read whole.
+    const bytes = isSound
+      ? await stateBytes(instance)
+      : await fileBytes(files, ownPaths(families, input.source));
     await checkSpace(context, { input, bytes, check });
     return { entries, bytes };
   } finally {
