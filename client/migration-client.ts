@@ -44,8 +44,8 @@ const queryTimeoutMs = 2_000;
  */
 const controlTimeoutMs = 15_000;
 
-/** A preflight reads the whole log once. */
-const planTimeoutMs = 60 * 60_000;
+/** A preflight reads the whole log once: as long as a copy of it may take. */
+const planTimeoutMs = 24 * 60 * 60_000;
 
 /** Started, and its first task scheduled. */
 const untakenEvents = 2;

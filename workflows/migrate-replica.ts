@@ -128,21 +128,26 @@ class ReplicaMigration {
     for (;;) {
       const lease = (await this.#readBinding())?.lease ?? 0;
       try {
-        return await this.#own(lease);
+        return await this.#own(lease, this.#newClaim());
       } catch (error) {
         if (!isSuperseded(error)) throw error;
       }
     }
   }
 
-  async #own(expectedLease: number): Promise<MigrationOutcome | null> {
-    const { state, input } = this.#context();
+  /** Names one taking of the replica: asked for again under it, the machine answers the same. */
+  #newClaim(): string {
     this.#claims += 1;
+    return `${workflowInfo().runId}/${this.#claims}`;
+  }
+
+  async #own(expectedLease: number, claim: string): Promise<MigrationOutcome | null> {
+    const { state, input } = this.#context();
     const answer = await this.#calls.change.own({
       agentId: this.#agentId(),
       input,
       inputDigest: state.request.inputDigest,
-      claim: `${workflowInfo().runId}/${this.#claims}`,
+      claim,
       expectedLease,
     });
     if (answer.kind === 'ended') return answer.result;
@@ -158,7 +163,7 @@ class ReplicaMigration {
     const { state, input } = this.#context();
     const agentId = this.#agentId();
     const addressee = { contractVersion, agentId, replica: input.replica };
-    const answer: PreflightAnswer = await this.#calls.change.preflight({ ...addressee, input });
+    const answer: PreflightAnswer = await this.#calls.measure.preflight({ ...addressee, input });
     state.findings = answer.findings;
     const failed = answer.findings.filter((finding) => !finding.ok);
     if (failed.length === 0) return;
@@ -300,7 +305,15 @@ class ReplicaMigration {
     const view = await this.#untilReached(() => this.#readBinding());
     if (view === 'abandoned') return 'abandoned';
     if (view === null || view.lease > (state.view?.lease ?? 0)) return 'superseded';
-    return this.#own(view.lease);
+    const claim = this.#newClaim();
+    return this.#untilReached(async () => {
+      try {
+        return await this.#own(view.lease, claim);
+      } catch (error) {
+        if (isSuperseded(error)) return 'superseded';
+        throw error;
+      }
+    });
   }
 
   /** After a failure: the record as it is now decides what may be done. */
