@@ -198,7 +198,7 @@ const remedies: Readonly<Record<string, string>> = {
   'replica free':
     'take its primary as the source ("status --local" shows it); a migration that owns it must end first',
   'state consistent':
-    'let the replica start and stop once on what it has, or take a new snapshot; then plan again',
+    'do not start the replica on it: a node would refuse it, or lose something; restore it from its peers or a backup, or choose a target whose limits hold it',
   'free space': 'free some, or choose a target on another disk',
 };
 
