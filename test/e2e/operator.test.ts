@@ -241,7 +241,7 @@ describe.skipIf(missing('temporal'))('an operator', () => {
 
   test('who abandons a migration is told that it is not over, and how to go on; another one is refused till then [OPS-3] [OPS-6]', async () => {
     const { client, replica } = environment;
-    const source = await environment.unpack('basic-1', 'abandoned');
+    const source = environment.uri('local', 'reached');
     const target = environment.uri('rocksdb', 'abandoned-b');
     const policy = { approval: 'manual', finalize: 'manual' } as const;
     await client.start(environment.input({ source, target, id: 'abandoned', policy }));
