@@ -6,6 +6,8 @@ import type { ReplicaName } from '../../core/ids.ts';
 export interface ReplicaDirectory {
   readonly root: string;
   readonly record: string;
+  /** The record's next state, written before it: what a damaged record is restored from. */
+  readonly recordCopy: string;
   readonly journal: string;
   /** Held briefly for each change of the record and each exchange of paths. */
   readonly recordLock: string;
@@ -23,6 +25,7 @@ export function replicaDirectory(stateDir: string, replica: ReplicaName): Replic
   return {
     root,
     record: join(root, 'binding.json'),
+    recordCopy: join(root, 'binding.copy.json'),
     journal: join(root, 'journal.jsonl'),
     recordLock: join(root, 'record.lock'),
     control: join(root, 'control.json'),
