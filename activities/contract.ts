@@ -65,8 +65,19 @@ export interface BindingView {
   readonly rollingBack: boolean;
 }
 
+/** What was last wished of a migration's bulk work, by whichever workflow. */
+export interface ControlWish {
+  readonly paused: boolean;
+  readonly bytesPerSecond: number | null;
+}
+
 export type OwnAnswer =
-  | { readonly kind: 'owned'; readonly view: BindingView }
+  | {
+      readonly kind: 'owned';
+      readonly view: BindingView;
+      /** Null where nothing has been wished of this migration yet. */
+      readonly control: ControlWish | null;
+    }
   | { readonly kind: 'ended'; readonly result: 'finalized' | 'rolled-back' | 'abandoned' };
 
 export interface StepRequest extends Addressee {
@@ -83,7 +94,7 @@ export interface StepAnswer {
   readonly view: BindingView;
 }
 
-export interface RollbackRequest extends StepRequest {
+export interface DecisionRequest extends StepRequest {
   readonly by: string;
   readonly reason: string;
 }
@@ -107,7 +118,7 @@ export interface StepProgress {
 }
 
 /**
- * Activities on `host-<id>`: one for each step, named as its phase, and the decision to go back.
+ * Activities on `host-<id>`: one for each step, named as its phase, and the decisions to turn.
  */
 export type StepActivities = {
   readonly [P in StepPhase]: (request: StepRequest) => Promise<StepAnswer>;
@@ -116,7 +127,9 @@ export type StepActivities = {
 export interface HostActivities extends StepActivities {
   preflight(request: Addressee & { readonly input: MigrationInput }): Promise<PreflightAnswer>;
   own(request: OwnActivityRequest): Promise<OwnAnswer>;
-  decideRollback(request: RollbackRequest): Promise<StepAnswer>;
+  decideRollback(request: DecisionRequest): Promise<StepAnswer>;
+  /** Ends a reversal: the replica is to stay on the target. */
+  decideForward(request: DecisionRequest): Promise<StepAnswer>;
 }
 
 /** Activities on `host-<id>-control`: short, with slots of their own. */

@@ -4,7 +4,7 @@ import type { AgentContext } from './agent-context.ts';
 import type { ControlActivities, HostActivities, StepAnswer, StepRequest } from './contract.ts';
 import { own, readBinding } from './own.ts';
 import { preflight } from './preflight.ts';
-import { decideToRollBack } from './decide-rollback.ts';
+import { decideToGoForward, decideToRollBack } from './decide.ts';
 import { setControl } from './set-control.ts';
 import { stepBodies } from './step-bodies.ts';
 import { runStep } from './step-runner.ts';
@@ -27,6 +27,7 @@ export function createHostActivities(context: AgentContext): HostActivities {
     preflight: asActivity((request) => preflight(context, request)),
     own: asActivity((request) => own(context, request)),
     decideRollback: asActivity((request, attempt) => decideToRollBack(context, request, attempt)),
+    decideForward: asActivity((request, attempt) => decideToGoForward(context, request, attempt)),
     stop: step('stop'),
     fence: step('fence'),
     'stop-again': step('stop-again'),
@@ -52,6 +53,8 @@ export function createHostActivities(context: AgentContext): HostActivities {
     unfence: step('unfence'),
     'start-back': step('start-back'),
     'probe-back': step('probe-back'),
+    'forward-digest': step('forward-digest'),
+    'forward-restore': step('forward-restore'),
   };
 }
 

@@ -99,12 +99,28 @@ export async function pointFences(step: Step, uris: InstanceUris, tag: string): 
  * @throws `fence.unexpected` when no fence is there: a fence is pointed, an instance never
  * replaced
  */
-async function pointFence(step: Step, place: FencedPath): Promise<void> {
+async function pointFence(
+  step: Step,
+  place: FencedPath,
+  holds: Fence['holds'] = 'directory',
+): Promise<void> {
   const { files } = step.context;
   const { path, parked } = place;
   const found = await lookAt(files, path);
   if (found.kind !== 'fence') throw fail('fence.unexpected', { path, actual: describe(found) });
-  await writeFence(files, path, { ...ownerOf(step.guard.migration), parked, holds: 'directory' });
+  await writeFence(files, path, { ...ownerOf(step.guard.migration), parked, holds });
+}
+
+/** Makes the fences at an instance's places say what lies under this tag, be it nothing. */
+export async function pointBack(step: Step, uris: InstanceUris, tag: string): Promise<void> {
+  const { files, families } = step.context;
+  for (const path of ownPaths(families, uris)) {
+    const parked = parkedName(path, tag);
+    await step.guard.effect(async () => {
+      const lies = (await lookAt(files, parked)).kind === 'directory';
+      await pointFence(step, { path, parked }, lies ? 'directory' : 'nothing');
+    });
+  }
 }
 
 /** Puts a parked instance to its places; the fences are removed from the parked names. */

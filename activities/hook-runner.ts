@@ -7,14 +7,14 @@
  * recorded.
  *
  * What the command prints goes to files beside the ledger, not to pipes: a command outlives an
- * agent that dies, and a pipe without a reader would kill it at its next line.
+ * agent that dies, and a pipe without a reader would kill it at its next line. `hook-output.ts`
+ * keeps them short.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { open, type FileHandle } from 'node:fs/promises';
-
 import { fail, type QuorumshiftError } from '../core/errors.ts';
 import type { FileLayer } from '../storage/file-layer.ts';
+import { keptShort, openOutput, readTail, type HookOutput } from './hook-output.ts';
 import {
   identify,
   killSession,
@@ -59,9 +59,6 @@ export interface PreviousHook {
   readonly ledgerPath: string;
 }
 
-/** Enough for the lines that tell why a command failed. */
-const tailBytes = 4096;
-
 /** Of those, what an error's message carries. */
 const messageCharacters = 400;
 
@@ -92,7 +89,7 @@ export async function runHook(run: HookRun): Promise<HookResult> {
     run.signal?.throwIfAborted();
     const { child, ledger } = await guard(() => launchHook(run, output));
     const begun = performance.now();
-    const ended = await waitForEnd(run, child, ledger);
+    const ended = await keptShort(output, () => waitForEnd(run, child, ledger));
     const stdoutTail = await readTail(output.stdout);
     const stderrTail = await readTail(output.stderr);
     if (ended !== 'exit code 0') {
@@ -122,17 +119,12 @@ export async function killPreviousHook(
   if (ledger !== null) await killSession(ledger, previous.graceMs);
 }
 
-interface Output {
-  readonly stdout: FileHandle;
-  readonly stderr: FileHandle;
-}
-
 interface Launched {
   readonly child: ChildProcess;
   readonly ledger: HookLedger;
 }
 
-async function launchHook(run: HookRun, output: Output): Promise<Launched> {
+async function launchHook(run: HookRun, output: HookOutput): Promise<Launched> {
   const { hook, replica, files, ledgerPath } = run;
   const previous = await readLedger(files, ledgerPath);
   if (previous !== null) await requireGone(run, previous);
@@ -164,7 +156,7 @@ async function requireGone(run: HookRun, previous: HookLedger): Promise<void> {
   throw fail('hook.still-running', { hook: run.hook, replica: run.replica, group: previous.pid });
 }
 
-function spawnGate({ command, args, env }: HookRun, output: Output): ChildProcess {
+function spawnGate({ command, args, env }: HookRun, output: HookOutput): ChildProcess {
   const passed = passedVariables.flatMap((name) => {
     const value = process.env[name];
     return value === undefined ? [] : [[name, value] as const];
@@ -222,24 +214,6 @@ async function exitOrInterrupt(
     run.signal?.addEventListener('abort', abort);
     if (run.signal?.aborted === true) abort();
   });
-}
-
-async function openOutput(ledgerPath: string): Promise<Output> {
-  // For appending: a process left behind and the next command may share the file.
-  const stdout = await open(`${ledgerPath}.stdout`, 'a+');
-  try {
-    return { stdout, stderr: await open(`${ledgerPath}.stderr`, 'a+') };
-  } catch (error) {
-    await stdout.close();
-    throw error;
-  }
-}
-
-async function readTail(file: FileHandle): Promise<string> {
-  const { size } = await file.stat();
-  const start = Math.max(0, size - tailBytes);
-  const { buffer, bytesRead } = await file.read(Buffer.alloc(size - start), 0, size - start, start);
-  return buffer.subarray(0, bytesRead).toString('utf8');
 }
 
 function failed({ hook, replica }: HookRun, actual: string): QuorumshiftError {

@@ -2,12 +2,20 @@
 import { fail } from '../core/errors.ts';
 import { requireNotNewer } from '../storage/binding/generation-stamp.ts';
 import { namingAlone, requireUnnamed } from '../storage/binding/named-instances.ts';
-import { ownReplica } from '../storage/binding/replica-lease.ts';
+import { readControl } from '../storage/binding/control-file.ts';
+import type { RecordStore } from '../storage/binding/record-store.ts';
+import { firstLease, ownReplica } from '../storage/binding/replica-lease.ts';
 import type { MigrationInput } from '../schemas/migration.ts';
 import { inputDigest } from '../schemas/input-digest.ts';
 import { checkAddressee, recordStore, viewOf, type AgentContext } from './agent-context.ts';
 import { checkRoots } from './allowed-roots.ts';
-import type { Addressee, BindingView, OwnActivityRequest, OwnAnswer } from './contract.ts';
+import type {
+  Addressee,
+  BindingView,
+  ControlWish,
+  OwnActivityRequest,
+  OwnAnswer,
+} from './contract.ts';
 
 /**
  * @throws `migration.conflict`, `record.conflict`, `record.superseded`, `record.stamp-newer`, `path.not-allowed`,
@@ -37,7 +45,21 @@ export async function own(context: AgentContext, request: OwnActivityRequest): P
       }),
   });
   if (owned.kind === 'ended') return owned;
-  return { kind: 'owned', view: viewOf(owned.record, input.migrationId) };
+  const control = await wishOf(store, input.migrationId);
+  return { kind: 'owned', view: viewOf(owned.record, input.migrationId), control };
+}
+
+/**
+ * Pause and limit that a run before this one left with the machine; null where it has none of this
+ * migration. The file may still hold those of a migration before, whose leases are smaller.
+ */
+async function wishOf(store: RecordStore, migrationId: string): Promise<ControlWish | null> {
+  const { files, directory } = store;
+  // A file that cannot be read holds no wish that anyone could follow.
+  const wish = await readControl(files, directory).catch(() => null);
+  if (wish === null || wish.order.lease < (await firstLease(store, migrationId))) return null;
+  const { paused, bytesPerSecond } = wish;
+  return { paused, bytesPerSecond };
 }
 
 /** Source and target belong to no other replica. @throws `instance.named-by-record` */

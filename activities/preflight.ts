@@ -149,11 +149,16 @@ async function checkSource(
   try {
     const { firstIndex, lastIndex } = instance.state();
     const entries = String(lastIndex - firstIndex + 1n);
-    const bytes = await stateBytes(instance);
     const target = families.familyOf(input.target);
-    await check('state consistent', `what a node starts on, and ${target.name} holds`, () =>
-      checkState(instance, [families.familyOf(input.source), target]),
+    const isSound = await check(
+      'state consistent',
+      `what a node starts on, and ${target.name} holds`,
+      () => checkState(instance, [families.familyOf(input.source), target]),
     );
+    // What a node would refuse may not be read whole.
+    const bytes = isSound
+      ? await stateBytes(instance)
+      : await fileBytes(files, ownPaths(families, input.source));
     await checkSpace(context, { input, bytes, check });
     return { entries, bytes };
   } finally {
@@ -185,6 +190,18 @@ async function checkSpace(
   });
 }
 
+/** What to do where a check itself refuses, rather than what it calls. */
+const remedies: Readonly<Record<string, string>> = {
+  'places durable': 'name directories: local, rocksdb or sqlite',
+  'target empty':
+    'choose an empty place; "import --discard" and "discard" remove what an import or a rolled-back migration left there',
+  'replica free':
+    'take its primary as the source ("status --local" shows it); a migration that owns it must end first',
+  'state consistent':
+    'do not start the replica on it: a node would refuse it, or lose something; restore it from its peers or a backup, or choose a target whose limits hold it',
+  'free space': 'free some, or choose a target on another disk',
+};
+
 async function finding(
   check: string,
   limit: string,
@@ -194,7 +211,8 @@ async function finding(
     return { check, ok: true, measured: await measure(), limit, remedy: '' };
   } catch (error) {
     const measured = error instanceof Error ? error.message : String(error);
-    const remedy = error instanceof QuorumshiftError ? error.definition.remedy : 'mend it first';
+    const known = error instanceof QuorumshiftError;
+    const remedy = known ? error.definition.remedy : (remedies[check] ?? 'mend it first');
     return { check, ok: false, measured: measured.slice(0, 500), limit, remedy };
   }
 }

@@ -6,6 +6,7 @@ import { digestAgain } from './digest-again.ts';
 import { discard } from './discard.ts';
 import { fence, fenceTarget } from './fence.ts';
 import { finalize } from './finalize.ts';
+import { forwardDigest, forwardRestore } from './forward-again.ts';
 import { hookStep } from './hook-step.ts';
 import { lookAtSource, lookAtTarget } from './look.ts';
 import { publish } from './publish.ts';
@@ -41,4 +42,6 @@ export const stepBodies: Readonly<Record<StepPhase, StepBody>> = {
   unfence,
   'start-back': hookStep('start', 'source'),
   'probe-back': hookStep('probe', 'source'),
+  'forward-digest': forwardDigest,
+  'forward-restore': forwardRestore,
 };

@@ -2,10 +2,11 @@
 import { fail } from '../core/errors.ts';
 import { replicaText, type ReplicaName } from '../core/ids.ts';
 import type { BindingRecord } from '../schemas/binding-record.ts';
+import { readControl, type BulkControl } from '../storage/binding/control-file.ts';
 import { RecordStore } from '../storage/binding/record-store.ts';
 import { nodeFileLayer } from '../storage/node-file-layer.ts';
 
-function storeOf(replica: ReplicaName, stateDir: string): RecordStore {
+export function storeOf(replica: ReplicaName, stateDir: string): RecordStore {
   return new RecordStore({ files: nodeFileLayer, stateDir, replica, now: () => new Date() });
 }
 
@@ -19,6 +20,12 @@ export async function localRecord(replica: ReplicaName, stateDir: string): Promi
     replica: replicaText(replica),
     path: store.directory.record,
   });
+}
+
+/** What was last wished of the replica's bulk work. @throws `config.invalid` */
+export async function localControl(replica: ReplicaName, stateDir: string): Promise<BulkControl> {
+  const { files, directory } = storeOf(replica, stateDir);
+  return readControl(files, directory);
 }
 
 /** The record as far as it can be looked at from here: beside an answer that stands without it. */

@@ -14,6 +14,12 @@ export function outputOption(): Option {
     .default('text');
 }
 
+export function stateDirOption(): Option {
+  return new Option('--state-dir <dir>', 'where binding records are')
+    .default('/var/lib/quorumshift')
+    .env('QUORUMSHIFT_STATE_DIR');
+}
+
 /** Prints one result: a line of JSON, indented JSON, or the text that `text` makes of it. */
 export function print(format: OutputFormat, value: unknown, text: () => string): void {
   if (format === 'text') process.stdout.write(`${text()}\n`);

@@ -148,8 +148,9 @@ function asideLines(leftAside: readonly LeftAside[]): string[] {
 
 export function recordText(record: BindingRecord): string {
   const { migration, primary, lastEnded } = record;
+  const name = replicaText(record.replica);
   const lines = [
-    `${pc.bold(replicaText(record.replica))}  generation ${record.generation}, revision ${record.revision}`,
+    `${pc.bold(name)}  generation ${record.generation}, revision ${record.revision}`,
     `primary  ${placeText(primary.uris.log, primary.parkedTag)}`,
   ];
   if (migration === null) {
@@ -172,7 +173,10 @@ export function recordText(record: BindingRecord): string {
   lines.push(...asideLines(migration.leftAside));
   lines.push(
     `${pc.bold('safe:')} leave it as it is: nothing opens at a fenced place, and no write is lost`,
-    `${pc.bold('safe:')} quorumshift resume ${replicaText(record.replica)} --from-record  (if no workflow runs)`,
+    `${pc.bold('safe:')} quorumshift resume ${name} --from-record  (if no workflow runs)`,
+    ...(rollback === null
+      ? [`${pc.bold('safe:')} quorumshift rollback ${name} --from-record  (likewise, to go back)`]
+      : []),
     `${pc.bold('never:')} move or remove fence files, or start the replica by hand while it is fenced`,
   );
   return lines.join('\n');

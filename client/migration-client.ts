@@ -45,8 +45,8 @@ const queryTimeoutMs = 2_000;
  */
 const controlTimeoutMs = 15_000;
 
-/** A preflight reads the whole log once. */
-const planTimeoutMs = 60 * 60_000;
+/** A preflight reads the whole log once: as long as a copy of it may take. */
+const planTimeoutMs = 24 * 60 * 60_000;
 
 /** Started, and its first task scheduled. */
 const untakenEvents = 2;
@@ -90,6 +90,11 @@ export interface OperationOptions {
   readonly operationId?: string;
 }
 
+export interface StartOptions {
+  /** Why it is to go back at once: the run decides that before it does anything else. */
+  readonly rollback?: string;
+}
+
 export class MigrationClient {
   readonly #client: Client;
   readonly #identity: string;
@@ -107,7 +112,7 @@ export class MigrationClient {
    *   `migration.illegal-action` when another migration of the replica runs;
    *   `migration.standalone-required`
    */
-  async start(input: MigrationInput): Promise<StartedMigration> {
+  async start(input: MigrationInput, options: StartOptions = {}): Promise<StartedMigration> {
     if (input.standalone === null) {
       throw fail('migration.standalone-required', { replica: replicaText(input.replica) });
     }
@@ -122,7 +127,15 @@ export class MigrationClient {
       await this.#client.workflow.start<typeof migrateReplica>('migrateReplica', {
         workflowId,
         taskQueue: controlTaskQueue,
-        args: [{ input, inputDigest: digest }],
+        args: [
+          {
+            input,
+            inputDigest: digest,
+            ...(options.rollback !== undefined && {
+              rollback: { by: this.#identity, reason: options.rollback },
+            }),
+          },
+        ],
         memo: { migrationId, inputDigest: digest },
         typedSearchAttributes: await this.#searchAttributes.of(input),
         workflowIdConflictPolicy: 'FAIL',
@@ -275,6 +288,19 @@ export class MigrationClient {
   /** @throws `migration.illegal-action` when it is final or rolling back already */
   rollback(replica: ReplicaName, reason: string, options?: OperationOptions): Promise<Accepted> {
     return this.#update(replica, 'rollback', options, { reason });
+  }
+
+  /**
+   * Gives a rollback up that moves the target's state back: the replica stays on the target, if
+   * nothing changed there since it was fenced.
+   * @throws `migration.illegal-action` unless it moves state back, and has not swapped yet
+   */
+  cancelRollback(
+    replica: ReplicaName,
+    reason: string,
+    options?: OperationOptions,
+  ): Promise<Accepted> {
+    return this.#update(replica, 'cancelRollback', options, { reason });
   }
 
   /**

@@ -33,6 +33,7 @@ export const exitCodes = {
 const refused = { retryable: false, httpStatus: 409, exitCode: exitCodes.refused } as const;
 const invalid = { retryable: false, httpStatus: 400, exitCode: exitCodes.usage } as const;
 const corrupt = { retryable: false, httpStatus: 422, exitCode: exitCodes.corrupt } as const;
+const away = { retryable: true, httpStatus: 503, exitCode: exitCodes.unreachable } as const;
 const busy = { retryable: true, httpStatus: 423, exitCode: exitCodes.busy } as const;
 
 export const errorRegistry = {
@@ -77,7 +78,7 @@ export const errorRegistry = {
     message:
       'Cannot open "{instance}": no fence may stand at {path}: one of {migration} for replica {replica} does, {data}',
     remedy:
-      'Do not remove it. Of "import": run the import again to complete it. Else: "quorumshift status --local <replica>" says where the replica is and what to do.',
+      'Do not remove the file. Of "import": run the import again to complete it. Else: "quorumshift status --local <replica>" says where the replica is and what to do; "quorumshift discard <uri>" removes a fence that nothing needs any more.',
   },
   'instance.closed': {
     ...refused,
@@ -254,9 +255,7 @@ export const errorRegistry = {
     remedy: 'The replica is written faster than it is copied: ask again when it is calmer.',
   },
   'host.unreachable': {
-    retryable: true,
-    httpStatus: 503,
-    exitCode: exitCodes.unreachable,
+    ...away,
     message: 'Cannot ask the storage host at {socket}: it must answer: {reason}',
     remedy: 'Start it ("quorumshift host"), or name its admin socket by --socket.',
   },
@@ -284,8 +283,9 @@ export const errorRegistry = {
   },
   'record.corrupt': {
     ...corrupt,
-    message: 'Cannot read binding record {path}: {reason}',
-    remedy: 'Restore it from the journal beside it; do not start the replica before.',
+    message: 'Cannot read the binding record of replica {replica}, {path}: {reason}',
+    remedy:
+      'On that machine: "quorumshift repair-record <replica>" restores it from its copy. Do not start the replica before; nothing is imported or migrated there meanwhile: the record may name any place. Should the copy be damaged too, restore the whole directory from a backup whose journal.jsonl ends with the same line.',
   },
   'record.conflict': {
     ...refused,
@@ -315,16 +315,12 @@ export const errorRegistry = {
     remedy: 'Upgrade the agent or the control worker.',
   },
   'agent.unreachable': {
-    retryable: true,
-    httpStatus: 503,
-    exitCode: exitCodes.unreachable,
+    ...away,
     message: 'Cannot reach the agent of machine {host}: {reason}',
     remedy: 'Start the agent there; the migration goes on by itself.',
   },
   'control.unreachable': {
-    retryable: true,
-    httpStatus: 503,
-    exitCode: exitCodes.unreachable,
+    ...away,
     message:
       'Cannot {action} migration of {replica}: a control worker must answer: none did in {waitedMs} ms',
     remedy:
@@ -340,6 +336,11 @@ export const errorRegistry = {
     message:
       'Cannot exchange "{path}": one name must hold the instance and one the fence: {actual}',
     remedy: 'Someone moved files by hand: put them back as the record says, then resume.',
+  },
+  'fence.needed': {
+    ...refused,
+    message: 'Cannot remove the fence at "{path}": nothing may need it any more: {actual}',
+    remedy: 'Move the data that it names away first; else leave it: a migration may use the place.',
   },
   'hook.failed': {
     retryable: true,
@@ -388,9 +389,7 @@ export const errorRegistry = {
     remedy: 'Look at status, then approve the proof shown there.',
   },
   'temporal.unavailable': {
-    retryable: true,
-    httpStatus: 503,
-    exitCode: exitCodes.unreachable,
+    ...away,
     message: 'Cannot reach Temporal at {address}: {reason}',
     remedy:
       'Start it ("quorumshift dev"), or set TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE. "status --local" works without.',
@@ -408,7 +407,8 @@ export const errorRegistry = {
     httpStatus: 503,
     exitCode: exitCodes.unreachable,
     message: 'Cannot start Temporal server {binary}: it must answer at {address}: {reason}',
-    remedy: 'Free the port or the database file, or name another server by TEMPORAL_ADDRESS.',
+    remedy:
+      'End the process that holds the port or the database file, give another --port, or name another server by TEMPORAL_ADDRESS.',
   },
   'config.invalid': {
     ...invalid,

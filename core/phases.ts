@@ -15,6 +15,10 @@
  *       rollback-stop → rollback-fence → rollback-stop-again ⇄ rollback-look → rollback-digest
  *         equal to the proof:  → rollback-swap → discard → repoint-back → … → ended
  *         written to since:    → copy → … → swap → … → probe → ended, in a fresh instance
+ *
+ *     forward again, before a reversal's swap:
+ *       forward-digest → forward-restore → repoint → admit → start → probe → soak
+ *         changed since it was fenced:  → copy → …, the reversal goes on
  */
 import { assert } from './errors.ts';
 
@@ -32,9 +36,11 @@ interface PhaseDefinition {
   readonly compensation?: string;
   /** Where a rollback wished for now begins; absent where it is refused or already under way. */
   readonly rollback?: 'discard' | 'rollback-stop';
+  /** Where a reversal in this phase turns forward again; absent where it is refused. */
+  readonly forwardAgain?: 'forward-digest';
 }
 
-const beforeSwap = { rollback: 'discard' } as const;
+const beforeSwap = { rollback: 'discard', forwardAgain: 'forward-digest' } as const;
 const afterSwap = { rollback: 'rollback-stop' } as const;
 
 export const phases = {
@@ -94,6 +100,8 @@ export const phases = {
   unfence: { says: 'roll back: unfence the source', kind: 'change' },
   'start-back': { says: 'roll back: start the replica on the source', kind: 'hook' },
   'probe-back': { says: 'roll back: probe the replica on the source', kind: 'hook' },
+  'forward-digest': { says: 'forward again: digest the target', kind: 'bulk' },
+  'forward-restore': { says: 'forward again: discard what was copied back', kind: 'change' },
   ended: { says: 'ended', kind: 'wait' },
 } as const satisfies Record<string, PhaseDefinition>;
 
@@ -129,6 +137,8 @@ const forward: Partial<Record<Phase, Phase>> = {
   unfence: 'start-back',
   'start-back': 'probe-back',
   'probe-back': 'ended',
+  'forward-digest': 'forward-restore',
+  'forward-restore': 'repoint',
 };
 
 /** How a step ended, where it makes a difference to what comes next. */
@@ -136,7 +146,7 @@ export type StepOutcome =
   | 'done'
   /** look: a process still holds files. */
   | 'held'
-  /** validate, digest-again, rollback-digest: the states differ. */
+  /** validate, digest-again, rollback-digest, forward-digest: the states differ. */
   | 'different';
 
 /**
@@ -160,6 +170,16 @@ export function rollbackStart(phase: Phase, direction: Direction): Phase | null 
   if (direction === 'back') return null;
   const definition: PhaseDefinition = phases[phase];
   return definition.rollback ?? null;
+}
+
+/**
+ * Where a reversal that is to go forward again begins; null when it is refused: the data is on its
+ * way back only between the target's digest and the reversal's swap.
+ */
+export function forwardStart(phase: Phase, direction: Direction): Phase | null {
+  if (direction === 'forward') return null;
+  const definition: PhaseDefinition = phases[phase];
+  return definition.forwardAgain ?? null;
 }
 
 /** The steps that a rollback wished for in `phase` runs, in order; empty when it is refused. */

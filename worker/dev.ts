@@ -9,7 +9,7 @@ import { agentContext, createAgentWorkers, type AgentWorkers } from './agent-wor
 import { createControlWorker } from './control-worker.ts';
 import { connectWorker, type TemporalTarget } from './temporal-connection.ts';
 import { resolveTemporalServer } from './temporal-server-source.ts';
-import { startTemporalServer } from './temporal-server.ts';
+import { findLeftServer, startTemporalServer } from './temporal-server.ts';
 
 export interface DevEnvironment extends TemporalTarget {
   /** Where the web UI is; null for a server that somebody else runs. */
@@ -86,9 +86,18 @@ async function startServer(options: DevOptions): Promise<RunningServer> {
     return { address: found.address, namespace: 'default', uiUrl: null, stop: async () => {} };
   }
   await mkdir(config.stateDir, { recursive: true });
+  const dbFile = join(config.stateDir, `temporal-${found.serverVersion}.db`);
+  const left = port === undefined ? null : await findLeftServer({ dbFile, port });
+  if (left !== null) {
+    const { pid, address, uiUrl } = left;
+    log(
+      `using the Temporal server of process ${pid}, which a dev before left here; it stays when this one ends ("kill ${pid}" ends it)`,
+    );
+    return { address, namespace: 'default', uiUrl, stop: async () => {} };
+  }
   return startTemporalServer({
     bin: found.binary,
-    dbFile: join(config.stateDir, `temporal-${found.serverVersion}.db`),
+    dbFile,
     ...(port !== undefined && { port }),
     ...(uiPort !== undefined && { uiPort }),
   });

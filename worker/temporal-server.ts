@@ -10,6 +10,7 @@ import { createServer } from 'node:net';
 import { Connection } from '@temporalio/client';
 
 import { fail } from '../core/errors.ts';
+import { portHolder, type PortHolder } from './port-holder.ts';
 import { searchAttributeNames } from '../core/search-attributes.ts';
 
 const loopback = '127.0.0.1';
@@ -22,6 +23,9 @@ const pollMs = 50;
 
 /** Bytes of the server's last words that go into an error. */
 const lastWordsBytes = 2_000;
+
+/** Enough to tell a program and what it works on. */
+const shownCommandCharacters = 300;
 
 /** An orderly end takes 2 to 3.5 s; after this it is killed. */
 const stopTimeoutMs = 15_000;
@@ -59,8 +63,10 @@ export interface TemporalServer {
  * @throws `temporal.start-failed` with the server's last words
  */
 export async function startTemporalServer(options: TemporalServerOptions): Promise<TemporalServer> {
-  const port = await freePort(options.port ?? 0).catch((cause: unknown) => {
-    const reason = cause instanceof Error ? cause.message : String(cause);
+  const port = await freePort(options.port ?? 0).catch(async (cause: unknown) => {
+    const said = cause instanceof Error ? cause.message : String(cause);
+    const holder = await portHolder(options.port ?? 0);
+    const reason = holder === null ? said : `${said}: ${holderText(holder)}`;
     const address = `${loopback}:${options.port}`;
     throw fail('temporal.start-failed', { binary: options.bin, address, reason }, { cause });
   });
@@ -97,6 +103,31 @@ export async function startTemporalServer(options: TemporalServerOptions): Promi
     stop: () => end('SIGTERM'),
     kill: () => end('SIGKILL'),
   };
+}
+
+function holderText({ pid, command }: PortHolder): string {
+  return `process ${pid} holds it (${command.join(' ').slice(0, shownCommandCharacters)})`;
+}
+
+/**
+ * The server that listens on the port, if it is one that {@link startTemporalServer} has started on
+ * this very file: its parent was killed, and it goes on.
+ */
+export async function findLeftServer(options: {
+  readonly dbFile: string;
+  readonly port: number;
+}): Promise<{
+  readonly pid: number;
+  readonly address: string;
+  readonly uiUrl: string | null;
+} | null> {
+  const holder = options.port === 0 ? null : await portHolder(options.port);
+  if (holder === null) return null;
+  const { pid, command } = holder;
+  const given = (flag: string) => command[command.indexOf(flag) + 1];
+  if (!command.includes('start-dev') || given('--db-filename') !== options.dbFile) return null;
+  const ui = command.includes('--ui-port') ? `http://${loopback}:${given('--ui-port')}` : null;
+  return { pid, address: `${loopback}:${options.port}`, uiUrl: ui };
 }
 
 function serverArguments(

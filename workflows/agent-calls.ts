@@ -18,6 +18,8 @@ export function agentCalls(host: string) {
     ask: proxyActivities<ControlActivities>({ ...askAgent, taskQueue: controlQueue }),
     steer: proxyActivities<ControlActivities>({ ...steerAgent, taskQueue: controlQueue }),
     change: byKind.change,
+    /** Reads the whole log, and answers at its end. */
+    measure: byKind.bulk,
     step: (phase: StepPhase) => byKind[phases[phase].kind][phase],
   };
 }

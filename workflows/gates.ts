@@ -4,7 +4,7 @@ import type { Waits } from './waits.ts';
 
 /** True when the next step may run now; waits otherwise, and the status says why. */
 export async function passGates(state: MigrationState, waits: Waits): Promise<boolean> {
-  if (state.wantsRollback) return true;
+  if (state.wantsRollback || state.wantsForward) return true;
   if (state.paused) {
     const reason = 'an operator paused it';
     await waits.until({ kind: 'paused', reason, remedy: 'resume' }, () => !state.paused);

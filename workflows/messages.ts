@@ -18,6 +18,8 @@ export interface Operation {
 export interface Accepted {
   /** False when this operation id had been seen before. */
   readonly fresh: boolean;
+  /** Of a rollback: the migration stands paused, and takes no step back before it is resumed. */
+  readonly paused?: boolean;
 }
 
 export const pauseUpdate = defineUpdate<Accepted, [Operation]>('pause');
@@ -30,6 +32,10 @@ export const throttleUpdate = defineUpdate<
 >('throttle');
 export const rollbackUpdate = defineUpdate<Accepted, [Operation & { readonly reason: string }]>(
   'rollback',
+);
+/** Gives a reversal up before its swap: the replica stays on the target. */
+export const forwardUpdate = defineUpdate<Accepted, [Operation & { readonly reason: string }]>(
+  'cancelRollback',
 );
 /** Finalizes: ends the soak and retires the source. */
 export const completeUpdate = defineUpdate<Accepted, [Operation]>('complete');
@@ -81,6 +87,8 @@ export const statusQuery = defineQuery<MigrationStatus>('status');
 export interface MigrateReplicaRequest {
   readonly input: MigrationInput;
   readonly inputDigest: string;
+  /** Wished for with the start: nothing goes forward before it has been decided. */
+  readonly rollback?: Wish;
   /** What a run hands to the next by continue-as-new. */
   readonly carried?: Carried;
 }
@@ -95,6 +103,8 @@ export interface Carried {
   readonly rollbackWish: Wish | null;
   readonly completeWish: Wish | null;
   readonly abandonWish: Wish | null;
+  /** Absent from runs of before. */
+  readonly forwardWish?: Wish | null;
   readonly cancelled: boolean;
 }
 

@@ -10,6 +10,7 @@ import {
   condition,
   continueAsNew,
   isCancellation,
+  patched,
   workflowInfo,
 } from '@temporalio/workflow';
 
@@ -20,7 +21,7 @@ import type {
   StepRequest,
 } from '../activities/contract.ts';
 import { contractVersion, replicaText } from '../core/ids.ts';
-import { isStepPhase, phases, rollbackStart, type StepPhase } from '../core/phases.ts';
+import { isStepPhase, phases, rollbackStart, type Phase, type StepPhase } from '../core/phases.ts';
 import { agentCalls, type AgentCalls } from './agent-calls.ts';
 import { describeFailure, isSuperseded, isUnreachable } from './failures.ts';
 import type { MigrateReplicaRequest, MigrateReplicaResult, MigrationOutcome } from './messages.ts';
@@ -57,6 +58,11 @@ function watchCancellation(state: MigrationState): void {
     else if (view === null) state.abandonWish ??= { by: 'cancel', reason: 'workflow cancelled' };
     else state.cancelled = true;
   });
+}
+
+/** Whether a step that found a difference had compared a reversal's copy. */
+function isOfReversal(did: Phase): boolean {
+  return did !== 'rollback-digest' && did !== 'forward-digest';
 }
 
 class ReplicaMigration {
@@ -122,25 +128,32 @@ class ReplicaMigration {
     for (;;) {
       const lease = (await this.#readBinding())?.lease ?? 0;
       try {
-        return await this.#own(lease);
+        return await this.#own(lease, this.#newClaim());
       } catch (error) {
         if (!isSuperseded(error)) throw error;
       }
     }
   }
 
-  async #own(expectedLease: number): Promise<MigrationOutcome | null> {
-    const { state, input } = this.#context();
+  /** Names one taking of the replica: asked for again under it, the machine answers the same. */
+  #newClaim(): string {
     this.#claims += 1;
+    return `${workflowInfo().runId}/${this.#claims}`;
+  }
+
+  async #own(expectedLease: number, claim: string): Promise<MigrationOutcome | null> {
+    const { state, input } = this.#context();
     const answer = await this.#calls.change.own({
       agentId: this.#agentId(),
       input,
       inputDigest: state.request.inputDigest,
-      claim: `${workflowInfo().runId}/${this.#claims}`,
+      claim,
       expectedLease,
     });
     if (answer.kind === 'ended') return answer.result;
     state.view = answer.view;
+    // Histories from before go on without what the machine remembers.
+    if (answer.control && patched('wishes-of-the-machine')) state.takeWishes(answer.control);
     state.stage = 'running';
     this.#step = answer.view.step;
     return null;
@@ -150,7 +163,7 @@ class ReplicaMigration {
     const { state, input } = this.#context();
     const agentId = this.#agentId();
     const addressee = { contractVersion, agentId, replica: input.replica };
-    const answer: PreflightAnswer = await this.#calls.change.preflight({ ...addressee, input });
+    const answer: PreflightAnswer = await this.#calls.measure.preflight({ ...addressee, input });
     state.findings = answer.findings;
     const failed = answer.findings.filter((finding) => !finding.ok);
     if (failed.length === 0) return;
@@ -185,12 +198,12 @@ class ReplicaMigration {
     const phase = state.phase === 'soak' ? 'finalize' : state.phase;
     if (phase === null || !isStepPhase(phase)) return null;
     try {
-      const answer = state.wantsRollback ? await this.#decide() : await this.#runStep(phase);
+      const answer = (await this.#decide()) ?? (await this.#runStep(phase));
       state.view = answer.view;
       state.results.push(answer.result);
       const { did, outcome, next } = answer.result;
       if (outcome === 'held') await this.#afterHeld(answer);
-      else if (outcome === 'different' && next === 'copy' && did !== 'rollback-digest') {
+      else if (outcome === 'different' && next === 'copy' && isOfReversal(did)) {
         await this.#afterBadCopy(answer);
       } else if (phase === 'look' || phase === 'rollback-look') this.#looks = 0;
       return null;
@@ -199,13 +212,21 @@ class ReplicaMigration {
     }
   }
 
-  async #decide(): Promise<StepAnswer> {
+  /** Writes the turn that is wished for into the record; null when none is. */
+  async #decide(): Promise<StepAnswer | null> {
     const { state } = this.#context();
-    const wish = state.rollbackWish ?? { by: 'operator', reason: '' };
-    return this.#calls.change.decideRollback({ ...this.#stepRequest(), ...wish });
+    const { change } = this.#calls;
+    if (state.wantsForward && state.forwardWish !== null) {
+      const request = { ...this.#stepRequest(), ...state.forwardWish };
+      const answer = await change.decideForward(request);
+      state.turnForward();
+      return answer;
+    }
+    if (!state.wantsRollback || state.rollbackWish === null) return null;
+    return change.decideRollback({ ...this.#stepRequest(), ...state.rollbackWish });
   }
 
-  /** Runs one step; a wish to roll back cancels bulk work that is under way. */
+  /** Runs one step; a wish to turn round cancels bulk work that is under way. */
   async #runStep(phase: StepPhase): Promise<StepAnswer> {
     const { state } = this.#context();
     // From here on no rollback is accepted: the machine will refuse it, too.
@@ -215,7 +236,8 @@ class ReplicaMigration {
     const running = scope.run(() => this.#calls.step(phase)(request));
     if (phases[phase].kind !== 'bulk') return running;
     let ended = false;
-    const watch = condition(() => ended || state.wantsRollback || state.abandonWish !== null);
+    const turns = () => state.wantsRollback || state.wantsForward || state.abandonWish !== null;
+    const watch = condition(() => ended || turns());
     void watch.then(() => scope.cancel());
     try {
       return await running;
@@ -283,7 +305,15 @@ class ReplicaMigration {
     const view = await this.#untilReached(() => this.#readBinding());
     if (view === 'abandoned') return 'abandoned';
     if (view === null || view.lease > (state.view?.lease ?? 0)) return 'superseded';
-    return this.#own(view.lease);
+    const claim = this.#newClaim();
+    return this.#untilReached(async () => {
+      try {
+        return await this.#own(view.lease, claim);
+      } catch (error) {
+        if (isSuperseded(error)) return 'superseded';
+        throw error;
+      }
+    });
   }
 
   /** After a failure: the record as it is now decides what may be done. */

@@ -4,15 +4,16 @@
  */
 import { ApplicationFailure, setHandler } from '@temporalio/workflow';
 
-import type { BindingView, Finding, ProofName } from '../activities/contract.ts';
+import type { BindingView, ControlWish, Finding, ProofName } from '../activities/contract.ts';
 import { replicaText } from '../core/ids.ts';
-import { rollbackPlan, rollbackStart, type Phase } from '../core/phases.ts';
+import { forwardStart, rollbackPlan, rollbackStart, type Phase } from '../core/phases.ts';
 import { fail, type ErrorCode, type ErrorDetails } from '../core/errors.ts';
 import type { StepResult } from '../schemas/binding-record.ts';
 import {
   abandonUpdate,
   approveUpdate,
   completeUpdate,
+  forwardUpdate,
   pauseUpdate,
   resumeUpdate,
   rollbackUpdate,
@@ -51,7 +52,10 @@ export class MigrationState {
   rollbackWish: Wish | null;
   completeWish: Wish | null;
   abandonWish: Wish | null;
+  forwardWish: Wish | null;
   cancelled: boolean;
+  /** What was wished of this run, or of one that handed on to it. */
+  #wished = { pause: false, limit: false };
   #operationIds: string[];
 
   constructor(request: MigrateReplicaRequest) {
@@ -62,11 +66,13 @@ export class MigrationState {
     this.bytesPerSecond = carried ? carried.bytesPerSecond : input.policy.bytesPerSecond;
     this.approved = carried?.approved ?? null;
     this.soakStartedMs = carried?.soakStartedMs ?? null;
-    this.rollbackWish = carried?.rollbackWish ?? null;
+    this.rollbackWish = carried ? carried.rollbackWish : (request.rollback ?? null);
     this.completeWish = carried?.completeWish ?? null;
     this.abandonWish = carried?.abandonWish ?? null;
+    this.forwardWish = carried?.forwardWish ?? null;
     this.cancelled = carried?.cancelled ?? false;
     this.#operationIds = [...(carried?.operationIds ?? [])];
+    if (carried) this.#wished = { pause: true, limit: true };
   }
 
   get phase(): Phase | null {
@@ -79,6 +85,29 @@ export class MigrationState {
     return rollbackStart(this.view.phase, this.view.direction) !== null;
   }
 
+  /** Whether a reversal is to be given up, and still may be. */
+  get wantsForward(): boolean {
+    if (this.forwardWish === null || this.view?.phase == null) return false;
+    return forwardStart(this.view.phase, this.view.direction) !== null;
+  }
+
+  /** It is decided: what was wished on the way back is over, and the soak begins anew. */
+  turnForward(): void {
+    this.forwardWish = null;
+    this.rollbackWish = null;
+    this.soakStartedMs = null;
+  }
+
+  /**
+   * An adopted migration goes on as its operators left it, with what a run before this one wished
+   * and the machine remembers; what was wished of this run counts more.
+   */
+  takeWishes({ paused, bytesPerSecond }: ControlWish): void {
+    if (!this.#wished.pause) this.paused = paused;
+    if (!this.#wished.limit) this.bytesPerSecond = bytesPerSecond;
+    this.#wished = { pause: true, limit: true };
+  }
+
   /** Finalize is about to be asked for; what is wished from now on comes too late. */
   enterFinalize(): void {
     if (this.view !== null) this.view = { ...this.view, phase: 'finalize' };
@@ -86,7 +115,7 @@ export class MigrationState {
 
   carried(): Carried {
     const { paused, bytesPerSecond, approved, soakStartedMs, cancelled } = this;
-    const { rollbackWish, completeWish, abandonWish } = this;
+    const { rollbackWish, completeWish, abandonWish, forwardWish } = this;
     return {
       paused,
       bytesPerSecond,
@@ -95,6 +124,7 @@ export class MigrationState {
       rollbackWish,
       completeWish,
       abandonWish,
+      forwardWish,
       cancelled,
       operationIds: this.#operationIds,
     };
@@ -105,12 +135,14 @@ export class MigrationState {
     setHandler(pauseUpdate, (operation) =>
       this.#once(operation, () => {
         this.paused = true;
+        this.#wished.pause = true;
         this.controlVersion += 1;
       }),
     );
     setHandler(resumeUpdate, (operation) =>
       this.#once(operation, () => {
         this.paused = false;
+        this.#wished.pause = true;
         this.controlVersion += 1;
         this.retryVersion += 1;
       }),
@@ -118,6 +150,7 @@ export class MigrationState {
     setHandler(throttleUpdate, (operation) =>
       this.#once(operation, () => {
         this.bytesPerSecond = operation.bytesPerSecond;
+        this.#wished.limit = true;
         this.controlVersion += 1;
       }),
     );
@@ -131,11 +164,23 @@ export class MigrationState {
     );
     setHandler(
       rollbackUpdate,
-      (operation) =>
-        this.#once(operation, () => {
+      (operation) => ({
+        ...this.#once(operation, () => {
           this.rollbackWish = { by: operation.by, reason: operation.reason };
         }),
+        paused: this.paused,
+      }),
       { validator: (_operation) => this.#checkRollback() },
+    );
+    setHandler(
+      forwardUpdate,
+      (operation) => ({
+        ...this.#once(operation, () => {
+          this.forwardWish = { by: operation.by, reason: operation.reason };
+        }),
+        paused: this.paused,
+      }),
+      { validator: (_operation) => this.#checkForward() },
     );
     setHandler(
       completeUpdate,
@@ -182,6 +227,7 @@ export class MigrationState {
       ...(resumable ? ['resume'] : []),
       ...(waiting?.kind === 'approval' ? ['approve'] : []),
       ...(this.#canRollBack() ? ['rollback'] : []),
+      ...(this.#canGoForward() ? ['rollback --cancel'] : []),
       ...(this.phase === 'soak' ? ['complete'] : []),
       'throttle',
       'abandon',
@@ -219,6 +265,21 @@ export class MigrationState {
       action: 'roll back',
       replica: replicaText(this.request.input.replica),
       required: 'it must have begun and not be final, nor be rolling back already',
+      actual: `it is in phase ${this.phase ?? this.stage}`,
+    });
+  }
+
+  #canGoForward(): boolean {
+    if (this.view === null || this.phase === null || this.forwardWish !== null) return false;
+    return forwardStart(this.phase, this.view.direction) !== null;
+  }
+
+  #checkForward(): void {
+    if (this.#canGoForward()) return;
+    refuse('migration.illegal-action', {
+      action: 'cancel the rollback of',
+      replica: replicaText(this.request.input.replica),
+      required: 'it must be moving the target’s state back, and not have swapped yet',
       actual: `it is in phase ${this.phase ?? this.stage}`,
     });
   }

@@ -18,7 +18,7 @@ export async function planReplica(input: MigrationInput): Promise<PlanAnswer> {
   const calls = agentCalls(input.host);
   const { agentId } = await calls.ask.ping();
   const request = { contractVersion, agentId, replica: input.replica, input };
-  const { findings, entries, bytes } = await calls.change.preflight(request);
+  const { findings, entries, bytes } = await calls.measure.preflight(request);
   const steps: Phase[] = [];
   for (let phase: Phase = 'stop'; phase !== 'ended';) {
     steps.push(phase);

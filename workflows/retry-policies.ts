@@ -38,9 +38,12 @@ export const bulkOnHost: ActivityOptions = {
   startToCloseTimeout: 24 * 60 * 60_000,
 };
 
-/** Runs an operator's command: three tries, then a human is asked. */
+/**
+ * Runs an operator's command, of at most an hour, once the one before has ended, of which the same
+ * is true; and some minutes to end them. Three tries, then a human is asked.
+ */
 export const hookOnHost: ActivityOptions = {
   ...changeOnHost,
-  startToCloseTimeout: 60 * 60_000,
+  startToCloseTimeout: 130 * 60_000,
   retry: { ...transient, maximumAttempts: 3 },
 };

@@ -51,6 +51,7 @@ export class Waits {
       return (
         done() ||
         (now.rollback && !before.rollback) ||
+        (now.forward && !before.forward) ||
         (now.abandon && !before.abandon) ||
         (now.cancelled && !before.cancelled) ||
         (now.paused && !before.paused && waiting.kind !== 'host-unreachable')
@@ -64,6 +65,12 @@ export class Waits {
 }
 
 function wishesOf(state: MigrationState) {
-  const { wantsRollback, abandonWish, cancelled, paused } = state;
-  return { rollback: wantsRollback, abandon: abandonWish !== null, cancelled, paused };
+  const { wantsRollback, wantsForward, abandonWish, cancelled, paused } = state;
+  return {
+    rollback: wantsRollback,
+    forward: wantsForward,
+    abandon: abandonWish !== null,
+    cancelled,
+    paused,
+  };
 }

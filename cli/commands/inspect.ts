@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 
 import type { Command } from 'commander';
 
+import { hasCode, QuorumshiftError } from '../../core/errors.ts';
 import type { Instance, SnapshotReader } from '../../storage/contracts.ts';
 import {
   EntryType,
@@ -74,7 +75,12 @@ async function* describeInstance(instance: Instance, entries: boolean): AsyncGen
   if (entries) {
     for await (const batch of instance.read(firstIndex, lastIndex)) yield* entryLines(batch);
   }
-  const snapshot = await instance.snapshots.latest();
+  const snapshot = await latestOrFault(instance);
+  if (snapshot instanceof QuorumshiftError) {
+    // Without it there is no whole state, and so no digest.
+    yield { t: 'snapshot', rc: -1, present: true, problem: snapshot.message };
+    return;
+  }
   if (snapshot === null) yield { t: 'snapshot', present: false };
   else {
     try {
@@ -85,6 +91,18 @@ async function* describeInstance(instance: Instance, entries: boolean): AsyncGen
   }
   const digest = await digestInstance(instance);
   yield { t: 'digest', root: digest.root, ...digest.parts };
+}
+
+/** Log and metadata are there to be seen beside a snapshot that a node could not load. */
+async function latestOrFault(
+  instance: Instance,
+): Promise<SnapshotReader | QuorumshiftError | null> {
+  try {
+    return await instance.snapshots.latest();
+  } catch (error) {
+    if (hasCode(error, 'data.corrupt')) return error;
+    throw error;
+  }
 }
 
 function* entryLines(batch: EntryBatch): Generator<Line> {

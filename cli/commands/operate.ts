@@ -9,17 +9,24 @@ import { fail } from '../../core/errors.ts';
 import { parseReplica, replicaText, type ReplicaName } from '../../core/ids.ts';
 import type { MigrationClient, MigrationReport } from '../../client/migration-client.ts';
 import type { Accepted } from '../../workflows/messages.ts';
-import { localRecord, lookAtMachine } from '../machine-record.ts';
+import { localRecord, lookAtMachine, storeOf } from '../machine-record.ts';
 import {
   outputOption,
   parseBytes,
   parseCount,
   print,
+  stateDirOption,
   toJson,
   type OutputFormat,
 } from '../output.ts';
+import { resumeFromRecord, rollbackFromRecord, rollbackText } from './from-record.ts';
 import { recordText, reportText, type MergedReport } from '../status-text.ts';
-import { addTemporalOptions, withClient, type TemporalOptions } from '../temporal-options.ts';
+import {
+  addTemporalOptions,
+  identity,
+  withClient,
+  type TemporalOptions,
+} from '../temporal-options.ts';
 
 interface OperateOptions extends TemporalOptions {
   readonly output: OutputFormat;
@@ -27,6 +34,7 @@ interface OperateOptions extends TemporalOptions {
   readonly proof?: string;
   readonly yes?: boolean;
   readonly fromRecord?: boolean;
+  readonly cancel?: boolean;
   readonly stateDir: string;
   readonly limit: number;
   readonly watch?: boolean;
@@ -36,11 +44,6 @@ interface OperateOptions extends TemporalOptions {
 
 /** A status that is watched is asked for again after this. */
 const watchIntervalMs = 1_000;
-
-const stateDir = () =>
-  new Option('--state-dir <dir>', 'where binding records are')
-    .default('/var/lib/quorumshift')
-    .env('QUORUMSHIFT_STATE_DIR');
 
 export function addOperations(program: Command): void {
   const command = (name: string, description: string, example = '') =>
@@ -53,7 +56,7 @@ export function addOperations(program: Command): void {
   onReplica('status', 'where a migration stands, why it waits, what is safe to do', '--watch')
     .option('-w, --watch', 'until it ends')
     .option('--local', 'from the record on this machine, without Temporal')
-    .addOption(stateDir())
+    .addOption(stateDirOption())
     .action(status);
   command('list', 'migrations, newest first', '--limit 10')
     .option('--limit <n>', 'at most so many', parseCount, 50)
@@ -63,7 +66,7 @@ export function addOperations(program: Command): void {
   );
   onReplica('resume', 'end a pause, or retry what waits for you')
     .option('--from-record', 'start a new workflow that adopts the record on this machine')
-    .addOption(stateDir())
+    .addOption(stateDirOption())
     .action(resume);
   onReplica('approve', 'approve the cutover on the proof that status shows', '--proof <digest>')
     .requiredOption('--proof <digest>', 'digest of the proof')
@@ -73,7 +76,15 @@ export function addOperations(program: Command): void {
     .action(throttle);
   onReplica('rollback', 'go back to the source; loses nothing', '--reason "too slow"')
     .option('--reason <text>', 'goes into the audit trail', 'operator')
-    .action(steer((client, replica, { reason }) => client.rollback(replica, reason ?? 'operator')));
+    .option('--from-record', 'of a migration whose workflow is gone: adopt it, straight to go back')
+    .addOption(
+      new Option(
+        '--cancel',
+        'give up a rollback that copies back what the replica wrote: it stays on the target',
+      ).conflicts('fromRecord'),
+    )
+    .addOption(stateDirOption())
+    .action(rollback);
   onReplica('complete', 'finalize: retire the source; rollback is refused from then on')
     .option('--yes', 'do not ask for the name')
     .action(complete);
@@ -81,6 +92,24 @@ export function addOperations(program: Command): void {
     .option('--machine-lost <name>', 'the machine will not come back')
     .option('--reason <text>', 'goes into the audit trail')
     .action(steer((client, replica, options) => client.abandon(replica, abandonReason(options))));
+  program
+    .command('repair-record')
+    .description('restore a damaged binding record on this machine from its copy')
+    .argument('<replica>', '<cluster>/<member>')
+    .addOption(stateDirOption())
+    .addOption(outputOption())
+    .addHelpText('after', '\nExample:\n  quorumshift repair-record kv/n1')
+    .action(repair);
+}
+
+async function repair(text: string, options: OperateOptions): Promise<void> {
+  const store = storeOf(parseReplica(text), options.stateDir);
+  const found = await store.repair(identity());
+  print(options.output, { t: found }, () =>
+    found === 'sound'
+      ? `the record of ${text} can be read: nothing to repair`
+      : `restored the record of ${text}; see: quorumshift status --local ${text}`,
+  );
 }
 
 function abandonReason({ machineLost, reason }: OperateOptions): string {
@@ -141,35 +170,34 @@ async function list(options: OperateOptions): Promise<void> {
     for (const listing of found) process.stdout.write(`${toJson(listing)}\n`);
     return;
   }
+  const none = 'no migrations: none has been started here, or all are past their retention';
   print(options.output, found, () =>
-    found
-      .map(
-        ({ replica, migrationId, run, startedAt }) =>
-          `${replicaText(replica).padEnd(32)} ${(migrationId ?? '?').padEnd(16)} ${run.padEnd(10)} ${startedAt}`,
-      )
-      .join('\n'),
+    found.length === 0
+      ? none
+      : found
+          .map(
+            ({ replica, migrationId, run, startedAt }) =>
+              `${replicaText(replica).padEnd(32)} ${(migrationId ?? '?').padEnd(16)} ${run.padEnd(10)} ${startedAt}`,
+          )
+          .join('\n'),
   );
 }
 
 async function resume(text: string, options: OperateOptions): Promise<void> {
+  if (options.fromRecord === true) return resumeFromRecord(text, options);
+  return steer((client, replica) => client.resume(replica))(text, options);
+}
+
+async function rollback(text: string, options: OperateOptions): Promise<void> {
+  if (options.fromRecord === true) return rollbackFromRecord(text, options);
+  const { reason = 'operator' } = options;
   const replica = parseReplica(text);
-  if (options.fromRecord !== true) {
-    return steer((client) => client.resume(replica))(text, options);
-  }
-  const { migration } = await localRecord(replica, options.stateDir);
-  if (migration === null) {
-    throw fail('migration.illegal-action', {
-      action: 'resume',
-      replica: text,
-      required: 'a migration must own it',
-      actual: 'its record names none',
-    });
-  }
-  const started = await withClient(options, (client) => client.start(migration.input));
-  print(options.output, { t: 'adopted', ...started }, () =>
-    started.fresh
-      ? `adopted migration ${migration.id} in phase ${migration.phase}`
-      : `migration ${migration.id} is running already`,
+  const cancel = options.cancel === true;
+  const accepted = await withClient(options, (client) =>
+    cancel ? client.cancelRollback(replica, reason) : client.rollback(replica, reason),
+  );
+  print(options.output, { t: 'accepted', ...accepted }, () =>
+    rollbackText(text, { ...accepted, goes: cancel ? 'forward again' : 'back' }),
   );
 }
 

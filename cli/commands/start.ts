@@ -7,7 +7,12 @@ import { fail } from '../../core/errors.ts';
 import { contractVersion, parseReplica, replicaText } from '../../core/ids.ts';
 import { migrationInputSchema, type MigrationInput } from '../../schemas/migration.ts';
 import { defaultFamilies } from '../../storage/families/registry.ts';
-import { instanceUris } from '../instance-options.ts';
+import {
+  addSideOptions,
+  instanceUris,
+  sideOptions,
+  type SideOptions,
+} from '../instance-options.ts';
 import { outputOption, parseBytes, parseCount, print, type OutputFormat } from '../output.ts';
 import {
   addTemporalOptions,
@@ -16,9 +21,9 @@ import {
   type TemporalOptions,
 } from '../temporal-options.ts';
 
-export interface StartOptions extends TemporalOptions {
-  readonly source: string;
-  readonly target: string;
+export interface StartOptions extends TemporalOptions, SideOptions {
+  readonly source?: string;
+  readonly target?: string;
   readonly host: string;
   readonly id?: string;
   readonly approval: string;
@@ -28,19 +33,16 @@ export interface StartOptions extends TemporalOptions {
   readonly throttle?: number;
   readonly standalone?: boolean;
   readonly note?: string;
-  readonly sourceLog?: string;
-  readonly sourceMeta?: string;
-  readonly sourceSnapshot?: string;
-  readonly targetMeta?: string;
   readonly group?: string;
   readonly output: OutputFormat;
 }
 
 export function addStartOptions(command: Command): Command {
-  return addTemporalOptions(command)
+  const sided = addSideOptions(addSideOptions(command, 'source'), 'target');
+  return addTemporalOptions(sided)
     .argument('<replica>', '<cluster>/<member>')
-    .requiredOption('--source <uri>', 'short URI of what it is on, such as local:///data/a')
-    .requiredOption('--target <uri>', 'short URI of where it goes, such as rocksdb:///data/b')
+    .option('--source <uri>', 'short URI of what it is on, such as local:///data/a')
+    .option('--target <uri>', 'short URI of where it goes, such as rocksdb:///data/b')
     .requiredOption('--host <name>', 'its machine, as its agent is configured')
     .option('--id <id>', 'id of the migration: starting twice with one id is one migration')
     .addOption(
@@ -58,10 +60,6 @@ export function addStartOptions(command: Command): Command {
     .option('--throttle <bytes>', 'limit of bulk work in bytes per second', parseBytes)
     .option('--standalone', 'you answer that no other voter of the group is at risk now')
     .option('--note <text>', 'why --standalone is right; goes into the audit trail')
-    .option('--source-log <uri>', 'log URI of the source, where the short form does not name it')
-    .option('--source-meta <uri>', 'metadata URI of the source, likewise')
-    .option('--source-snapshot <uri>', 'snapshot URI of the source, likewise')
-    .option('--target-meta <uri>', 'metadata URI of the target, likewise')
     .option('--group <id>', 'group id, where a store is shared (braft: <group>_<idx>)')
     .addOption(outputOption());
 }
@@ -95,22 +93,19 @@ export function migrationInput(replicaArgument: string, options: StartOptions): 
   if (options.standalone !== true) {
     throw fail('migration.standalone-required', { replica: replicaText(replica) });
   }
-  const group = options.group === undefined ? {} : { group: options.group };
+  const side = (name: 'source' | 'target') =>
+    instanceUris(families, options[name], {
+      side: name,
+      ...(options.group !== undefined && { group: options.group }),
+      ...sideOptions(options, name),
+    });
   const parsed = migrationInputSchema.safeParse({
     contractVersion,
     migrationId: options.id ?? `m-${randomUUID().slice(0, 8)}`,
     replica,
     host: options.host,
-    source: instanceUris(families, options.source, {
-      ...group,
-      ...(options.sourceLog !== undefined && { log: options.sourceLog }),
-      ...(options.sourceMeta !== undefined && { meta: options.sourceMeta }),
-      ...(options.sourceSnapshot !== undefined && { snapshot: options.sourceSnapshot }),
-    }),
-    target: instanceUris(families, options.target, {
-      ...group,
-      ...(options.targetMeta !== undefined && { meta: options.targetMeta }),
-    }),
+    source: side('source'),
+    target: side('target'),
     policy: {
       approval: options.approval,
       soakSeconds: options.soak,

@@ -1,8 +1,12 @@
 /** `quorumshift export`, `import` and `verify`: offline, on this machine, without Temporal. */
-import { Option, type Command } from 'commander';
+import type { Command } from 'commander';
 
 import { fail } from '../../core/errors.ts';
-import { discardImport, importOffline } from '../../storage/binding/offline-import.ts';
+import {
+  discardImport,
+  importOffline,
+  type OfflineTarget,
+} from '../../storage/binding/offline-import.ts';
 import { requireUnnamed } from '../../storage/binding/named-instances.ts';
 import type { Instance, InstanceUris } from '../../storage/contracts.ts';
 import { compareInstances, compareWithImage } from '../../storage/equivalence/compare.ts';
@@ -17,22 +21,29 @@ import {
 import type { TransferOptions } from '../../storage/image/state-stream.ts';
 import { exportImage, importImage } from '../../storage/image/transfer-image.ts';
 import { nodeFileLayer } from '../../storage/node-file-layer.ts';
-import { addInstanceOptions, instanceUris, type InstanceOptions } from '../instance-options.ts';
-import { bytesText, outputOption, print, type OutputFormat } from '../output.ts';
+import {
+  addInstanceOptions,
+  addSideOptions,
+  areWhole,
+  instanceUris,
+  sideOptions,
+  type InstanceOptions,
+  type SideOptions,
+} from '../instance-options.ts';
+import { bytesText, outputOption, print, stateDirOption, type OutputFormat } from '../output.ts';
 import { ProgressLine } from '../progress.ts';
 
 const files = nodeFileLayer;
+
+const verifyExamples = `
+Examples:
+  quorumshift verify local:///data/a rocksdb:///data/b
+  quorumshift verify local:///data/a rocksdb:///data/b --meta local-merged:///m --group kv_0`;
 
 interface ImageOptions extends InstanceOptions {
   readonly image: string;
   readonly output: OutputFormat;
   readonly stateDir: string;
-}
-
-function stateDirOption(): Option {
-  return new Option('--state-dir <dir>', 'where binding records are')
-    .default('/var/lib/quorumshift')
-    .env('QUORUMSHIFT_STATE_DIR');
 }
 
 export function addTransfers(program: Command): void {
@@ -54,15 +65,15 @@ export function addTransfers(program: Command): void {
     .addOption(outputOption())
     .addHelpText('after', '\nExample:\n  quorumshift import --image a.qsi rocksdb:///data/b');
   addInstanceOptions(importing).action(importCommand);
-  program
+  const verifying = program
     .command('verify')
     .description('compare two instances, or an instance and an image; exit code 4 when they differ')
-    .argument('<instance>', 'short URI')
+    .argument('[instance]', 'short URI')
     .argument('[other]', 'short URI of the other instance')
     .option('--image <file>', 'compare with this image instead; - for standard input')
     .addOption(outputOption())
-    .addHelpText('after', '\nExample:\n  quorumshift verify local:///data/a rocksdb:///data/b')
-    .action(verifyCommand);
+    .addHelpText('after', verifyExamples);
+  addSideOptions(addInstanceOptions(verifying), 'other').action(verifyCommand);
 }
 
 async function exportCommand(short: string | undefined, options: ImageOptions): Promise<void> {
@@ -99,6 +110,7 @@ async function importCommand(
   const families = defaultFamilies();
   const uris = instanceUris(families, short, options);
   const target = { families, files, uris };
+  requirePlace(target);
   await requireUnnamed({ ...target, stateDir: options.stateDir });
   if (options.discard === true) {
     const found = await discardImport(target);
@@ -128,6 +140,15 @@ async function importCommand(
   );
 }
 
+/** @throws `usage.invalid` for an instance that would be gone with this command */
+function requirePlace({ families, uris }: OfflineTarget): void {
+  const family = families.familyOf(uris);
+  if (family.places(uris).length > 0) return;
+  throw fail('usage.invalid', {
+    reason: `an import into "${uris.log}" keeps nothing: ${family.name} ends with its process`,
+  });
+}
+
 /** What an earlier, interrupted import had published must be of this very image. */
 async function requireSameState(uris: InstanceUris, image: ImageBytes): Promise<void> {
   const instance = await defaultFamilies().open(uris, 'read-only', { files, readsAll: true });
@@ -145,25 +166,26 @@ function imageBytes(image: string): ImageBytes {
   return image === '-' ? streamBytes(process.stdin) : fileBytes(files, image);
 }
 
-interface VerifyOptions {
+interface VerifyOptions extends InstanceOptions, SideOptions {
   readonly image?: string;
   readonly output: OutputFormat;
 }
 
 async function verifyCommand(
-  first: string,
+  first: string | undefined,
   second: string | undefined,
   options: VerifyOptions,
 ): Promise<void> {
-  if ((second === undefined) === (options.image === undefined)) {
+  const { one, other } = sides([first, second], options);
+  if ((other === null) === (options.image === undefined)) {
     throw fail('usage.invalid', { reason: 'give a second instance, or --image' });
   }
-  const a = await openShort(first);
+  const a = await openToCompare(one);
   try {
     const comparison = await withProgress('verify', (progress) =>
-      second === undefined
+      other === null
         ? compareWithImage(a, imageBytes(options.image ?? '-'), progress)
-        : compareWithOther(a, second, progress),
+        : compareWithOther(a, other, progress),
     );
     if (comparison.equal) {
       const { root } = comparison.a;
@@ -179,8 +201,24 @@ async function verifyCommand(
   }
 }
 
-async function compareWithOther(a: Instance, second: string, progress: TransferOptions) {
-  const b = await openShort(second);
+/** The instances that are named; one that its separate URIs name whole takes no argument. */
+function sides(
+  [first, second]: readonly [string | undefined, string | undefined],
+  options: VerifyOptions,
+): { readonly one: InstanceUris; readonly other: InstanceUris | null } {
+  const families = defaultFamilies();
+  const others = sideOptions(options, 'other');
+  const isMoved = areWhole(options) && second === undefined && !areWhole(others);
+  const [short, otherShort] =
+    isMoved && options.image === undefined ? [undefined, first] : [first, second];
+  const one = instanceUris(families, short, options);
+  const isNamed = otherShort !== undefined || Object.keys(others).length > 0;
+  if (!isNamed) return { one, other: null };
+  return { one, other: instanceUris(families, otherShort, { ...others, side: 'other' }) };
+}
+
+async function compareWithOther(a: Instance, other: InstanceUris, progress: TransferOptions) {
+  const b = await openToCompare(other);
   try {
     return await compareInstances(a, b, progress);
   } finally {
@@ -188,9 +226,8 @@ async function compareWithOther(a: Instance, second: string, progress: TransferO
   }
 }
 
-function openShort(short: string): Promise<Instance> {
-  const families = defaultFamilies();
-  return families.open(instanceUris(families, short), 'read-only', { files, readsAll: true });
+function openToCompare(uris: InstanceUris): Promise<Instance> {
+  return defaultFamilies().open(uris, 'read-only', { files, readsAll: true });
 }
 
 async function withProgress<T>(

@@ -82,6 +82,9 @@ export async function removeFence(files: FileLayer, parked: string): Promise<voi
 
 export function describe(found: AtName): string {
   if (found.kind === 'other') return found.what;
-  if (found.kind === 'fence') return `the fence of migration ${found.fence.migration}`;
+  if (found.kind === 'fence') {
+    const { migration, replica } = found.fence;
+    return `the fence of migration ${migration} of ${replica}`;
+  }
   return found.kind === 'absent' ? 'nothing' : 'a directory';
 }

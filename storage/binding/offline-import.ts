@@ -12,7 +12,7 @@ import type { FileLayer } from '../file-layer.ts';
 import { requireWhole } from '../image/copy-state.ts';
 import { lookAt, removeDraft, removeFence } from './fence-file.ts';
 import { requireSeparate } from './fence-obstacles.ts';
-import { readFence } from '../fence-text.ts';
+import { readFence, refuseFenced } from '../fence-text.ts';
 import { lockInstance } from '../instance-lock.ts';
 import { parkedUris } from './parking.ts';
 import {
@@ -28,7 +28,8 @@ import {
 /** One import at a time into one place, so one tag. */
 const importTag = 'import';
 
-const owner = { replica: 'none', migration: 'import' };
+/** What an import's fences say. */
+export const importOwner = { replica: 'none', migration: 'import' };
 
 export interface OfflineTarget {
   readonly families: FamilyRegistry;
@@ -54,9 +55,10 @@ export async function importOffline(
     return 'completed';
   }
   const paths = places.map(({ path }) => path);
+  await requireNoMigration(target, paths);
   await requireSeparate(files, paths);
   await requireEmpty(target);
-  for (const place of places) await reservePath(files, place, owner);
+  for (const place of places) await reservePath(files, place, importOwner);
   return holding(target, 'import into', () => stageAndAdmit(target, fill));
 }
 
@@ -120,7 +122,12 @@ async function discardHeld(target: OfflineTarget): Promise<boolean> {
     });
   }
   let found = false;
-  for (const { path, parked } of importPlaces(target)) {
+  const places = importPlaces(target);
+  await requireNoMigration(
+    target,
+    places.map(({ path }) => path),
+  );
+  for (const { path, parked } of places) {
     const trash = trashName(parked, 'discarded');
     await removeTrash(files, trash);
     await removeDraft(files, parked);
@@ -167,13 +174,24 @@ async function admission(target: OfflineTarget): Promise<'none' | 'begun'> {
 }
 
 async function isImportFence(files: FileLayer, path: string): Promise<boolean> {
-  return (await readFence(files, path))?.migration === owner.migration;
+  return (await readFence(files, path))?.migration === importOwner.migration;
 }
 
 async function admit({ files }: OfflineTarget, places: readonly FencedPath[]): Promise<void> {
   for (const place of places) {
     await unfencePath(files, place);
     await removeFence(files, place.parked);
+  }
+}
+
+/** @throws `instance.fenced` where a migration's fence stands, its own or one that it left */
+async function requireNoMigration(
+  { files, uris }: OfflineTarget,
+  paths: readonly string[],
+): Promise<void> {
+  for (const path of paths) {
+    const isImport = await isImportFence(files, path);
+    if (!isImport) await refuseFenced(files, { instance: uris.log, path });
   }
 }
 

@@ -66,6 +66,7 @@ export async function fencePath(
 ): Promise<void> {
   const { path, parked } = place;
   const found = await look(files, place);
+  requireOwner(found, owner);
   if (isFenced(found) || isReserved(found, 'nothing')) return files.syncDirectory(dirname(path));
   if (found.path.kind === 'absent' && isFree(found, 'nothing')) {
     await makeDirectories(files, dirname(path));
@@ -90,6 +91,7 @@ export async function reservePath(
 ): Promise<void> {
   const { path, parked } = place;
   const found = await look(files, place);
+  requireOwner(found, owner);
   if (isFenced(found) || isReserved(found, 'directory')) return files.syncDirectory(dirname(path));
   if (!isFree(found, 'directory')) throw unexpected(found);
   if (found.path.kind === 'directory') {
@@ -180,6 +182,16 @@ function isReserved({ place, path, parked }: Found, holds: Fence['holds']): bool
 /** Nothing at the parked name, or the fence that an earlier try or an unfencing left there. */
 function isFree({ place, parked }: Found, holds: Fence['holds']): boolean {
   return parked.kind === 'absent' || isOwn(parked, place, holds);
+}
+
+/**
+ * Two migrations of one id, of two replicas, park under one name: a fence tells whose it is.
+ * @throws `fence.unexpected` where one of somebody else's stands at the path
+ */
+function requireOwner(found: Found, { replica, migration }: FenceOwner): void {
+  if (found.path.kind !== 'fence') return;
+  const { fence } = found.path;
+  if (fence.replica !== replica || fence.migration !== migration) throw unexpected(found);
 }
 
 /** Whether it is the fence that belongs between these two names. */

@@ -3,13 +3,17 @@
  * durable (I18), by temporary file, fsync, rename, fsync of the directory: a crash leaves the old
  * record or the new one (I8). A journal line whose revision no record reached describes a change
  * that a crash prevented.
+ *
+ * Between the two the same bytes go to a copy (`binding.copy.json`), likewise. A record that the
+ * disk has damaged is restored from it: the copy is what the record was, or the change that was
+ * under way after it, as if the crash had come a moment later.
  */
-import { assert, fail } from '../../core/errors.ts';
+import { assert, fail, hasCode } from '../../core/errors.ts';
 import { replicaText, type ReplicaName } from '../../core/ids.ts';
 import type { BindingRecord } from '../../schemas/binding-record.ts';
 import type { FileLayer } from '../file-layer.ts';
 import { isErrno, makeDirectories, readWhole, writeDurably } from '../files.ts';
-import { appendJournal } from './journal.ts';
+import { appendJournal, readJournal, verifyJournal } from './journal.ts';
 import { lockPatiently } from './patient-lock.ts';
 import { replicaDirectory, type ReplicaDirectory } from './replica-directory.ts';
 
@@ -69,18 +73,77 @@ export class RecordStore {
    * @throws `record.corrupt`
    */
   async read(): Promise<BindingRecord | null> {
-    const path = this.directory.record;
+    return this.#readAt(this.directory.record);
+  }
+
+  /**
+   * Writes a record that cannot be read, or is gone, anew from its copy. Answers `sound`, and
+   * changes nothing, where it can be read.
+   * @throws `record.corrupt` when the copy is damaged, missing, or not of the journal's end;
+   *   `data.corrupt` when the journal is damaged; `instance.locked`
+   */
+  async repair(by: string): Promise<'repaired' | 'sound'> {
+    const lock = await this.#lock();
+    try {
+      const damage = await this.#damage();
+      if (damage === null) return 'sound';
+      const copy = await this.#readCopy();
+      await this.#write(copy, { next: copy, audit: { event: 'repair', by, details: { damage } } });
+      return 'repaired';
+    } finally {
+      await lock.release();
+    }
+  }
+
+  /** What is wrong with the record; null for one that can be read, or that never was. */
+  async #damage(): Promise<string | null> {
+    try {
+      if ((await this.read()) !== null) return null;
+      return (await this.files.stat(this.directory.recordCopy)) === null ? null : 'it is gone';
+    } catch (error) {
+      if (!hasCode(error, 'record.corrupt')) throw error;
+      return error.message;
+    }
+  }
+
+  /** The copy, of the journal's last revision or, where a crash came between, of the one before. */
+  async #readCopy(): Promise<BindingRecord> {
+    const { journal, recordCopy } = this.directory;
+    await verifyJournal(this.files, journal);
+    const last = (await readJournal(this.files, journal)).at(-1)?.['revision'];
+    const copy = await this.#readAt(recordCopy);
+    if (copy === null) throw this.#corrupt(recordCopy, 'there is no copy');
+    if (last !== copy.revision && last !== copy.revision + 1) {
+      throw this.#corrupt(
+        recordCopy,
+        `it is of revision ${copy.revision}, the journal of ${String(last)}`,
+      );
+    }
+    return copy;
+  }
+
+  #corrupt(path: string, reason: string, cause?: unknown) {
+    return fail('record.corrupt', { replica: replicaText(this.replica), path, reason }, { cause });
+  }
+
+  async #readAt(path: string): Promise<BindingRecord | null> {
     const bytes = await readWhole(this.files, path, maxRecordBytes);
     if (bytes === null) return null;
     // zod takes a tenth of a second to load: an offline command mostly finds no record.
     const { bindingRecordSchema } = await import('../../schemas/binding-record.ts');
-    const parsed = bindingRecordSchema.safeParse(parseJson(path, bytes));
+    const parsed = bindingRecordSchema.safeParse(this.#parseJson(path, bytes));
     if (parsed.success) return parsed.data;
     const [issue] = parsed.error.issues;
-    throw fail('record.corrupt', {
-      path,
-      reason: `${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'it does not fit'}`,
-    });
+    const reason = `${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'it does not fit'}`;
+    throw this.#corrupt(path, reason);
+  }
+
+  #parseJson(path: string, bytes: Buffer): unknown {
+    try {
+      return JSON.parse(bytes.toString('utf8'));
+    } catch (cause) {
+      throw this.#corrupt(path, 'it is no JSON', cause);
+    }
   }
 
   /**
@@ -138,19 +201,9 @@ export class RecordStore {
       primary: record.primary,
       ...change.audit.details,
     });
-    await writeDurably(
-      files,
-      directory.record,
-      Buffer.from(`${JSON.stringify(record, null, 2)}\n`),
-    );
+    const bytes = Buffer.from(`${JSON.stringify(record, null, 2)}\n`);
+    await writeDurably(files, directory.recordCopy, bytes);
+    await writeDurably(files, directory.record, bytes);
     return record;
-  }
-}
-
-function parseJson(path: string, bytes: Buffer): unknown {
-  try {
-    return JSON.parse(bytes.toString('utf8'));
-  } catch (cause) {
-    throw fail('record.corrupt', { path, reason: 'it is no JSON' }, { cause });
   }
 }

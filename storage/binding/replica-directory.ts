@@ -6,6 +6,8 @@ import type { ReplicaName } from '../../core/ids.ts';
 export interface ReplicaDirectory {
   readonly root: string;
   readonly record: string;
+  /** The record's next state, written before it: what a damaged record is restored from. */
+  readonly recordCopy: string;
   readonly journal: string;
   /** Held by the process that writes to the replica's instances. */
   readonly lock: string;
@@ -29,6 +31,7 @@ export function replicaDirectory(stateDir: string, replica: ReplicaName): Replic
   return {
     root,
     record: join(root, 'binding.json'),
+    recordCopy: join(root, 'binding.copy.json'),
     journal: join(root, 'journal.jsonl'),
     lock: join(root, 'lock'),
     epoch: join(root, 'epoch'),

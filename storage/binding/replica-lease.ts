@@ -95,6 +95,17 @@ async function endedResult(store: RecordStore, request: OwnRequest): Promise<End
   return null;
 }
 
+/** The lease under which a migration took the replica for the first time. */
+export async function firstLease(store: RecordStore, migrationId: string): Promise<number> {
+  const lines = await readJournal(store.files, store.directory.journal);
+  const taken = lines.findLast(
+    (line) => line['event'] === 'own' && line['migration'] === migrationId,
+  );
+  const token = taken?.['token'];
+  const lease = typeof token === 'object' && token !== null && 'lease' in token && token.lease;
+  return typeof lease === 'number' ? lease : Number.POSITIVE_INFINITY;
+}
+
 function checkOwner(store: RecordStore, record: BindingRecord | null, request: OwnRequest): void {
   if (record === null) return;
   const { migration } = record;

@@ -8,7 +8,7 @@
  */
 import { assert, fail, type QuorumshiftError } from '../../core/errors.ts';
 import { replicaText } from '../../core/ids.ts';
-import { nextPhase, rollbackStart, type Phase, type StepOutcome } from '../../core/phases.ts';
+import { nextPhase, type Phase, type StepOutcome } from '../../core/phases.ts';
 import type {
   BindingRecord,
   LeftAside,
@@ -28,7 +28,7 @@ export interface StepClaim {
 }
 
 /** A claim whose phase the record decides. */
-type AnyClaim = Omit<StepClaim, 'phase'> & { readonly phase?: Phase };
+export type AnyClaim = Omit<StepClaim, 'phase'> & { readonly phase?: Phase };
 
 /** A step's way to change things; made by {@link beginStep}. */
 export interface StepGuard {
@@ -84,7 +84,10 @@ export async function beginStep(
 /**
  * What this step of this lease has already come to, the last step of an ended migration included.
  */
-function recordedResult(record: BindingRecord | null, claim: AnyClaim): StepResult | undefined {
+export function recordedResult(
+  record: BindingRecord | null,
+  claim: AnyClaim,
+): StepResult | undefined {
   if (record === null || record.lease !== claim.token.lease) return undefined;
   const { migration, lastEnded } = record;
   if (migration?.id === claim.migrationId) {
@@ -94,7 +97,7 @@ function recordedResult(record: BindingRecord | null, claim: AnyClaim): StepResu
   return isLast ? lastEnded.last : undefined;
 }
 
-function checkNewer(record: BindingRecord | null, claim: AnyClaim): OwnedRecord {
+export function checkNewer(record: BindingRecord | null, claim: AnyClaim): OwnedRecord {
   const current = ownMigration(record, claim);
   const { token } = claim;
   if (token.lease > current.record.lease) {
@@ -194,7 +197,7 @@ function endedRecord(
   return { ...record, migration: null, lastEnded };
 }
 
-interface OwnedRecord {
+export interface OwnedRecord {
   readonly record: BindingRecord;
   readonly migration: MigrationState;
 }
@@ -227,59 +230,10 @@ function isNewer(token: StepToken, than: StepToken): boolean {
 }
 
 function late(claim: AnyClaim, actual: string): QuorumshiftError {
-  const { migrationId, phase = 'decide-rollback', token } = claim;
+  const { migrationId, phase = 'decision', token } = claim;
   return fail('record.superseded', {
     step: `${phase} (${token.lease}.${token.step}.${token.attempt})`,
     migration: migrationId,
     actual,
-  });
-}
-
-/**
- * Writes the decision to roll back (or finds it written): from then on nothing goes forward.
- * @throws `migration.illegal-action` when the phase no longer allows it, `record.superseded`
- */
-export async function decideRollback(
-  store: RecordStore,
-  claim: AnyClaim,
-  wish: { readonly by: string; readonly reason: string },
-): Promise<StepResult> {
-  return store.locked(async ({ record, write, confirm }) => {
-    const done = recordedResult(record, claim);
-    if (done !== undefined) {
-      await confirm();
-      return done;
-    }
-    const { token } = claim;
-    const { migration, record: current } = checkNewer(record, claim);
-    const next = rollbackStart(migration.phase, migration.direction);
-    if (next === null) throw illegalRollback(store, migration);
-    const result: StepResult = {
-      step: token.step,
-      did: migration.phase,
-      next,
-      outcome: 'done',
-      info: { decision: 'rollback', by: wish.by, reason: wish.reason },
-    };
-    const rollback = { ...wish, at: store.now() };
-    const { results } = migration;
-    await write({
-      next: {
-        ...current,
-        token,
-        migration: { ...migration, phase: next, rollback, results: [...results, result] },
-      },
-      audit: { event: 'decide-rollback', by: wish.by, details: { reason: wish.reason } },
-    });
-    return result;
-  });
-}
-
-function illegalRollback(store: RecordStore, migration: MigrationState): QuorumshiftError {
-  return fail('migration.illegal-action', {
-    action: 'roll back',
-    replica: replicaText(store.replica),
-    required: 'it must not be final or rolling back already',
-    actual: `it is in phase ${migration.phase}`,
   });
 }

@@ -90,6 +90,20 @@ describe('fencing an instance', () => {
     expect(await both(files)).toEqual(['instance A', 'absent']);
   });
 
+  it('or reserving its place is refused where the fence of another replica stands, be its migration of one id', async () => {
+    const files = await withInstance();
+    await fencePath(files, place, owner);
+    for (const again of [fencePath, reservePath]) {
+      for (const other of [
+        { ...owner, replica: 'c1/m2' },
+        { ...owner, migration: 'mig-2' },
+      ]) {
+        await expect(again(files, place, other)).rejects.toMatchObject(refusal);
+      }
+    }
+    expect(await readFence(files, path)).toMatchObject(owner);
+  });
+
   it('of a place that is absent leaves a fence alone, and unfencing an empty directory', async () => {
     const files = new CrashFileLayer();
     await makeDirectories(files, '/data');

@@ -135,6 +135,10 @@ describe('what a user gets wrong', () => {
       expect(await refusal(args)).toMatchObject({ code: 5, said: { code: 'record.corrupt' } });
     }
     expect(await readdir(directory)).not.toContain('target');
+    expect(await refusal(['repair-record', 'kv/n1', ...from])).toMatchObject({
+      code: 5,
+      said: { code: 'record.corrupt', message: expect.stringContaining('there is no copy') },
+    });
   });
 });
 

@@ -6,7 +6,17 @@ import { runCli } from './run-cli.ts';
 
 const commands = [
   ...['inspect', 'export', 'import', 'verify', 'plan', 'start', 'status', 'list', 'pause'],
-  ...['resume', 'approve', 'throttle', 'rollback', 'complete', 'abandon', 'dev'],
+  ...[
+    'resume',
+    'approve',
+    'throttle',
+    'rollback',
+    'complete',
+    'abandon',
+    'dev',
+    'discard',
+    'repair-record',
+  ],
 ];
 
 test('the program names every command', async () => {

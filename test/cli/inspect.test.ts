@@ -1,4 +1,5 @@
 import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -64,6 +65,29 @@ describe('inspect of what real braft wrote', () => {
       expect(treeFingerprint(place)).toEqual(before);
     },
   );
+});
+
+test('inspect of a snapshot that no node could load shows log and metadata, and names it [FAM-10]', async () => {
+  const place = await mkdtemp(join(tmpdir(), 'quorumshift-inspect-'));
+  try {
+    unpackFixture('full-1', place);
+    const snapshots = await readdir(join(place, 'snapshot'));
+    const table = join(place, 'snapshot', snapshots[0] ?? '', '__raft_snapshot_meta');
+    await writeFile(table, Buffer.from('00000001ff', 'hex'));
+    const before = treeFingerprint(place);
+    const args = ['inspect', `local://${place}`, '-o', 'jsonl'];
+    const { code, stdout, stderr } = await runCli(args);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    const said = jsonLines(stdout);
+    expect(said.map(({ t }) => t)).toEqual(['warning', 'log', 'meta', 'snapshot']);
+    expect(said[0]).toMatchObject({ text: expect.stringContaining('and does not start') });
+    expect(said[3]).toMatchObject({ present: true, problem: expect.stringContaining(table) });
+    const exported = await runCli(['export', `local://${place}`, '--image', '-', '-o', 'json']);
+    expect(exported.code).toBe(5);
+    expect(treeFingerprint(place)).toEqual(before);
+  } finally {
+    await rm(place, { recursive: true });
+  }
 });
 
 /** Kind by kind; the files by name: braft lists them as they were added. */

@@ -13,7 +13,7 @@ import { defaultFamilies } from '../../storage/families/registry.ts';
 import { nodeFileLayer as files } from '../../storage/node-file-layer.ts';
 import { migrationInput } from '../steps/machine-driver.ts';
 import { writeBraftDirectory } from '../../bench/braft-directory.ts';
-import { unpackFixture } from '../local/braft-fixtures.ts';
+import { fixtureUris, unpackFixture } from '../local/braft-fixtures.ts';
 import { jsonLines, program, runCli } from './run-cli.ts';
 
 describe('export, import and verify as commands', () => {
@@ -69,6 +69,37 @@ describe('export, import and verify as commands', () => {
       expect.objectContaining({ t: 'error', code: 'state.different' }),
     ]);
     expect(jsonLines(verified.stdout)[0]).toMatchObject({ t: 'verified', equal: false });
+  });
+
+  test('instances of separate URIs and a shared store are verified, on either side [EQ-1]', async () => {
+    const place = join(directory, 'merged');
+    unpackFixture('merged-1', place);
+    const { log, meta, snapshot, groupId = '' } = fixtureUris('merged-1', place);
+    const first = ['--log', log, '--meta', meta, '--snapshot', snapshot, '--group', groupId];
+    const other = first.map((word) => word.replace(/^--/, '--other-'));
+    const target = at('rocksdb', 'of-merged');
+    const merged = join(directory, 'merged.qsi');
+    expect((await cli(['export', ...first, '--image', merged])).code).toBe(0);
+    expect((await cli(['import', '--image', merged, target])).code).toBe(0);
+    const base = `local://${place}`;
+    for (const args of [
+      [...first, target],
+      [base, '--meta', meta, '--log', log, '--group', groupId, '--snapshot', snapshot, target],
+      [target, ...other],
+      [...first, '--image', merged],
+      [...first, ...other],
+    ]) {
+      expect(await cli(['verify', ...args])).toMatchObject({ code: 0, stderr: '' });
+    }
+    const wrong = await cli(['verify', ...first, '--other-log', log, '-o', 'json']);
+    expect(wrong.code).toBe(2);
+    expect(wrong.stderr).toContain('the other needs a short URI, or all of --other-log');
+  });
+
+  test('into the memory of the command, which keeps nothing, is refused', async () => {
+    const imported = await cli(['import', '--image', image, 'memory://nothing']);
+    expect(imported.code).toBe(2);
+    expect(imported.stderr).toContain('keeps nothing');
   });
 
   test('a target that is not empty is refused and untouched [BOOT-1]', async () => {

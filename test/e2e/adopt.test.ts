@@ -3,6 +3,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { errorRegistry } from '../../core/error-registry.ts';
 import { phases, type Phase } from '../../core/phases.ts';
 import { replicaWorkflowId } from '../../core/ids.ts';
+import { readControl } from '../../storage/binding/control-file.ts';
+import { nodeFileLayer } from '../../storage/node-file-layer.ts';
+import { sharedTemporal } from '../setup/shared-temporal.ts';
 import { missing } from '../setup/toolchain.ts';
 import type { KillableFleet } from '../soak/killable-fleet.ts';
 import { MigratingReplica } from '../soak/migrating-replica.ts';
@@ -13,6 +16,7 @@ import {
   type HeldSubject,
   type PhaseSubject,
 } from '../soak/phase-subjects.ts';
+import { eventually, MigrationEnvironment } from './migration-environment.ts';
 import { runCli } from './run-cli.ts';
 
 /** Command lines at once: each takes most of a core for a second. */
@@ -80,6 +84,94 @@ describe.skipIf(missing('temporal'))('a migration whose workflow is gone', () =>
     expect(status.stdout).toContain('no migration owns it');
   });
 });
+
+describe.skipIf(missing('temporal'))(
+  'a migration that an operator had paused and throttled',
+  () => {
+    let environment: MigrationEnvironment;
+
+    beforeAll(async () => {
+      environment = await MigrationEnvironment.create(await sharedTemporal());
+      await Promise.all([environment.start('control'), environment.start('agent')]);
+    });
+
+    afterAll(() => environment.close());
+
+    test('is adopted as it was left, and goes on only when it is resumed [OPS-3] [OPS-6]', async () => {
+      const { replica, running } = await terminatedWhilePaused('left-paused');
+      const adopted = await runCli(environment, ['resume', replica.name, '--from-record']);
+      expect(adopted).toMatchObject({ code: 0, stderr: '' });
+      expect(adopted.stdout).toContain(`it stands paused: "quorumshift resume ${replica.name}"`);
+      const status = await eventually('the adopted run waits', async () => {
+        const now = (await environment.client.status(replica.replica)).status;
+        return now?.waiting?.kind === 'paused' && now;
+      });
+      expect(status).toMatchObject({ paused: true, bytesPerSecond: 123_456_789, phase: 'swap' });
+      expect(await readControl(nodeFileLayer, replica.store.directory)).toMatchObject({
+        paused: true,
+        bytesPerSecond: 123_456_789,
+      });
+      await environment.client.approve(replica.replica, status.view?.proof ?? noProof);
+      await environment.client.resume(replica.replica);
+      await replica.end(running, 'finalized');
+    });
+
+    test('is adopted straight into the decision to go back: rollback --from-record [OPS-6] [CUT-5]', async () => {
+      const { replica, running } = await terminatedWhilePaused('left-to-go-back');
+      const adopted = await runCli(environment, ['rollback', replica.name, '--from-record']);
+      expect(adopted).toMatchObject({ code: 0, stderr: '' });
+      expect(adopted.stdout).toContain('in phase swap: it goes back');
+      await eventually(
+        'the decision',
+        async () => (await replica.store.read())?.migration?.rollback?.reason === 'operator',
+      );
+      const again = await runCli(environment, ['rollback', replica.name, '--from-record']);
+      expect(again).toMatchObject({ code: 0, stderr: '' });
+      expect(again.stdout).toContain('it was going back already');
+      await environment.client.resume(replica.replica);
+      await replica.end(running, 'rolled-back');
+      const { results } = (await environment.client.status(replica.replica)).status ?? {};
+      expect(results?.map(({ did }) => did)).not.toContain('repoint');
+    });
+
+    test('answers a rollback with what keeps it from going back [OPS-3]', async () => {
+      const replica = await MigratingReplica.create(environment, 'asked-while-paused');
+      const running = await replica.begin({ approval: 'manual' });
+      await eventually('the wait', () => waitsFor(replica, 'approval'));
+      await environment.client.pause(replica.replica);
+      const answer = await runCli(environment, ['rollback', replica.name]);
+      expect(answer).toMatchObject({ code: 0, stderr: '' });
+      expect(answer.stdout).toContain(`"quorumshift resume ${replica.name}" lets it go on`);
+      await environment.client.resume(replica.replica);
+      await replica.end(running, 'rolled-back');
+    });
+
+    async function terminatedWhilePaused(member: string) {
+      const { client, temporal } = environment;
+      const replica = await MigratingReplica.create(environment, member);
+      const running = await replica.begin({ approval: 'manual' });
+      await eventually('the wait', () => waitsFor(replica, 'approval'));
+      await client.throttle(replica.replica, 123_456_789);
+      await client.pause(replica.replica);
+      await eventually('the wishes on the machine', async () => {
+        const { paused, bytesPerSecond } = await readControl(
+          nodeFileLayer,
+          replica.store.directory,
+        );
+        return paused && bytesPerSecond === 123_456_789;
+      });
+      await temporal.workflow.getHandle(replicaWorkflowId(replica.replica)).terminate();
+      return { replica, running };
+    }
+  },
+);
+
+const noProof = { digest: '', generation: 0 };
+
+async function waitsFor(replica: MigratingReplica, kind: string): Promise<boolean> {
+  const { status } = await replica.environment.client.status(replica.replica);
+  return status?.waiting?.kind === kind;
+}
 
 /** The command reads the phase that the record is held in; then whoever waits may go on. */
 async function adopt({ subject, running, hold }: HeldSubject): Promise<void> {

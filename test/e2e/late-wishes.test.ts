@@ -2,12 +2,14 @@ import { rename } from 'node:fs/promises';
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
+import { errorRegistry } from '../../core/error-registry.ts';
 import { replicaWorkflowId } from '../../core/ids.ts';
 import { sharedTemporal } from '../setup/shared-temporal.ts';
 import { missing } from '../setup/toolchain.ts';
 import { holdPhase } from '../soak/hold-phase.ts';
 import { MigratingReplica } from '../soak/migrating-replica.ts';
 import { eventually, MigrationEnvironment } from './migration-environment.ts';
+import { runCli } from './run-cli.ts';
 
 describe.skipIf(missing('temporal'))('a migration whose workflow is cancelled', () => {
   let environment: MigrationEnvironment;
@@ -79,6 +81,43 @@ describe.skipIf(missing('temporal'))('a rollback that is asked for', () => {
     await rename(`${path}-away`, path);
     await client.rollback(replica.replica, 'the disk was loose');
     await replica.end(running, 'rolled-back');
+  });
+});
+
+describe.skipIf(missing('temporal'))('a rollback that is given up', () => {
+  let environment: MigrationEnvironment;
+
+  beforeAll(async () => {
+    environment = await MigrationEnvironment.create(await sharedTemporal());
+    await Promise.all([environment.start('control'), environment.start('agent')]);
+  });
+
+  afterAll(() => environment.close());
+
+  test('while it copies back soaks on the target again, and ends there [CUT-5] [CUT-6]', async () => {
+    const { client } = environment;
+    const replica = await MigratingReplica.create(environment, 'given-up');
+    const running = await replica.begin({ finalize: 'manual' });
+    await replica.untilSoaking();
+    const early = await runCli(environment, ['rollback', '--cancel', replica.name]);
+    expect(early).toMatchObject({ code: errorRegistry['migration.illegal-action'].exitCode });
+    const written = await replica.writeOnTarget(running);
+    await replica.rollBack();
+    const { migrationId } = running.input;
+    const wanted = { migrationId, phase: 'copy', direction: 'back' } as const;
+    const hold = await holdPhase(replica.store, wanted);
+    const given = await eventually('the reversal is seen', async () => {
+      const answer = await runCli(environment, ['rollback', '--cancel', replica.name]);
+      return answer.code === 0 && answer;
+    });
+    expect(given).toMatchObject({ stdout: 'accepted\n', stderr: '' });
+    await hold?.release();
+    await replica.untilSoaking();
+    expect(await environment.digest(running.target)).toMatchObject({ root: written.digest });
+    const { status } = await client.status(replica.replica);
+    expect(status?.actions).toEqual(expect.arrayContaining(['rollback', 'complete']));
+    await client.complete(replica.replica);
+    await replica.end(written, 'finalized');
   });
 });
 

@@ -78,6 +78,16 @@ describe.skipIf(missing('temporal'))('an operator', () => {
       steps: expect.arrayContaining(['swap', 'finalize']),
     });
     expect((await plan(source, 'json')).code).toBe(3);
+    const refused = (await plan(source, 'text')).stdout.toString();
+    expect(refused).toMatch(/refused target empty: .*\n +what to do: choose an empty place/);
+    expect(refused).not.toContain('mend it first');
+    const separate = await cli([
+      ...['plan', `${environment.replica.cluster}/n1`, '--host', environment.host],
+      ...['--source', source, '--target-log', `${environment.uri('local', 'p1')}/log`],
+      ...['--target-meta', `${environment.uri('local', 'p2')}/meta`],
+      ...['--target-snapshot', `${environment.uri('local', 'p1')}/snapshot`],
+    ]);
+    expect(separate).toMatchObject({ code: 0, stderr: '' });
     expect(await treeBytes(environment.root)).toEqual(before);
   });
 
@@ -231,7 +241,7 @@ describe.skipIf(missing('temporal'))('an operator', () => {
 
   test('who abandons a migration is told that it is not over, and how to go on; another one is refused till then [OPS-3] [OPS-6]', async () => {
     const { client, replica } = environment;
-    const source = await environment.unpack('basic-1', 'abandoned');
+    const source = environment.uri('local', 'reached');
     const target = environment.uri('rocksdb', 'abandoned-b');
     const policy = { approval: 'manual', finalize: 'manual' } as const;
     await client.start(environment.input({ source, target, id: 'abandoned', policy }));

@@ -1,5 +1,7 @@
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -36,12 +38,58 @@ describe.skipIf(missing('temporal'))('a process that is started', () => {
       const { code, stderr } = await runDev(config);
       expect(stderr).toContain('error [config.invalid]');
       expect(code).toBe(2);
-      expect(await commandsNaming(root)).toEqual([]);
+      expect(await pidsNaming(root)).toEqual([]);
     } finally {
       await rm(root, { recursive: true });
     }
   });
+
+  test('as dev on the server that a killed dev left uses it, and leaves it', async () => {
+    const root = await mkdtemp(join(tmpdir(), 'quorumshift-dev-'));
+    let server: number | undefined;
+    try {
+      const config = join(root, 'agent.json');
+      await writeFile(config, JSON.stringify({ host: 'h', stateDir: root, roots: [root] }));
+      const port = await freePort();
+      const first = await readyDev(config, port);
+      server = (await pidsNaming(root)).find((pid) => pid !== first.child.pid);
+      first.child.kill('SIGKILL');
+      await once(first.child, 'exit');
+      const second = await readyDev(config, port);
+      expect(second.said()).toContain(`using the Temporal server of process ${server}`);
+      second.child.kill('SIGTERM');
+      await once(second.child, 'exit');
+      expect(await pidsNaming(root)).toEqual([server]);
+    } finally {
+      if (server !== undefined) process.kill(server, 'SIGKILL');
+      await rm(root, { recursive: true, force: true, maxRetries: 5 });
+    }
+  });
 });
+
+async function readyDev(config: string, port: number) {
+  const { TEMPORAL_ADDRESS: _shared, ...env } = process.env;
+  const args = [program, 'dev', '--config', config, '--port', `${port}`, '--ui-port', '0'];
+  const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'ignore', 'pipe'] });
+  let stderr = '';
+  await new Promise<void>((ready, reject) => {
+    child.once('exit', () => reject(new Error(stderr)));
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      stderr += text;
+      if (stderr.includes('Temporal is at')) ready();
+    });
+  });
+  return { child, said: () => stderr };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  if (address === null || typeof address === 'string') throw new TypeError('no TCP address');
+  return address.port;
+}
 
 /** `dev` beside a server of its own; killed, with code null, when it does not end. */
 async function runDev(config: string): Promise<{ code: number | null; stderr: string }> {
@@ -56,10 +104,10 @@ async function runDev(config: string): Promise<{ code: number | null; stderr: st
   return { code, stderr };
 }
 
-async function commandsNaming(text: string): Promise<string[]> {
+async function pidsNaming(text: string): Promise<number[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
   const commands = await Promise.all(
     pids.map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')),
   );
-  return commands.filter((command) => command.includes(text));
+  return pids.filter((_pid, i) => commands[i]?.includes(text)).map(Number);
 }

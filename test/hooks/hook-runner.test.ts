@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { access, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { access, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 
@@ -84,6 +84,32 @@ describe('a hook', () => {
     const long = await runHook(shell('yes 12345678 | head -c 100000; echo end'));
     expect(long.stdoutTail).toHaveLength(4096);
     expect(long.stdoutTail.endsWith('end\n')).toBe(true);
+  });
+
+  it('that prints without end leaves the end of it, and tells that when it fails', async () => {
+    const noise = 'yes 12345678 | head -c 36000000';
+    const failing = shell(`${noise}; echo last line; ${noise} >&2; echo why >&2; exit 3`);
+    await expect(runHook(failing)).rejects.toThrow(/exit code 3: .*12345678\nwhy$/s);
+    const kept = await Promise.all(
+      ['stdout', 'stderr'].map((name) => readFile(`${ledgerPath}.${name}`, 'utf8')),
+    );
+    expect(kept.map((text) => text.length)).toEqual([64 * 1024, 64 * 1024]);
+    expect(kept.map((text) => text.slice(-10))).toEqual(['last line\n', '45678\nwhy\n']);
+  });
+
+  it('is cut short while it runs', async () => {
+    const running = runHook(
+      shell(`yes 12345678 | head -c 40000000; echo > ${directory}/printed; sleep 60`, {
+        timeoutMs: 5_000,
+      }),
+    );
+    const ended = running.catch((error: unknown) => error);
+    await vi.waitFor(async () => {
+      expect(await exists('printed')).toBe(true);
+      expect((await stat(`${ledgerPath}.stdout`)).size).toBeLessThan(2 * 1024 * 1024);
+    }, 4_000);
+    await killPreviousHook({ files, ledgerPath, graceMs: 0 });
+    await expect(ended).resolves.toHaveProperty('code', 'hook.failed');
   });
 
   it("does not see the agent's own variables", async () => {

@@ -8,15 +8,17 @@ import { localFamily } from '../../storage/families/local/family.ts';
 import { nodeFileLayer } from '../../storage/node-file-layer.ts';
 import { closed, directoryOf, framed, inProgress, logMeta1, pad, records } from './braft-files.ts';
 import {
-  uris,
-  zeros,
-  raftMeta7,
-  type Content,
+  codeOf,
+  errorOf,
+  fenceText,
   open,
   opensAs,
-  fenceText,
+  raftMeta7,
   refuses,
+  type Content,
+  uris,
   writerRefuses,
+  zeros,
 } from './opening.ts';
 
 describe('raft_meta [FAM-9]', () => {
@@ -144,9 +146,18 @@ describe('snapshots [FAM-9]', () => {
     ['unparsable', 'ff'],
     ['without metadata', '12080a04646174611200'],
     ['with incomplete metadata', '0a02080a'],
-  ])('row 27: a table %s: refused', async (_, hex) => {
-    await refuses({ ...logMeta1, [at(10, tableName)]: framed(hex) });
-  });
+  ])(
+    'row 27: a table %s: the storage opens, its snapshot is a hazard, and a writer refuses [FAM-10]',
+    async (_, hex) => {
+      const content = { ...logMeta1, [at(10, tableName)]: framed(hex) };
+      const instance = await opensAs(content, [1, 0]);
+      expect(instance.hazards).toContainEqual(
+        expect.stringMatching(/__raft_snapshot_meta.*a node cannot load its snapshot/),
+      );
+      expect(codeOf(await errorOf(instance.snapshots.latest()))).toBe('data.corrupt');
+      await writerRefuses(content);
+    },
+  );
 
   test('a listed file that is absent, or outside the tree: refused when the snapshot is opened', async () => {
     const missing = await snapshotOf({ [at(10, tableName)]: table }).catch((e: unknown) => e);

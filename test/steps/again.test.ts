@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
+import type { Direction, Phase } from '../../core/phases.ts';
 import type { InstanceUris } from '../../storage/contracts.ts';
 import { lookAt } from '../../storage/binding/fence-file.ts';
 import { ownPaths, urisNow } from '../../storage/binding/parking.ts';
@@ -143,6 +144,72 @@ describe('what is asked again of a migration that has ended', () => {
       (error: unknown) => expect(error).toHaveProperty('code', 'record.superseded'),
     );
     expect(await dumpOf(files, uriA)).toEqual(stateBefore);
+  });
+});
+
+describe('a reversal that is to go forward again', () => {
+  const scenario: Scenario = {
+    name: 'm1',
+    input: migrationInput('m1', forth),
+    rollbackAt: 'soak',
+    forwardAt: 'validate',
+    duringSoak: writesAt(uriB),
+  };
+
+  it('goes on into its fresh source when its target has changed behind the fence [CUT-6]', async () => {
+    const files = await withSource();
+    const driver = new MachineDriver(machineContext(files), scenario);
+    while (driver.memory.view?.phase !== 'forward-digest') {
+      await driver.perform(await driver.next());
+    }
+    const { migration } = (await recordStoreOf(files).read()) ?? {};
+    if (!migration) throw new Error('a reversal is owned');
+    const fenced = urisNow(families, migration.source);
+    const instance = await families.open(fenced, 'read-write', { files });
+    await applyToInstance(instance, appendOf(11n, 1, 3n));
+    await instance.close();
+    await driver.perform(await driver.next());
+    expect(driver.memory.view).toMatchObject({ phase: 'copy', direction: 'back' });
+    const { forwardAt: _, ...on } = scenario;
+    await new MachineDriver(machineContext(files), on, driver.memory).drive();
+    expect(await dumpOf(files, uriA)).toMatchObject({ lastIndex: 12n });
+  });
+
+  it('may be rolled back once more, and then again moves what was written [CUT-5] [CUT-6]', async () => {
+    const files = await withSource();
+    const driver = new MachineDriver(machineContext(files), scenario);
+    let turned = false;
+    for (let call = await driver.next(); !turned || driver.memory.view?.phase !== 'soak';) {
+      await driver.perform(call);
+      turned ||= call.kind === 'forward';
+      call = await driver.next();
+    }
+    expect(await dumpOf(files, uriB)).toEqual(stateWritten);
+    const { lease } = driver.memory.view;
+    await driver.perform({ kind: 'rollback', lease, step: driver.memory.step + 1 });
+    const { forwardAt: _, ...on } = scenario;
+    await new MachineDriver(machineContext(files), on, driver.memory).drive();
+    await expectAt(files, uriA, stateWritten);
+  });
+
+  it('is refused once it has swapped, and outside a reversal [CUT-6]', async () => {
+    const files = await withSource();
+    const { forwardAt: _, ...reversal } = scenario;
+    const driver = new MachineDriver(machineContext(files), reversal);
+    const forward = () => {
+      const { lease = 0 } = driver.memory.view ?? {};
+      return driver.perform({ kind: 'forward', lease, step: driver.memory.step + 1 });
+    };
+    const refused = { code: 'migration.illegal-action' };
+    const until = async (direction: Direction, phase: Phase) => {
+      const isThere = ({ view }: MachineDriver['memory']) =>
+        view?.direction === direction && view.phase === phase;
+      while (!isThere(driver.memory)) await driver.perform(await driver.next());
+    };
+    await until('forward', 'copy');
+    await expect(forward()).rejects.toMatchObject(refused);
+    await until('back', 'repoint');
+    await expect(forward()).rejects.toMatchObject(refused);
   });
 });
 

@@ -6,7 +6,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 
 import type { AgentContext, Attempt } from '../../activities/agent-context.ts';
 import type { BindingView, StepAnswer } from '../../activities/contract.ts';
-import { decideToRollBack } from '../../activities/decide-rollback.ts';
+import { decideToGoForward, decideToRollBack } from '../../activities/decide.ts';
 import { own, readBinding } from '../../activities/own.ts';
 import { stepBodies } from '../../activities/step-bodies.ts';
 import { runStep } from '../../activities/step-runner.ts';
@@ -71,6 +71,8 @@ export interface Scenario {
   readonly input: MigrationInput;
   /** Asks for a rollback when this phase is next. */
   readonly rollbackAt?: Phase;
+  /** Gives up the reversal when this phase of it is next; what comes after is not rolled back. */
+  readonly forwardAt?: Phase;
   /** What the replica does on the target once the migration soaks; repeatable. */
   readonly duringSoak?: (context: AgentContext) => Promise<void>;
 }
@@ -79,11 +81,18 @@ export interface Scenario {
 export type Call =
   | { readonly kind: 'own'; readonly claim: string; readonly expectedLease: number }
   | { readonly kind: 'step'; readonly phase: Phase; readonly lease: number; readonly step: number }
-  | { readonly kind: 'rollback'; readonly lease: number; readonly step: number };
+  | {
+      readonly kind: 'rollback' | 'forward';
+      readonly lease: number;
+      readonly step: number;
+    };
 
 export function callName(call: Call): string {
   return call.kind === 'step' ? `${call.step} ${call.phase}` : call.kind;
 }
+
+/** Taken, swapped, reversed, turned forward again: each raises the generation. */
+const turnedGeneration = 4;
 
 /** What a workflow remembers between its calls. */
 export interface WorkflowMemory {
@@ -118,8 +127,12 @@ export class MachineDriver {
     }
     if (view.phase === 'soak') await this.scenario.duringSoak?.(this.context);
     const { lease, phase } = view;
-    const wished = this.scenario.rollbackAt === phase && !view.rollingBack;
+    const { rollbackAt, forwardAt } = this.scenario;
+    const turned = forwardAt !== undefined && view.generation >= turnedGeneration;
+    const wished = rollbackAt === phase && !view.rollingBack && !turned;
     if (wished) return { kind: 'rollback', lease, step: step + 1 };
+    if (forwardAt === phase && view.direction === 'back')
+      return { kind: 'forward', lease, step: step + 1 };
     if (phase === null) throw new Error('the record knows no phase of this migration');
     return { kind: 'step', phase: phase === 'soak' ? 'finalize' : phase, lease, step: step + 1 };
   }
@@ -154,9 +167,9 @@ export class MachineDriver {
     const { migrationId } = this.scenario.input;
     const request = { ...this.#addressee(), migrationId, lease, step };
     const attempt = attemptOf(number);
-    if (call.kind === 'rollback') {
-      const wish = { by: 'operator', reason: 'a test' };
-      return decideToRollBack(this.context, { ...request, ...wish }, attempt);
+    if (call.kind !== 'step') {
+      const decide = call.kind === 'rollback' ? decideToRollBack : decideToGoForward;
+      return decide(this.context, { ...request, by: 'operator', reason: 'a test' }, attempt);
     }
     const { phase } = call;
     if (!isStepPhase(phase)) throw new Error(`${phase} is no step`);

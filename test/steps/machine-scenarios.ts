@@ -90,7 +90,7 @@ export interface ExpectedEnd {
 
 export interface ExpectedScenario extends Scenario {
   /** The first call before which it went otherwise than the scenarios above it. */
-  readonly ownFrom?: Phase | 'rollback';
+  readonly ownFrom?: Phase | 'rollback' | 'forward';
   readonly expected: ExpectedEnd;
 }
 
@@ -138,5 +138,23 @@ export const scenarios: readonly ExpectedScenario[] = [
     ownFrom: 'rollback',
     duringSoak: writesAt(uriB),
     expected: { result: 'rolled-back', primary: uriA, state: stateWritten },
+  },
+  {
+    name: 'a reversal that goes forward again before its first copy',
+    input,
+    rollbackAt: 'soak',
+    forwardAt: 'copy',
+    ownFrom: 'forward',
+    duringSoak: writesAt(uriB),
+    expected: { result: 'finalized', primary: uriB, state: stateWritten },
+  },
+  {
+    name: 'a reversal that goes forward again just before its swap',
+    input,
+    rollbackAt: 'soak',
+    forwardAt: 'swap',
+    ownFrom: 'forward',
+    duringSoak: writesAt(uriB),
+    expected: { result: 'finalized', primary: uriB, state: stateWritten },
   },
 ];

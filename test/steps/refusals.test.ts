@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rename, rm, symlink } from 'node:fs/promises';
+import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -181,6 +181,25 @@ describe('a source whose vote is lost', () => {
       expect(await refused(context, first)).toEqual([
         expect.stringMatching(/^state consistent: .*has forgotten its vote/),
       ]);
+    });
+  });
+});
+
+describe('a source whose snapshot no node could load', () => {
+  it('is refused by preflight, by name, and by a writer [FAM-10] [ROLL-2]', async () => {
+    await withMachine(async ({ context, input, at }) => {
+      const first = input('second');
+      const snapshot = at('first/snapshot/snapshot_00000000000000000003');
+      await mkdir(snapshot, { recursive: true });
+      const table = join(snapshot, '__raft_snapshot_meta');
+      await writeFile(table, Buffer.from('00000001ff', 'hex'));
+      expect(await refused(context, first)).toEqual([
+        expect.stringMatching(/^state consistent: .*__raft_snapshot_meta.*does not start/),
+      ]);
+      await expect(families.open(first.source, 'read-write', { files })).rejects.toMatchObject({
+        code: 'data.corrupt',
+        message: expect.stringContaining(table),
+      });
     });
   });
 });

@@ -5,6 +5,7 @@ import { Client, Connection } from '@temporalio/client';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { startTemporalServer, type TemporalServer } from '../../worker/temporal-server.ts';
+import { runCli } from '../cli/run-cli.ts';
 import { missing } from '../setup/toolchain.ts';
 
 let scratch: string;
@@ -68,8 +69,17 @@ describe.skipIf(missing('temporal'))('a development server', () => {
     const port = Number(started.at(-1)?.address.split(':')[1]);
     await expect(start({ port })).rejects.toMatchObject({
       code: 'temporal.start-failed',
-      message: expect.stringContaining('in use'),
+      message: expect.stringMatching(
+        new RegExp(`in use.*process ${started.at(-1)?.pid} holds it \\(.*start-dev`),
+      ),
     });
+  });
+
+  test('asked for its migrations before there was one, says so', async () => {
+    const env = { TEMPORAL_ADDRESS: started.at(-1)?.address };
+    const listed = await runCli(['list'], { env });
+    expect(listed).toMatchObject({ code: 0, stderr: '' });
+    expect(listed.stdout.toString()).toMatch(/^no migrations/);
   });
 });
 

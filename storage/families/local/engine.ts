@@ -26,7 +26,7 @@ import { isDirectory, occupiedPlaces } from './place-state.ts';
 import type { LocalPlaces } from './places.ts';
 import { logMetaName } from './segment-name.ts';
 import { findSnapshots, requireVisible } from './snapshot-place.ts';
-import { noSnapshots, SnapshotStore } from './snapshot-store.ts';
+import { noSnapshots, SnapshotStore, unreadableSnapshot } from './snapshot-store.ts';
 import { rewriteFile, syncFile, syncTree } from './sync-tree.ts';
 
 export interface OpenLocalOptions {
@@ -73,8 +73,7 @@ export async function openReadOnly(
     close: options.release,
   };
   // Compacted to nothing is used too: an index other than the first one says so.
-  const isUsed =
-    log.lastIndex >= log.firstIndex || log.firstIndex > 1n || snapshots.current !== null;
+  const isUsed = log.lastIndex >= log.firstIndex || log.firstIndex > 1n || snapshots.isPresent;
   const forgottenVote =
     isUsed && meta.stable === null
       ? ['there is no metadata: a node would start at term 1 and has forgotten its vote']
@@ -118,15 +117,20 @@ async function checkMetaDirectories({ files, places }: OpenLocalOptions): Promis
 
 async function readOnlySnapshots({ files, places }: OpenLocalOptions) {
   if (places.snapshot === null) {
-    return { storage: noSnapshots, current: null, warnings: [] };
+    return { storage: noSnapshots, current: null, warnings: [], isPresent: false };
   }
-  const { current, warnings } = await findSnapshots(files, places.snapshot);
+  const { current, warnings, fault } = await findSnapshots(files, places.snapshot);
+  if (fault !== null) {
+    const storage = unreadableSnapshot(fault);
+    return { storage, current: null, warnings, isPresent: true };
+  }
   const storage: SnapshotStorage = new SnapshotStore({
     files,
     directory: places.snapshot,
     current,
   });
-  return { storage, current: current?.meta ?? null, warnings };
+  const isPresent = current !== null;
+  return { storage, current: current?.meta ?? null, warnings, isPresent };
 }
 
 /** The instance must be there; repairs what a crash left, durably, once nothing is refused. */

@@ -6,7 +6,7 @@
 import { isUtf8 } from 'node:buffer';
 import { join } from 'node:path';
 
-import { fail, hasCode } from '../../../core/errors.ts';
+import { fail, hasCode, QuorumshiftError } from '../../../core/errors.ts';
 import type { Auxiliary, SnapshotFile, SnapshotMeta } from '../../contracts.ts';
 import type { FileLayer } from '../../file-layer.ts';
 import { isErrno } from '../../files.ts';
@@ -59,32 +59,39 @@ export interface FoundSnapshots {
   /** Every name that braft takes for a snapshot. */
   readonly names: readonly string[];
   readonly warnings: readonly string[];
+  /**
+   * Why the newest cannot be loaded: braft's storage opens, and its node does not start. Null where
+   * it can be, and where braft sees none.
+   */
+  readonly fault: QuorumshiftError | null;
 }
 
-/**
- * The snapshot that braft would open; changes nothing.
- * @throws `data.corrupt` where a braft node would refuse to start
- */
+/** The snapshot that braft would open; changes nothing. */
 export async function findSnapshots(files: FileLayer, directory: string): Promise<FoundSnapshots> {
   const present = await isDirectory(files, directory);
-  if (!present) return { current: null, names: [], warnings: [] };
+  if (!present) return { current: null, names: [], warnings: [], fault: null };
   const names = (await files.list(directory)).filter((name) => snapshotIndex(name) !== null);
   const newest = names.map((name) => snapshotIndex(name) ?? 0n).reduce(larger, 0n);
-  if (newest <= 0n) return { current: null, names, warnings: [] };
+  if (newest <= 0n) return { current: null, names, warnings: [], fault: null };
   const path = join(directory, snapshotName(newest));
   const table = await readTable(files, path);
   if (table === null) {
     const warning = `${path} has no readable ${snapshotTableName}: braft sees no snapshot`;
-    return { current: null, names, warnings: [warning] };
+    return { current: null, names, warnings: [warning], fault: null };
+  }
+  if (table instanceof QuorumshiftError) {
+    const warning = `${table.message}: a node cannot load its snapshot, and does not start`;
+    return { current: null, names, warnings: [warning], fault: table };
   }
   const auxiliary = await readAuxiliary(files, path);
   const current = { path, meta: { ...table.meta, auxiliary }, files: tableFiles(table) };
-  return { current, names, warnings: indexWarning(path, newest, current.meta) };
+  return { current, names, warnings: indexWarning(path, newest, current.meta), fault: null };
 }
 
-/** @throws `data.corrupt` where braft would see no snapshot although there is one */
+/** @throws `data.corrupt` where one is there that braft would not see, or not load */
 export function requireVisible(directory: string, found: FoundSnapshots): void {
-  const { current, warnings } = found;
+  const { current, warnings, fault } = found;
+  if (fault !== null) throw fault;
   const [reason] = warnings;
   if (current !== null || reason === undefined) return;
   throw fail('data.corrupt', { file: directory, offset: 0, reason });
@@ -99,8 +106,11 @@ function indexWarning(path: string, named: bigint, meta: SnapshotMeta): string[]
   return [`${path} says last included index ${meta.lastIncludedIndex}`];
 }
 
-/** Null where braft reports "no snapshot": the file is absent or short. */
-async function readTable(files: FileLayer, directory: string): Promise<SnapshotTable | null> {
+/** Null where braft reports "no snapshot": the file is absent or short; an error where it fails. */
+async function readTable(
+  files: FileLayer,
+  directory: string,
+): Promise<SnapshotTable | QuorumshiftError | null> {
   const path = join(directory, snapshotTableName);
   const message = await readProtobufFile(files, path, maxTableBytes).catch((error: unknown) => {
     if (hasCode(error, 'data.corrupt')) return null;
@@ -110,7 +120,7 @@ async function readTable(files: FileLayer, directory: string): Promise<SnapshotT
   const table = decodeSnapshotTable(message);
   if (table !== null) return table;
   const reason = 'it holds no complete snapshot metadata';
-  throw fail('data.corrupt', { file: path, offset: 0, reason });
+  return fail('data.corrupt', { file: path, offset: 0, reason });
 }
 
 async function readAuxiliary(files: FileLayer, directory: string): Promise<Auxiliary> {

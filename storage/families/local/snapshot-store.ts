@@ -5,7 +5,7 @@
  */
 import { basename, join } from 'node:path';
 
-import { assert, fail } from '../../../core/errors.ts';
+import { assert, fail, type QuorumshiftError } from '../../../core/errors.ts';
 import type {
   PreparedSnapshot,
   SnapshotFile,
@@ -247,3 +247,8 @@ export const noSnapshots: SnapshotStorage = {
     throw fail('limit.exceeded', { family: 'local', what: 'a snapshot', limit: 'absent', actual });
   },
 };
+
+/** A snapshot that is there and cannot be loaded: whoever asks for it is told why. */
+export function unreadableSnapshot(fault: QuorumshiftError): SnapshotStorage {
+  return { latest: () => Promise.reject(fault), begin: () => Promise.reject(fault) };
+}

@@ -1,0 +1,113 @@
+import { Worker } from '@temporalio/worker';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+
+import { createControlActivities } from '../../activities/create-activities.ts';
+import { hostControlTaskQueue, replicaWorkflowId } from '../../core/ids.ts';
+import { agentContext } from '../../worker/agent-worker.ts';
+import { readAgentConfig } from '../../worker/agent-configuration.ts';
+import { connectWorker } from '../../worker/temporal-connection.ts';
+import { sharedTemporal } from '../setup/shared-temporal.ts';
+import { missing } from '../setup/toolchain.ts';
+import { MigratingReplica } from '../soak/migrating-replica.ts';
+import { eventually, MigrationEnvironment } from './migration-environment.ts';
+
+/** A machine that takes no work is noticed after a minute. */
+const isLong = process.env['QUORUMSHIFT_LONG'] === '1';
+
+const hourSeconds = 3600;
+
+describe.skipIf(missing('temporal'))(
+  'a migration whose machine answers late, or not at all',
+  () => {
+    let environment: MigrationEnvironment;
+
+    beforeEach(async () => {
+      environment = await MigrationEnvironment.create(await sharedTemporal());
+      await Promise.all([environment.start('control'), environment.start('agent')]);
+    });
+
+    afterEach(() => environment.close());
+
+    test('gives a preflight the time to read the log, and a hook that of the one before too [OPS-7]', async () => {
+      const replica = await MigratingReplica.create(environment, 'limits');
+      await replica.end(await replica.begin(), 'finalized');
+      const handle = environment.temporal.workflow.getHandle(replicaWorkflowId(replica.replica));
+      const limits = new Map<string, number>();
+      for (const { activityTaskScheduledEventAttributes: scheduled } of (
+        await handle.fetchHistory()
+      ).events ?? []) {
+        const seconds = Number(scheduled?.startToCloseTimeout?.seconds ?? 0);
+        limits.set(scheduled?.activityType?.name ?? '', seconds);
+      }
+      expect(limits.get('preflight')).toBe(24 * hourSeconds);
+      for (const hook of ['stop', 'start', 'probe', 'repoint']) {
+        expect(limits.get(hook)).toBeGreaterThan(2 * hourSeconds);
+      }
+    });
+
+    test.runIf(isLong)(
+      'waits for it when it goes away just as the replica is to be adopted again [OPS-1]',
+      { timeout: 180_000 },
+      async () => {
+        const { client, temporal } = environment;
+        const replica = await MigratingReplica.create(environment, 'away');
+        const running = await replica.begin({ finalize: 'manual' });
+        await replica.untilSoaking();
+        await environment.kill('agent');
+        await client.complete(replica.replica);
+        const handle = temporal.workflow.getHandle(replicaWorkflowId(replica.replica));
+        const pending = async () => (await handle.describe()).raw.pendingActivities ?? [];
+        await eventually('the step is asked for', async () => (await pending()).length === 1);
+        await environment.kill('control');
+        await raiseToken(replica);
+        // The step is superseded; nobody is there yet to take that in.
+        await environment.start('agent');
+        await eventually('the step has failed', async () => (await pending()).length === 0);
+        await environment.kill('agent');
+        const steered = await controlQueueAlone();
+        await environment.start('control');
+        await eventually(
+          'the wait',
+          async () => {
+            const report = await client.status(replica.replica);
+            expect(report.run).toBe('running');
+            return report.status?.waiting?.kind === 'host-unreachable';
+          },
+          90_000,
+        );
+        await steered();
+        await environment.start('agent');
+        await replica.end(running, 'finalized');
+      },
+    );
+
+    /** A machine that says where it stands, and takes no work. */
+    async function controlQueueAlone(): Promise<() => Promise<void>> {
+      const connection = await connectWorker({
+        address: environment.address,
+        namespace: 'default',
+      });
+      const context = await agentContext(await readAgentConfig(environment.configFile));
+      const worker = await Worker.create({
+        connection,
+        taskQueue: hostControlTaskQueue(environment.host),
+        activities: createControlActivities(context),
+      });
+      const ended = worker.run();
+      return async () => {
+        worker.shutdown();
+        await ended;
+        await connection.close();
+      };
+    }
+  },
+);
+
+/** As an attempt does that nobody knows of any more. */
+async function raiseToken({ store }: MigratingReplica): Promise<void> {
+  await store.locked(async ({ record, write }) => {
+    if (record === null) throw new Error('the replica has a record');
+    const token = { ...record.token, step: record.token.step + 100 };
+    await write({ next: { ...record, token }, audit: { event: 'test', by: 'test' } });
+  });
+}
