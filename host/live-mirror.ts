@@ -181,8 +181,8 @@ export class LiveMirror {
   async #whileStill(work: () => Promise<void>): Promise<void> {
     const { instance, engine } = this.#options.pair();
     for (let done = false; !done;) {
-      await engine.snapshotsEnded();
-      done = await instance.alone(() => engine.betweenSnapshots(work));
+      await engine.snapshots.ended();
+      done = await instance.alone(() => engine.snapshots.between(work));
     }
   }
 

@@ -55,7 +55,7 @@ export class MirrorBootstrap {
     try {
       for (let round = 1; ; round += 1) {
         await this.#round(base);
-        await this.#options.pair.engine.snapshotsEnded();
+        await this.#options.pair.engine.snapshots.ended();
         if (await this.#join(base)) return;
         if (round < mostRounds) continue;
         throw fail('mirror.behind', {
@@ -133,7 +133,7 @@ export class MirrorBootstrap {
     const { instance, engine } = pair;
     let hasJoined = false;
     await instance.alone(() =>
-      engine.betweenSnapshots(async () => {
+      engine.snapshots.between(async () => {
         if (base.since?.snapshotReplaced === true) return;
         const { primary } = engine;
         const most = { snapshot: 'require', maxBytes: barrierBytes } as const;

@@ -11,22 +11,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { assert, fail } from '../../core/errors.ts';
-import type {
-  Instance,
-  Mutation,
-  PreparedSnapshot,
-  ReadOptions,
-  SnapshotMeta,
-  SnapshotStorage,
-  SnapshotWriter,
-} from '../contracts.ts';
+import type { Instance, Mutation, ReadOptions } from '../contracts.ts';
 import { lastIndexOf, termAt, type EntryBatch } from '../entry-batch.ts';
 import type { StoreEngine } from '../managed-instance.ts';
 import type { MutationPlan } from '../mutation-plan.ts';
 import { ChangeTracker } from './change-tracker.ts';
 import { entryTerm } from './entry-term.ts';
-import { splitMutation, type MutationWith, type PairWindow } from './pair-window.ts';
-import { writeFileToAll } from './tee-snapshot.ts';
+import { PairSnapshots, preparedOn } from './pair-snapshots.ts';
+import { splitMutation, type PairWindow } from './pair-window.ts';
 import type { LogPosition, NamedLogChange, Watermark } from './watermark.ts';
 
 /** What is done about a mirror that fails or is too slow. */
@@ -50,37 +42,10 @@ export interface PairOptions {
   readonly detached: (cause: Error) => Promise<void>;
 }
 
-class PairSnapshot implements PreparedSnapshot {
-  readonly primary: PreparedSnapshot;
-  readonly mirror: { readonly of: Instance; readonly prepared: PreparedSnapshot } | null;
-  /** Tells the engine that it is published or aborted. */
-  readonly ended: () => void;
-
-  constructor(parts: Pick<PairSnapshot, 'primary' | 'mirror' | 'ended'>) {
-    this.primary = parts.primary;
-    this.mirror = parts.mirror;
-    this.ended = parts.ended;
-  }
-
-  get meta(): SnapshotMeta {
-    return this.primary.meta;
-  }
-
-  async abort(): Promise<void> {
-    this.ended();
-    await Promise.all([this.primary.abort(), this.mirror?.prepared.abort()]);
-  }
-}
-
-type PairMutation = MutationWith<PairSnapshot>;
-
 export class PairEngine implements StoreEngine {
-  readonly snapshots: SnapshotStorage;
+  readonly snapshots: PairSnapshots;
   readonly #options: PairOptions;
   readonly #trackers = new Set<ChangeTracker>();
-  readonly #openSnapshots = new Set<object>();
-  readonly #awaitingSnapshots: (() => void)[] = [];
-  #changingSides: Promise<void> = Promise.resolve();
   #primary: Instance;
   #mirror: Instance | null;
   /** A mirror that was left, once every write given to it has returned. */
@@ -90,34 +55,15 @@ export class PairEngine implements StoreEngine {
     this.#options = options;
     this.#primary = options.primary;
     this.#mirror = options.mirror;
-    this.snapshots = {
-      latest: () => this.#primary.snapshots.latest(),
-      begin: (meta) => this.#beginSnapshot(meta),
-    };
+    this.snapshots = new PairSnapshots({
+      primary: () => this.#primary,
+      mirror: () => this.#mirror,
+      leave: (mirror, reason) => this.#leave(mirror, reason),
+    });
   }
 
   get watermark(): Watermark {
     return this.#options.watermark;
-  }
-
-  /**
-   * Runs `work` with no snapshot begun and not ended, and none beginning: it is prepared on the
-   * sides that are there then, so that none may come, go, or change its place meanwhile.
-   * @returns false, without having run it, when one is being written
-   */
-  async betweenSnapshots(work: () => Promise<void>): Promise<boolean> {
-    if (this.#openSnapshots.size > 0) return false;
-    const worked = work();
-    this.#changingSides = worked.catch(() => {});
-    await worked;
-    return true;
-  }
-
-  /** Resolves when no snapshot is being written; another may begin at once. */
-  async snapshotsEnded(): Promise<void> {
-    while (this.#openSnapshots.size > 0) {
-      await new Promise<void>((resolve) => this.#awaitingSnapshots.push(resolve));
-    }
   }
 
   /** Learns of every mutation from now on, until it is {@link untrack}ed. */
@@ -134,14 +80,14 @@ export class PairEngine implements StoreEngine {
   /** Dual write begins: `mirror` holds what the primary holds, and nothing is being written. */
   attach(mirror: Instance): void {
     assert(this.#mirror === null, 'a pair has one mirror');
-    assert(this.#openSnapshots.size === 0, 'no snapshot is being written');
+    assert(!this.snapshots.areWritten, 'no snapshot is being written');
     this.#mirror = mirror;
   }
 
   /** Primary and mirror change places: both hold the same, and nothing is being written. */
   swap(): void {
     assert(this.#mirror !== null, 'a cutover goes to the mirror');
-    assert(this.#openSnapshots.size === 0, 'no snapshot is being written');
+    assert(!this.snapshots.areWritten, 'no snapshot is being written');
     [this.#primary, this.#mirror] = [this.#mirror, this.#primary];
   }
 
@@ -168,7 +114,7 @@ export class PairEngine implements StoreEngine {
     if (named !== null) await watermark.name(named, await this.#positionBelow(plan));
     for (const part of splitMutation(mutationOf(plan), window)) await this.#apply(part);
     if (named !== null) await watermark.clearName();
-    if (plan.snapshot instanceof PairSnapshot) plan.snapshot.ended();
+    if (plan.snapshot !== undefined) this.snapshots.published(plan.snapshot);
     const last = plan.append.at(-1);
     if (last !== undefined) {
       watermark.acknowledged({ index: lastIndexOf(last), term: termAt(last, last.count - 1) });
@@ -194,7 +140,7 @@ export class PairEngine implements StoreEngine {
     return { index: lastKept, term: (await entryTerm(this.#primary, lastKept)) ?? 0n };
   }
 
-  async #apply(part: PairMutation): Promise<void> {
+  async #apply(part: Mutation): Promise<void> {
     const mirror = this.#mirror;
     if (mirror === null) return this.#primary.apply(forPrimary(part));
     const { snapshot, truncate } = part;
@@ -243,83 +189,6 @@ export class PairEngine implements StoreEngine {
     // Its close waits for what it was given; that it fails says nothing new.
     this.#left = mirror.close().catch(() => {});
   }
-
-  async #beginSnapshot(meta: SnapshotMeta): Promise<SnapshotWriter> {
-    await this.#changingSides;
-    const opening = {};
-    this.#openSnapshots.add(opening);
-    try {
-      return await this.#openSnapshot(meta, opening);
-    } catch (error) {
-      this.#endSnapshot(opening);
-      throw error;
-    }
-  }
-
-  async #openSnapshot(meta: SnapshotMeta, opening: object): Promise<SnapshotWriter> {
-    const primary = await this.#primary.snapshots.begin(meta);
-    const writers: PairWriters = { primary, mirror: null, opening };
-    await this.#onMirror(async (mirror) => {
-      writers.mirror = { of: mirror, writer: await mirror.snapshots.begin(meta) };
-    });
-    return {
-      file: (file, bytes) => this.#writeFile(writers, file, bytes),
-      prepare: () => this.#prepare(writers),
-      abort: async () => {
-        this.#endSnapshot(opening);
-        await Promise.all([primary.abort(), writers.mirror?.writer.abort()]);
-      },
-    };
-  }
-
-  async #writeFile(
-    writers: PairWriters,
-    file: Parameters<SnapshotWriter['file']>[0],
-    bytes: Parameters<SnapshotWriter['file']>[1],
-  ): Promise<void> {
-    const { primary, mirror } = writers;
-    const given = mirror === null ? [primary] : [primary, mirror.writer];
-    const [onPrimary, onMirror] = await writeFileToAll(given, file, bytes);
-    if (onPrimary?.status === 'rejected') throw onPrimary.reason;
-    if (mirror === null || onMirror?.status !== 'rejected') return;
-    writers.mirror = null;
-    if (mirror.of === this.#mirror) await this.#leave(mirror.of, onMirror.reason);
-  }
-
-  async #prepare(writers: PairWriters): Promise<PairSnapshot> {
-    const primary = await writers.primary.prepare();
-    const { mirror } = writers;
-    const ended = () => this.#endSnapshot(writers.opening);
-    if (mirror === null) return new PairSnapshot({ primary, mirror: null, ended });
-    let prepared: PairSnapshot['mirror'] = null;
-    await this.#onMirror(async (of) => {
-      if (of === mirror.of) prepared = { of, prepared: await mirror.writer.prepare() };
-    });
-    return new PairSnapshot({ primary, mirror: prepared, ended });
-  }
-
-  #endSnapshot(opening: object): void {
-    this.#openSnapshots.delete(opening);
-    for (const resolve of this.#awaitingSnapshots.splice(0)) resolve();
-  }
-
-  /** Does something on the mirror, if there is one; leaves it by policy when that fails. */
-  async #onMirror(work: (mirror: Instance) => Promise<void>): Promise<void> {
-    const mirror = this.#mirror;
-    if (mirror === null) return;
-    try {
-      await work(mirror);
-    } catch (error) {
-      if (mirror === this.#mirror) await this.#leave(mirror, error);
-    }
-  }
-}
-
-interface PairWriters {
-  /** Names it among those that have not ended. */
-  readonly opening: object;
-  readonly primary: SnapshotWriter;
-  mirror: { readonly of: Instance; readonly writer: SnapshotWriter } | null;
 }
 
 /** What the watermark must name before the plan has any effect; null when it only adds. */
@@ -343,12 +212,8 @@ function namedLogChange(plan: MutationPlan, firstIndex: bigint): NamedLogChange 
   return { kind: 'replace', index: first.firstIndex, term: termAt(first, 0) };
 }
 
-function mutationOf(plan: MutationPlan): PairMutation {
+function mutationOf(plan: MutationPlan): Mutation {
   const { snapshot, resetTo, firstKept, lastKept, append, metaUpdate } = plan;
-  assert(
-    snapshot === undefined || snapshot instanceof PairSnapshot,
-    'a snapshot is published where it was prepared',
-  );
   const [first] = append;
   return {
     ...(snapshot && { snapshot }),
@@ -360,12 +225,10 @@ function mutationOf(plan: MutationPlan): PairMutation {
   };
 }
 
-function forPrimary({ snapshot, ...rest }: PairMutation): Mutation {
-  return snapshot === undefined ? rest : { ...rest, snapshot: snapshot.primary };
+function forPrimary({ snapshot, ...rest }: Mutation): Mutation {
+  return snapshot === undefined ? rest : { ...rest, snapshot: preparedOn(snapshot, 'primary') };
 }
 
-function forMirror({ snapshot, ...rest }: PairMutation, mirror: Instance): Mutation {
-  if (snapshot === undefined) return rest;
-  assert(snapshot.mirror?.of === mirror, 'the mirror has prepared what the primary has');
-  return { ...rest, snapshot: snapshot.mirror.prepared };
+function forMirror({ snapshot, ...rest }: Mutation, mirror: Instance): Mutation {
+  return snapshot === undefined ? rest : { ...rest, snapshot: preparedOn(snapshot, { mirror }) };
 }

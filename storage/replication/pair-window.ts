@@ -14,23 +14,17 @@ export interface PairWindow {
 
 export const defaultWindow: PairWindow = { entries: 4096, bytes: 8 * 1024 * 1024 };
 
-/** A mutation whose snapshot is of the giver's own kind. */
-export type MutationWith<Snapshot> = Omit<Mutation, 'snapshot'> & { readonly snapshot?: Snapshot };
-
 /**
  * The mutation as one part, or, where its entries exceed the window, as several in LOG-1's order:
  * everything before the entries with term and vote, the entries, and other metadata with the last.
  */
-export function splitMutation<Snapshot>(
-  mutation: MutationWith<Snapshot>,
-  window: PairWindow,
-): MutationWith<Snapshot>[] {
+export function splitMutation(mutation: Mutation, window: PairWindow): Mutation[] {
   const { entries, meta, ...before } = mutation;
   const windows = entries === undefined ? [] : intoWindows(entries.batches, window);
   if (windows.length <= 1) return [mutation];
   const { early, late } = splitMeta(meta);
   const head = { ...before, ...(early && { meta: early }) };
-  const parts: MutationWith<Snapshot>[] = windows.map((batches, i) => ({
+  const parts: Mutation[] = windows.map((batches, i) => ({
     entries: { after: (batches[0]?.firstIndex ?? 0n) - 1n, batches },
     ...(late && i === windows.length - 1 && { meta: late }),
   }));
