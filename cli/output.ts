@@ -2,7 +2,7 @@
 import { InvalidArgumentError, Option } from 'commander';
 import pc from 'picocolors';
 
-import { exitCodes, fail, QuorumshiftError } from '../core/errors.ts';
+import { exitCodes, QuorumshiftError } from '../core/errors.ts';
 import { systemFailure } from '../storage/system-failure.ts';
 
 export type OutputFormat = 'text' | 'json' | 'jsonl';
