@@ -1,7 +1,7 @@
 /** The cluster of examples/hashicorp-raft, as its users start it. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -29,8 +29,11 @@ export class KvCluster {
   /** How often each has been started. */
   readonly #starts = new Map<string, number>();
 
-  private constructor(launcher: ChildProcess, port: number) {
+  readonly #data: string;
+
+  private constructor(launcher: ChildProcess, { port, data }: { port: number; data: string }) {
     this.#launcher = launcher;
+    this.#data = data;
     this.nodes = families.map((_, i) => `http://127.0.0.1:${port + 2 * i + 1}`);
     for (const stream of [launcher.stdout, launcher.stderr]) {
       if (stream !== null) createInterface(stream).on('line', (line) => this.#heard(line));
@@ -42,10 +45,8 @@ export class KvCluster {
     const data = await mkdtemp(join(tmpdir(), 'quorumshift-kv-'));
     const program = resolve('examples/hashicorp-raft/run.mjs');
     const args = [program, '--data', data, '--port', String(port), '--families', families.join()];
-    return new KvCluster(
-      spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] }),
-      port,
-    );
+    const launcher = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    return new KvCluster(launcher, { port, data });
   }
 
   get names(): readonly string[] {
@@ -98,11 +99,13 @@ export class KvCluster {
     return (await (await fetch(`${node}/local`)).json()) as Record<string, string>;
   }
 
+  /** Ends it as Ctrl-C does, and removes its data; the launcher's exit code. */
   async stop(): Promise<number | null> {
     if (this.#launcher.exitCode !== null) return this.#launcher.exitCode;
     const ended = once(this.#launcher, 'exit') as Promise<[number | null]>;
     this.#launcher.kill('SIGINT');
     const [code] = await ended;
+    await rm(this.#data, { recursive: true, force: true });
     return code;
   }
 

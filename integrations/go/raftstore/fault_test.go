@@ -18,6 +18,7 @@ func block(t *testing.T, host *hosttest.Host, path string) (unblock func()) {
 }
 
 func TestDeletionThatTheDiskFailsIsAnErrorAndTheStoreGoesOn(t *testing.T) {
+	t.Parallel()
 	host := hosttest.Start(t, "local")
 	store := open(t, host, "local")
 	must(t, store.StoreLogs(entries(1, 9, 1)))
@@ -30,6 +31,7 @@ func TestDeletionThatTheDiskFailsIsAnErrorAndTheStoreGoesOn(t *testing.T) {
 }
 
 func TestStableKeyWaitsForADiskThatFails(t *testing.T) {
+	t.Parallel()
 	host := hosttest.Start(t, "local")
 	store := open(t, host, "local")
 	must(t, store.SetUint64([]byte("CurrentTerm"), 1))

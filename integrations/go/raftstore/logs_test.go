@@ -13,6 +13,7 @@ import (
 )
 
 func TestLogKeepsEveryFieldOfEveryEntry(t *testing.T) {
+	t.Parallel()
 	eachFamily(t, func(t *testing.T, host *hosttest.Host, member string) {
 		store := open(t, host, member)
 		requireLog(t, store)
@@ -37,6 +38,7 @@ func TestLogKeepsEveryFieldOfEveryEntry(t *testing.T) {
 }
 
 func TestLogUnderTheLibrarysCacheIsMonotonic(t *testing.T) {
+	t.Parallel()
 	store := open(t, hosttest.Start(t, "sqlite"), "sqlite")
 	cache, err := raft.NewLogCache(16, store)
 	must(t, err)
@@ -50,6 +52,7 @@ func TestLogUnderTheLibrarysCacheIsMonotonic(t *testing.T) {
 }
 
 func TestReusedIndexReplacesTheEntryAndAllAfterIt(t *testing.T) {
+	t.Parallel()
 	eachFamily(t, func(t *testing.T, host *hosttest.Host, member string) {
 		store := open(t, host, member)
 		must(t, store.StoreLogs(entries(1, 9, 1)))
@@ -68,6 +71,7 @@ func TestReusedIndexReplacesTheEntryAndAllAfterIt(t *testing.T) {
 }
 
 func TestReusedIndexOverManyMessages(t *testing.T) {
+	t.Parallel()
 	store := open(t, hosttest.Start(t, "rocksdb"), "rocksdb")
 	must(t, store.StoreLogs(entries(1, 40, 1)))
 	var large []*raft.Log
@@ -81,6 +85,7 @@ func TestReusedIndexOverManyMessages(t *testing.T) {
 }
 
 func TestDeleteRange(t *testing.T) {
+	t.Parallel()
 	cases := []struct {
 		name            string
 		lowest, highest uint64
@@ -115,6 +120,7 @@ func TestDeleteRange(t *testing.T) {
 }
 
 func TestEmptiedLogGoesOnAtTheSnapshot(t *testing.T) {
+	t.Parallel()
 	eachFamily(t, func(t *testing.T, host *hosttest.Host, member string) {
 		store := open(t, host, member)
 		must(t, store.StoreLogs(entries(1, 10, 1)))
@@ -138,6 +144,7 @@ func TestEmptiedLogGoesOnAtTheSnapshot(t *testing.T) {
 }
 
 func TestAppendWithAGapFailsWithAllThatWasGivenAfterIt(t *testing.T) {
+	t.Parallel()
 	eachFamily(t, func(t *testing.T, host *hosttest.Host, member string) {
 		store := open(t, host, member)
 		futures := []raft.Future{
@@ -157,6 +164,7 @@ func TestAppendWithAGapFailsWithAllThatWasGivenAfterIt(t *testing.T) {
 }
 
 func TestEntriesThatCannotBeKeptAreRefusedAndTheStoreGoesOn(t *testing.T) {
+	t.Parallel()
 	store := open(t, hosttest.Start(t, "local"), "local")
 	requireCode(t, store.StoreLogs([]*raft.Log{entry(1, 1), entry(3, 1)}), "log.invalid-batch")
 	requireCode(t, store.StoreLog(entry(0, 1)), "log.invalid-batch")

@@ -111,6 +111,7 @@ func requireApplied(t *testing.T, n *node, commands []string) {
 }
 
 func TestClusterOfThreeFamiliesThroughKillsSnapshotsAndRecovery(t *testing.T) {
+	t.Parallel()
 	host := hosttest.Start(t, hosttest.Families...)
 	a, b := startNode(t, host, "local"), startNode(t, host, "rocksdb")
 	connect(a, b)

@@ -126,6 +126,7 @@ func (m *model) check(t *testing.T, store *raftstore.Store) {
 
 // QUORUMSHIFT_TEST_SEED reproduces a failure's operations; the kills' moments are the machine's.
 func TestRandomOperationsThroughKillsAreWhatAModelSays(t *testing.T) {
+	t.Parallel()
 	seed := time.Now().UnixNano()
 	if given, err := strconv.ParseInt(os.Getenv("QUORUMSHIFT_TEST_SEED"), 10, 64); err == nil {
 		seed = given

@@ -57,6 +57,7 @@ func requireSnapshot(t *testing.T, store *raftstore.Store, want raft.SnapshotMet
 }
 
 func TestSnapshots(t *testing.T) {
+	t.Parallel()
 	eachFamily(t, func(t *testing.T, host *hosttest.Host, member string) {
 		store := open(t, host, member)
 		list, err := store.Snapshots().List()
@@ -107,6 +108,7 @@ func TestSnapshots(t *testing.T) {
 }
 
 func TestSnapshotFailsWhenTheHostRestartsAndTheNextSucceeds(t *testing.T) {
+	t.Parallel()
 	host := hosttest.Start(t, hosttest.Families...)
 	stores := map[string]*raftstore.Store{}
 	sinks := map[string]raft.SnapshotSink{}

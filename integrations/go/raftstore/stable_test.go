@@ -9,6 +9,7 @@ import (
 )
 
 func TestStableKeys(t *testing.T) {
+	t.Parallel()
 	eachFamily(t, func(t *testing.T, host *hosttest.Host, member string) {
 		store := open(t, host, member)
 		if _, err := store.Get([]byte("absent")); err == nil || err.Error() != "not found" {
@@ -53,6 +54,7 @@ func TestStableKeys(t *testing.T) {
 }
 
 func TestVoteKeysFollowTheLibrarysOrder(t *testing.T) {
+	t.Parallel()
 	eachFamily(t, func(t *testing.T, host *hosttest.Host, member string) {
 		store := open(t, host, member)
 		term, voteTerm, candidate := []byte("CurrentTerm"), []byte("LastVoteTerm"), []byte("LastVoteCand")
