@@ -9,7 +9,7 @@ import { Server, ServerCredentials } from '@grpc/grpc-js';
 
 import { fail, QuorumshiftError } from '../core/errors.ts';
 import { replicaText } from '../core/ids.ts';
-import type { HostConfig } from '../schemas/host-config.ts';
+import { adminSocketOf, type HostConfig } from '../schemas/host-config.ts';
 import type { FamilyRegistry } from '../storage/family-registry.ts';
 import type { FileLayer } from '../storage/file-layer.ts';
 import { isErrno } from '../storage/files.ts';
@@ -56,7 +56,8 @@ export class StorageHost {
    */
   static async start(options: StorageHostOptions): Promise<StorageHost> {
     const { config, families } = options;
-    const { socket, socketMode, adminSocket, adminSocketMode } = config;
+    const { socket, socketMode, adminSocketMode } = config;
+    const adminSocket = adminSocketOf(config);
     for (const path of [socket, adminSocket]) await freeSocket(path);
     const replicas = await openAll(options);
     const clients = newServer();
@@ -79,7 +80,7 @@ export class StorageHost {
     }
     for (const server of this.#servers) server.forceShutdown();
     await Promise.all(stopped);
-    for (const path of [this.#config.socket, this.#config.adminSocket]) {
+    for (const path of [this.#config.socket, adminSocketOf(this.#config)]) {
       await rm(path, { force: true });
     }
   }
@@ -140,6 +141,13 @@ async function listen(
         error === null ? resolve() : reject(error),
       );
     });
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw fail(
+      'config.invalid',
+      { file: path, reason: `cannot listen there: ${reason}` },
+      { cause },
+    );
   } finally {
     process.umask(mask);
   }

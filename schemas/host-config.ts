@@ -31,8 +31,8 @@ export const hostConfigSchema = z.strictObject({
   socket: socketPath.default('/run/quorumshift/host.sock'),
   /** Who may connect: permissions of the socket, octal. */
   socketMode: mode,
-  /** For this machine's operators and agent. */
-  adminSocket: socketPath.default('/run/quorumshift/admin.sock'),
+  /** For this machine's operators and agent; absent: beside the other, named after it. */
+  adminSocket: socketPath.exactOptional(),
   adminSocketMode: mode,
   /**
    * What is done about a mirror that fails (DUAL-8): `detach` it and go on, or `fail` the operation
@@ -43,5 +43,10 @@ export const hostConfigSchema = z.strictObject({
   mirrorLimitMs: z.number().int().min(1).nullable().default(5000),
   replicas: z.array(servedReplicaSchema).min(1),
 });
+
+/** `host.sock` → `host-admin.sock`. */
+export function adminSocketOf({ socket, adminSocket }: HostConfig): string {
+  return adminSocket ?? `${socket.replace(/\.sock$/, '')}-admin.sock`;
+}
 
 export type HostConfig = z.infer<typeof hostConfigSchema>;

@@ -35,7 +35,7 @@ export function addReplica(program: Command): void {
     replica
       .command(name)
       .description(description)
-      .option('--socket <path>', "the host's admin socket", '/run/quorumshift/admin.sock')
+      .option('--socket <path>', "the host's admin socket", '/run/quorumshift/host-admin.sock')
       .addOption(outputOption())
       .addHelpText('after', `\nExample:\n  quorumshift replica ${name} ${example}`.trimEnd());
   const named = (name: string, description: string, example = 'kv/n1') =>
