@@ -21,7 +21,7 @@ import { ApplicationFailure, defaultPayloadConverter } from '@temporalio/common'
 
 import type { ProofName, StepProgress } from '../activities/contract.ts';
 import { errorRegistry } from '../core/error-registry.ts';
-import { fail, QuorumshiftError, type ErrorCode } from '../core/errors.ts';
+import { fail, hasCode, QuorumshiftError, type ErrorCode } from '../core/errors.ts';
 import { controlTaskQueue, replicaText, replicaWorkflowId, type ReplicaName } from '../core/ids.ts';
 import { inputDigest } from '../schemas/input-digest.ts';
 import type { MigrationInput } from '../schemas/migration.ts';
@@ -199,6 +199,8 @@ export class MigrationClient {
     try {
       return await Promise.race([handle.result(), this.#untaken(handle, input, given.signal)]);
     } catch (error) {
+      // Ended only now: its end would be the answer otherwise.
+      if (hasCode(error, 'control.unreachable')) await handle.terminate('no control worker');
       if (error instanceof QuorumshiftError) throw error;
       const cause = error instanceof WorkflowFailedError ? error.cause : error;
       const reason = cause instanceof Error ? cause.message : String(cause);
@@ -208,7 +210,7 @@ export class MigrationClient {
     }
   }
 
-  /** Rejects, and ends the plan, once it is clear that no control worker takes it. */
+  /** Rejects once it is clear that no control worker takes the plan. */
   async #untaken(
     handle: WorkflowHandle<typeof planReplica>,
     { replica }: MigrationInput,
@@ -216,7 +218,6 @@ export class MigrationClient {
   ): Promise<never> {
     const waited = await delay(controlTimeoutMs, true, { signal: given }).catch(() => false);
     if (waited && (await handle.describe()).historyLength <= untakenEvents) {
-      await handle.terminate('no control worker');
       throw controlUnreachable('plan', replica);
     }
     return new Promise(() => {});
