@@ -53,6 +53,11 @@ export class KvCluster {
     return families.flatMap((_, i) => [`n${i + 1} host`, `n${i + 1} node`]);
   }
 
+  /** Directory of a node, such as "n1": its host's sockets, and room for instances. */
+  directory(node: string): string {
+    return join(this.#data, node);
+  }
+
   get log(): string {
     return this.#log.join('\n');
   }
