@@ -4,7 +4,8 @@
  * what the server has acknowledged survives `kill -9` and a power loss. Production uses a Temporal
  * cluster or Temporal Cloud instead; only the address and credentials change.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { open, readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 
 import { Connection } from '@temporalio/client';
@@ -33,15 +34,16 @@ const stopTimeoutMs = 15_000;
 export interface TemporalServerOptions {
   /** The `temporal` program, from {@link findTemporalBinary}. */
   readonly bin: string;
-  /** SQLite file with the server's whole state; made when absent. Its directory must exist. */
+  /**
+   * SQLite file with the server's whole state; made when absent. Its directory must exist. What the
+   * server says goes to a file beside it, `<dbFile>.log`, made anew.
+   */
   readonly dbFile: string;
   /** Frontend port; absent: a free one. */
   readonly port?: number;
   /** Port of the web UI; absent: no UI. */
   readonly uiPort?: number;
   readonly namespace?: string;
-  /** Takes the server's own lines (warnings and errors). */
-  readonly log?: (line: string) => void;
 }
 
 export interface TemporalServer {
@@ -71,16 +73,23 @@ export async function startTemporalServer(options: TemporalServerOptions): Promi
     throw fail('temporal.start-failed', { binary: options.bin, address, reason }, { cause });
   });
   const namespace = options.namespace ?? 'default';
+  const logFile = `${options.dbFile}.log`;
+  const output = await open(logFile, 'w');
   const child = spawn(options.bin, serverArguments({ ...options, port, namespace }), {
-    stdio: ['ignore', 'pipe', 'pipe'],
+    // A file, no pipe: a server whose parent was killed must not end by its next word.
+    stdio: ['ignore', output.fd, output.fd],
     // Its own process group: Ctrl-C reaches us alone, and workers end before their server does.
     detached: true,
   });
-  const lastWords = collectOutput(child, options.log);
+  let spawnProblem = '';
   const exited = new Promise<void>((resolve) => {
     child.once('exit', () => resolve());
-    child.once('error', () => resolve());
+    child.once('error', (error) => {
+      spawnProblem = error.message;
+      resolve();
+    });
   });
+  await output.close();
   const end = async (signal: NodeJS.Signals): Promise<void> => {
     child.kill(signal);
     const hard = setTimeout(() => child.kill('SIGKILL'), stopTimeoutMs);
@@ -91,7 +100,8 @@ export async function startTemporalServer(options: TemporalServerOptions): Promi
   const problem = await waitUntilReady({ address, namespace, exited });
   if (problem !== null || child.pid === undefined) {
     await end('SIGKILL');
-    const reason = `${problem ?? 'it has no process'}. ${lastWords()}`.trim();
+    const said = spawnProblem === '' ? await lastWordsOf(logFile) : spawnProblem;
+    const reason = `${problem ?? 'it has no process'}. ${said}`.trim();
     throw fail('temporal.start-failed', { binary: options.bin, address, reason });
   }
   return {
@@ -154,20 +164,10 @@ function serverArguments(
   ];
 }
 
-/** Hands complete lines on, and keeps the end of the output for an error message. */
-function collectOutput(child: ChildProcess, log?: (line: string) => void): () => string {
-  let kept = '';
-  child.once('error', (error) => (kept += error.message));
-  for (const stream of [child.stdout, child.stderr]) {
-    let rest = '';
-    stream?.setEncoding('utf8').on('data', (text: string) => {
-      kept = (kept + text).slice(-lastWordsBytes);
-      const lines = (rest + text).split('\n');
-      rest = lines.pop() ?? '';
-      for (const line of lines) log?.(line);
-    });
-  }
-  return () => kept.trim();
+/** The end of what the server has said, for an error message. */
+async function lastWordsOf(path: string): Promise<string> {
+  const text = await readFile(path, 'utf8').catch(() => '');
+  return text.slice(-lastWordsBytes).trim();
 }
 
 /** Null when the server answers, else why not. */
