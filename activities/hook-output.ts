@@ -5,6 +5,7 @@
  * the new end. What it prints between the reading of the end and the cut is lost from the file, and
  * nothing else.
  */
+import { fstatSync, ftruncateSync, readSync, writeSync } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 
@@ -47,23 +48,25 @@ export async function keptShort<T>(output: HookOutput, running: () => Promise<T>
   } finally {
     ended.abort();
     await cutting;
-    for (const file of files(output)) await cut(file, keptBytes);
+    for (const file of files(output)) cut(file, keptBytes);
   }
 }
 
 async function cutWhileLong(output: HookOutput, ended: AbortSignal): Promise<void> {
   while (!ended.aborted) {
     await delay(lookMs, undefined, { signal: ended }).catch(() => {});
-    for (const file of files(output)) await cut(file, longBytes);
+    for (const file of files(output)) cut(file, longBytes);
   }
 }
 
-async function cut(file: FileHandle, beyondBytes: number): Promise<void> {
-  const { size } = await file.stat();
+/** Without giving way between the calls: what is printed meanwhile is lost. */
+function cut({ fd }: FileHandle, beyondBytes: number): void {
+  const { size } = fstatSync(fd);
   if (size <= beyondBytes) return;
-  const end = await readEnd(file, { size, bytes: keptBytes });
-  await file.truncate(0);
-  await file.appendFile(end);
+  const end = Buffer.alloc(keptBytes);
+  const bytesRead = readSync(fd, end, 0, keptBytes, size - keptBytes);
+  ftruncateSync(fd, 0);
+  writeSync(fd, end, 0, bytesRead);
 }
 
 /** The last 4 KiB. */
