@@ -40,6 +40,8 @@ interface HeldProof {
   readonly proof: Proof;
   readonly lastIndex: bigint;
   readonly since: ChangeTracker;
+  /** Whose changes are tracked: one that was opened again since voids the proof (EQ-5). */
+  readonly pair: Pair;
 }
 
 export class LiveMirror {
@@ -122,7 +124,8 @@ export class LiveMirror {
     const migrationId = record.mirror === null ? 'none' : replicaText(record.replica);
     this.#untrack(this.#held?.since ?? null);
     this.#held = null;
-    return withPinned(this.#options.pair(), async ({ primary, mirror, keep }) => {
+    const pair = this.#options.pair();
+    return withPinned(pair, async ({ primary, mirror, keep }) => {
       assert(mirror !== null, 'a pair that is proven has a mirror');
       const compared = await compareInstances(primary, mirror, options);
       if (!compared.equal) {
@@ -135,7 +138,7 @@ export class LiveMirror {
         target: { uris: mirror.uris, digest: compared.b },
         createdAt: store.now(),
       });
-      this.#held = { proof, lastIndex: primary.state().lastIndex, since: keep() };
+      this.#held = { proof, lastIndex: primary.state().lastIndex, since: keep(), pair };
       return proof;
     });
   }
@@ -149,7 +152,7 @@ export class LiveMirror {
    */
   async cutOver(): Promise<number> {
     const held = this.#held;
-    if (held === null) throw stale('none', 'a cutover');
+    if (held?.pair !== this.#options.pair()) throw stale('none', 'a cutover');
     let pauseMs = 0;
     await this.#whileStill(async () => {
       const begun = performance.now();
@@ -179,10 +182,15 @@ export class LiveMirror {
 
   /** With writers waiting, and no snapshot under way: one that is being written ends first. */
   async #whileStill(work: () => Promise<void>): Promise<void> {
-    const { instance, engine } = this.#options.pair();
+    const pair = this.#options.pair();
+    const { instance, engine } = pair;
     for (let done = false; !done;) {
       await engine.snapshots.ended();
-      done = await instance.alone(() => engine.snapshots.between(work));
+      done = await instance.alone(() => {
+        // Opened again after a failure: this one stands still, and the other is being written.
+        if (this.#options.pair() !== pair) throw stale('the store as it is open', 'an earlier one');
+        return engine.snapshots.between(work);
+      });
     }
   }
 

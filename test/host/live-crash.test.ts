@@ -7,7 +7,7 @@ import { createLocalFamily } from '../../storage/families/local/family.ts';
 import type { DurableState, Mutation } from '../../storage/contracts.ts';
 import { batchOf, entryAt, type LogEntry } from '../../storage/entry-batch.ts';
 import { entriesOf, voteA } from '../../storage/testing/conformance-env.ts';
-import type { CrashFileLayer } from '../../storage/testing/crash-file-layer.ts';
+import { CrashFileLayer } from '../../storage/testing/crash-file-layer.ts';
 import { everyCrash } from '../../storage/testing/every-crash.ts';
 
 const families = new FamilyRegistry([createLocalFamily({ maxSegmentBytes: 400 })]);
@@ -135,6 +135,24 @@ async function migrate({ served, client }: Run): Promise<void> {
   await mirror.finalize();
   await client.append(1n);
 }
+
+describe('a proof', () => {
+  test('is void once the store was opened again after a failure: a cutover asks for a new one [EQ-5] [I9]', async () => {
+    const files = new CrashFileLayer(1);
+    const { served, client } = await started(files);
+    await served.mirror.begin(target);
+    await served.mirror.bootstrap();
+    await served.mirror.prove();
+    files.failAt({ operation: 'sync', code: 'EIO', nth: 1 });
+    await expect(client.append(1n)).rejects.toThrow('EIO');
+    await client.open();
+    await client.replace(2n);
+    await expect(served.mirror.cutOver()).rejects.toMatchObject({ code: 'proof.stale' });
+    await served.mirror.prove();
+    await served.mirror.cutOver();
+    await served.close();
+  });
+});
 
 describe(`a live migration stopped at every operation (SEED=${seed})`, () => {
   test('the replica opens with all that was acknowledged, on what its record names; the migration goes on to its end [I1] [I4] [I8] [I11] [CUT-1] [CUT-2] [CUT-4] [DUAL-3]', async () => {
