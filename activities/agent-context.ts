@@ -64,6 +64,7 @@ export function viewOf(record: BindingRecord, migrationId: string): BindingView 
     migrationId: migration?.id ?? null,
     phase: migration?.phase ?? (ended ? 'ended' : null),
     direction: migration?.direction ?? 'forward',
+    mode: migration?.mode ?? 'stopped',
     step: token.step,
     proof: migration?.proof
       ? { digest: migration.proof.digest, generation: migration.proof.generation }

@@ -1,11 +1,10 @@
 /** Bulk work under control: follows `control.json` while it runs, and reports its progress. */
 import type { TransferOptions, TransferProgress } from '../storage/image/state-stream.ts';
-import type { RateLimit } from '../storage/image/rate-limit.ts';
-import { readControl } from '../storage/binding/control-file.ts';
+import { withPace } from '../storage/binding/control-file.ts';
 import type { Step } from './step-runner.ts';
 
-/** How soon a pause is obeyed, and how often progress is reported. */
-const controlPollMs = 250;
+/** How often progress is reported. */
+const reportMs = 250;
 
 /** The rate shown is over this time: slow work moves in pieces that come seconds apart. */
 const rateWindowMs = 5_000;
@@ -16,7 +15,8 @@ interface Sample {
 }
 
 export interface BulkTotals {
-  readonly bytesTotal: number;
+  /** May change while the work runs: of what the host moves, an estimate. */
+  bytesTotal: number;
 }
 
 /**
@@ -28,42 +28,38 @@ export async function underControl<T>(
   totals: BulkTotals,
   work: (options: TransferOptions) => Promise<T>,
 ): Promise<T> {
-  const rateLimit: RateLimit = { bytesPerSecond: null };
   let progress: TransferProgress | null = null;
-  let paused = false;
   const recent: Sample[] = [];
-  const follow = async () => {
-    const control = await readControl(step.context.files, step.store.directory);
-    paused = control.paused;
-    rateLimit.bytesPerSecond = paused ? 0 : control.bytesPerSecond;
-    const bytesDone = progress?.bytesDone ?? 0;
-    const bytesPerSecond = rateOf(recent, bytesDone);
-    step.attempt.heartbeat({
-      phase: step.phase,
-      entriesDone: progress?.entriesDone ?? 0,
-      entriesTotal: progress?.entriesTotal ?? 0,
-      bytesDone,
-      bytesTotal: totals.bytesTotal,
-      bytesPerSecond: paused ? 0 : bytesPerSecond,
-      paused,
-    });
-  };
-  await follow();
-  const timer = setInterval(() => {
-    // A control file that cannot be read leaves the last wish in force.
-    follow().catch(() => {});
-  }, controlPollMs);
-  try {
-    return await work({
-      rateLimit,
-      signal: step.attempt.signal,
-      onProgress: (now) => {
-        progress = now;
-      },
-    });
-  } finally {
-    clearInterval(timer);
-  }
+  const { files } = step.context;
+  return withPace(files, step.store.directory, async (pace) => {
+    const report = () => {
+      const { paused } = pace;
+      const bytesDone = progress?.bytesDone ?? 0;
+      const bytesPerSecond = rateOf(recent, bytesDone);
+      step.attempt.heartbeat({
+        phase: step.phase,
+        entriesDone: progress?.entriesDone ?? 0,
+        entriesTotal: progress?.entriesTotal ?? 0,
+        bytesDone,
+        bytesTotal: totals.bytesTotal,
+        bytesPerSecond: paused ? 0 : bytesPerSecond,
+        paused,
+      });
+    };
+    report();
+    const timer = setInterval(report, reportMs);
+    try {
+      return await work({
+        rateLimit: pace.rateLimit,
+        signal: step.attempt.signal,
+        onProgress: (now) => {
+          progress = now;
+        },
+      });
+    } finally {
+      clearInterval(timer);
+    }
+  });
 }
 
 /** Bytes per second since the oldest sample of the window; adds a sample, drops those before it. */

@@ -3,7 +3,7 @@
  * `contractVersion`. Bulk data never passes here; every message stays below 10 kB.
  */
 import type { ReplicaName } from '../core/ids.ts';
-import type { Direction, Phase, StepPhase } from '../core/phases.ts';
+import type { Direction, MigrationMode, Phase, StepPhase } from '../core/phases.ts';
 import type { StepResult } from '../schemas/binding-record.ts';
 import type { MigrationInput } from '../schemas/migration.ts';
 
@@ -34,6 +34,8 @@ export interface PreflightAnswer {
   readonly findings: readonly Finding[];
   readonly entries: string;
   readonly bytes: number;
+  /** How it would be moved. */
+  readonly mode: MigrationMode;
 }
 
 export interface OwnActivityRequest {
@@ -57,6 +59,8 @@ export interface BindingView {
   readonly migrationId: string | null;
   readonly phase: Phase | null;
   readonly direction: Direction;
+  /** Absent in histories of before. */
+  readonly mode?: MigrationMode;
   /** Highest step number that has begun. */
   readonly step: number;
   readonly proof: ProofName | null;

@@ -9,6 +9,7 @@ import type { MigrationInput } from '../schemas/migration.ts';
 import { inputDigest } from '../schemas/input-digest.ts';
 import { checkAddressee, recordStore, viewOf, type AgentContext } from './agent-context.ts';
 import { checkRoots } from './allowed-roots.ts';
+import { modeOf } from './ask-storage-host.ts';
 import type {
   Addressee,
   BindingView,
@@ -38,6 +39,7 @@ export async function own(context: AgentContext, request: OwnActivityRequest): P
   await requireNotNewer({ files, families, replica, record, named: [source, target] });
   const owned = await ownReplica(store, {
     ...request,
+    mode: await modeOf(context, input),
     naming: (write) =>
       namingAlone(files, context.config.stateDir, async () => {
         await requireFree(context, input);

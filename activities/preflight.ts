@@ -15,6 +15,7 @@ import { probeExchange } from '../storage/binding/probe-exchange.ts';
 import type { Instance } from '../storage/contracts.ts';
 import { checkAddressee, recordStore, type AgentContext } from './agent-context.ts';
 import { checkRoots } from './allowed-roots.ts';
+import { modeOf, requireServed } from './ask-storage-host.ts';
 import type { Addressee, Finding, PreflightAnswer } from './contract.ts';
 import { hooksOf } from './hook-step.ts';
 import { checkState } from './state-checks.ts';
@@ -31,6 +32,8 @@ export async function preflight(
   checkAddressee(context, request);
   const { input } = request;
   const { files, families } = context;
+  const mode = await modeOf(context, input);
+  const nothing = { entries: '0', bytes: 0, mode };
   const findings: Finding[] = [];
   const check = async (name: string, limit: string, measure: () => Promise<string>) => {
     findings.push(await finding(name, limit, measure));
@@ -39,11 +42,11 @@ export async function preflight(
   const known = await check('paths allowed', `under ${context.config.roots.join(', ')}`, () =>
     checkRoots(context, [input.source, input.target]).then(() => 'all are'),
   );
-  if (!known) return { findings, entries: '0', bytes: 0 };
+  if (!known) return { findings, ...nothing };
   const durable = await check('places durable', 'directories that outlive every process', () =>
     requirePlaces(context, input),
   );
-  if (!durable) return { findings, entries: '0', bytes: 0 };
+  if (!durable) return { findings, ...nothing };
   const sources = ownPaths(families, input.source);
   const targets = ownPaths(families, input.target);
   await check('places separate', 'none inside another, no links, no mount points', async () => {
@@ -75,12 +78,20 @@ export async function preflight(
     await requireNotNewer({ files, families, replica, record, named: [source, target] });
     return `generation ${record?.generation ?? 0}`;
   });
+  if (mode === 'live') {
+    const reads = await check('storage host', 'it serves the replica, and holds no mirror', () =>
+      requireServed(context, input),
+    );
+    const bytes = reads ? await fileBytes(files, sources) : 0;
+    await checkSpace(context, { input, bytes, check });
+    return { findings, ...nothing, bytes };
+  }
   await check('may look for open files', 'permission to see all processes', async () => {
     const { mayNotLook } = context.config;
     const holders = await context.findHolders(sources, { mayNotLook });
     return `${holders.length} open files now (the stop hook must end them)`;
   });
-  return { findings, ...(await checkSource(context, input, check)) };
+  return { findings, mode, ...(await checkSource(context, input, check)) };
 }
 
 /** An instance without a place ends with its process, the agent: the replica would lose all. */

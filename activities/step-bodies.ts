@@ -1,5 +1,5 @@
 /** What each phase does; the only list of it. */
-import type { StepPhase } from '../core/phases.ts';
+import type { MigrationMode, StepPhase } from '../core/phases.ts';
 import { admit } from './admit.ts';
 import { copy } from './copy.ts';
 import { digestAgain } from './digest-again.ts';
@@ -8,6 +8,15 @@ import { fence, fenceTarget } from './fence.ts';
 import { finalize } from './finalize.ts';
 import { forwardDigest, forwardRestore } from './forward-again.ts';
 import { hookStep } from './hook-step.ts';
+import {
+  beginMirror,
+  cutBack,
+  cutOver,
+  dropMirror,
+  finalizeLive,
+  validatePair,
+  validateWayBack,
+} from './live-steps.ts';
 import { lookAtSource, lookAtTarget } from './look.ts';
 import { publish } from './publish.ts';
 import { rollbackDigest } from './rollback-digest.ts';
@@ -21,23 +30,25 @@ export const stepBodies: Readonly<Record<StepPhase, StepBody>> = {
   fence,
   'stop-again': hookStep('stop', 'source'),
   look: lookAtSource,
+  mirror: beginMirror,
   copy,
   publish,
-  validate,
+  validate: byMode({ live: validatePair, stopped: validate }),
   'digest-again': digestAgain,
-  swap,
+  swap: byMode({ live: cutOver, stopped: swap }),
   repoint: hookStep('repoint', 'target'),
   admit,
   start: hookStep('start', 'target'),
   probe: hookStep('probe', 'target'),
-  finalize,
+  finalize: byMode({ live: finalizeLive, stopped: finalize }),
   'rollback-stop': hookStep('stop', 'target'),
   'rollback-fence': fenceTarget,
   'rollback-stop-again': hookStep('stop', 'target'),
   'rollback-look': lookAtTarget,
+  'rollback-validate': validateWayBack,
   'rollback-digest': rollbackDigest,
-  'rollback-swap': swapBack,
-  discard,
+  'rollback-swap': byMode({ live: cutBack, stopped: swapBack }),
+  discard: byMode({ live: dropMirror, stopped: discard }),
   'repoint-back': hookStep('repoint', 'source'),
   unfence,
   'start-back': hookStep('start', 'source'),
@@ -45,3 +56,7 @@ export const stepBodies: Readonly<Record<StepPhase, StepBody>> = {
   'forward-digest': forwardDigest,
   'forward-restore': forwardRestore,
 };
+
+function byMode(bodies: Readonly<Record<MigrationMode, StepBody>>): StepBody {
+  return (step) => bodies[step.guard.migration.mode](step);
+}

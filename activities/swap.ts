@@ -23,7 +23,8 @@ function withPrimary(record: BindingRecord, primary: BindingRecord['primary']): 
   return { ...record, primary, generation: record.generation + 1 };
 }
 
-function checkProof(step: Step): void {
+/** @throws `proof.stale` unless its proof is of this generation, and approved where it must be */
+export function checkProof(step: Step): void {
   const { record, migration } = step.guard;
   const { proof, input, direction } = migration;
   const present = proof ? `${proof.digest} (generation ${proof.generation})` : 'none';

@@ -22,7 +22,7 @@ import { nodeFileLayer } from '../storage/node-file-layer.ts';
 import { startDev } from '../worker/dev.ts';
 import { connectClient, type TemporalTarget } from '../worker/temporal-connection.ts';
 import { printError } from './output.ts';
-import { identity } from './temporal-options.ts';
+import { identity } from './identity.ts';
 
 const fixture = fileURLToPath(
   new URL('../../test/fixtures/braft/node-killed.tar.gz', import.meta.url),

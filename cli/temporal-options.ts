@@ -1,9 +1,8 @@
 /** Options of commands that speak to Temporal, and the client they get. */
-import { hostname, userInfo } from 'node:os';
-
 import { Option, type Command } from 'commander';
 
 import { MigrationClient } from '../client/migration-client.ts';
+import { identity } from './identity.ts';
 import { connectClient, temporalFailure, temporalTarget } from '../worker/temporal-connection.ts';
 
 export interface TemporalOptions {
@@ -35,9 +34,4 @@ export async function withClient<T>(
   } finally {
     await client.connection.close();
   }
-}
-
-/** Recorded with operations; unverified. */
-export function identity(): string {
-  return `${userInfo().username}@${hostname()}`;
 }

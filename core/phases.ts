@@ -1,10 +1,12 @@
 /**
- * The phases of a stopped replica's migration and the legal transitions between them.
+ * The phases of a replica's migration and the legal transitions between them.
  *
  * A phase names the step that is to be done next; the binding record holds it. Every step has its
  * compensation beside it in {@link phases}: it is known, and durable with the phase, before the
  * step has any effect. Rollback runs them in the order that `contract.md` CUT-6 and the design
  * demand.
+ *
+ * A stopped replica:
  *
  *     stop → fence → stop-again ⇄ look → copy → publish → validate → digest-again
  *          → SWAP → repoint → admit → start → probe → soak → finalize → ended
@@ -19,13 +21,36 @@
  *     forward again, before a reversal's swap:
  *       forward-digest → forward-restore → repoint → admit → start → probe → soak
  *         changed since it was fenced:  → copy → …, the reversal goes on
+ *
+ * A live one, which its storage host moves (host/live-mirror.ts):
+ *
+ *     mirror → validate → SWAP → probe → soak → finalize → ended
+ *       the proof no longer covers what was written:  swap → validate
+ *       the mirror has failed and was left:           validate, swap → mirror
+ *
+ *     rollback before the swap:   discard → probe-back → ended
+ *     rollback after the swap:    rollback-validate → rollback-swap → discard → probe-back → ended
+ *       the source has failed and was left, or differs:
+ *         → mirror → validate → swap → discard → …, back into a fresh instance at its places
  */
-import { assert } from './errors.ts';
 
 /**
  * Forward: towards the target. Back: a reversal that moves the target's state to a fresh source.
  */
 export type Direction = 'forward' | 'back';
+
+/** Whether a storage host serves the replica throughout, or it is stopped. */
+export type MigrationMode = 'live' | 'stopped';
+
+/** Where a migration stands. */
+export interface Position {
+  readonly phase: Phase;
+  readonly direction: Direction;
+  /** Absent in what was said before there was another: stopped. */
+  readonly mode?: MigrationMode;
+}
+
+export const firstPhase = { live: 'mirror', stopped: 'stop' } as const;
 
 interface PhaseDefinition {
   /** What an operator reads. */
@@ -53,6 +78,12 @@ export const phases = {
   },
   'stop-again': { says: 'stop the replica once more', kind: 'hook', ...beforeSwap },
   look: { says: 'look for processes that hold the source', kind: 'change', ...beforeSwap },
+  mirror: {
+    says: 'bootstrap the mirror and begin dual write',
+    kind: 'bulk',
+    compensation: 'discard',
+    ...beforeSwap,
+  },
   copy: {
     says: 'export the source into the staging place of the target',
     kind: 'bulk',
@@ -93,6 +124,7 @@ export const phases = {
   'rollback-fence': { says: 'roll back: fence the target', kind: 'change' },
   'rollback-stop-again': { says: 'roll back: stop the replica once more', kind: 'hook' },
   'rollback-look': { says: 'roll back: look for processes that hold the target', kind: 'change' },
+  'rollback-validate': { says: 'roll back: validate: read back and compare both', kind: 'bulk' },
   'rollback-digest': { says: 'roll back: digest the target', kind: 'bulk' },
   'rollback-swap': { says: 'roll back: swap the primary back in the record', kind: 'change' },
   discard: { says: 'roll back: discard the target', kind: 'change' },
@@ -110,7 +142,7 @@ export type Phase = keyof typeof phases;
 /** Phases that are steps of the machine: each is one activity. */
 export type StepPhase = Exclude<Phase, 'soak' | 'ended'>;
 
-const forward: Partial<Record<Phase, Phase>> = {
+const stopped: Partial<Record<Phase, Phase>> = {
   stop: 'fence',
   fence: 'stop-again',
   'stop-again': 'look',
@@ -141,54 +173,86 @@ const forward: Partial<Record<Phase, Phase>> = {
   'forward-restore': 'repoint',
 };
 
+const live: Partial<Record<Phase, Phase>> = {
+  mirror: 'validate',
+  validate: 'swap',
+  swap: 'probe',
+  probe: 'soak',
+  soak: 'finalize',
+  finalize: 'ended',
+  'rollback-validate': 'rollback-swap',
+  'rollback-swap': 'discard',
+  discard: 'probe-back',
+  'probe-back': 'ended',
+};
+
+const following = { live, stopped } as const;
+
 /** How a step ended, where it makes a difference to what comes next. */
 export type StepOutcome =
   | 'done'
   /** look: a process still holds files. */
   | 'held'
-  /** validate, digest-again, rollback-digest, forward-digest: the states differ. */
-  | 'different';
+  /** validate, digest-again, rollback-digest, rollback-validate, forward-digest: states differ. */
+  | 'different'
+  /** Live, validate and the swaps: the mirror failed and was left (DUAL-8). */
+  | 'lost'
+  /** Live, the swaps: the proof does not cover what was written since (EQ-5). */
+  | 'stale';
 
 /**
  * The phase after `phase`. A reversal that ended its probe has nothing to soak: it is a rollback.
  * A copy that turns out different is thrown away: forward that is the rollback, in a reversal the
  * copy is made again.
  */
-export function nextPhase(phase: Phase, direction: Direction, outcome: StepOutcome): Phase {
+export function nextPhase({ phase, direction, mode }: Position, outcome: StepOutcome): Phase {
   if (outcome === 'held') return phase === 'look' ? 'stop-again' : 'rollback-stop-again';
+  if (mode === 'live') return nextLive(phase, direction, outcome);
   if (outcome === 'different') {
     return phase === 'rollback-digest' || direction === 'back' ? 'copy' : 'discard';
   }
   if (phase === 'probe' && direction === 'back') return 'ended';
-  const next = forward[phase];
-  assert(next !== undefined, `a phase follows ${phase}`);
-  return next;
+  return following.stopped[phase] ?? none(phase);
 }
 
-/** Where a rollback wished for in `phase` begins; null when it is refused or already under way. */
-export function rollbackStart(phase: Phase, direction: Direction): Phase | null {
+function nextLive(phase: Phase, direction: Direction, outcome: StepOutcome): Phase {
+  if (outcome === 'stale') return phase === 'rollback-swap' ? 'rollback-validate' : 'validate';
+  if (outcome === 'lost') return phase === 'rollback-swap' ? 'rollback-validate' : 'mirror';
+  if (outcome === 'different') {
+    return phase === 'rollback-validate' || direction === 'back' ? 'mirror' : 'discard';
+  }
+  if (phase === 'swap' && direction === 'back') return 'discard';
+  return following.live[phase] ?? none(phase);
+}
+
+function none(phase: Phase): never {
+  throw new Error(`no phase follows ${phase}`);
+}
+
+/** Where a rollback wished for now begins; null when it is refused or already under way. */
+export function rollbackStart({ phase, direction, mode }: Position): Phase | null {
   if (direction === 'back') return null;
-  const definition: PhaseDefinition = phases[phase];
-  return definition.rollback ?? null;
+  const { rollback }: PhaseDefinition = phases[phase];
+  return rollback === 'rollback-stop' && mode === 'live' ? 'rollback-validate' : (rollback ?? null);
 }
 
 /**
  * Where a reversal that is to go forward again begins; null when it is refused: the data is on its
  * way back only between the target's digest and the reversal's swap.
  */
-export function forwardStart(phase: Phase, direction: Direction): Phase | null {
-  if (direction === 'forward') return null;
+export function forwardStart({ phase, direction, mode }: Position): Phase | null {
+  if (direction === 'forward' || mode === 'live') return null;
   const definition: PhaseDefinition = phases[phase];
   return definition.forwardAgain ?? null;
 }
 
-/** The steps that a rollback wished for in `phase` runs, in order; empty when it is refused. */
-export function rollbackPlan(phase: Phase, direction: Direction): readonly Phase[] {
+/** The steps that a rollback wished for now runs, in order; empty when it is refused. */
+export function rollbackPlan(position: Position): readonly Phase[] {
   const plan: Phase[] = [];
-  let next = rollbackStart(phase, direction);
+  let next = rollbackStart(position);
   while (next !== null && next !== 'ended') {
     plan.push(next);
-    next = forward[next] ?? null;
+    next = following[position.mode ?? 'stopped'][next] ?? null;
   }
   return plan;
 }
@@ -198,3 +262,7 @@ export function isStepPhase(phase: Phase): phase is StepPhase {
 }
 
 export const phaseNames = Object.keys(phases) as readonly Phase[];
+
+export function isPhase(text: string): text is Phase {
+  return Object.hasOwn(phases, text);
+}

@@ -1,11 +1,19 @@
 /** The admin protocol's calls (host/proto/storage_host_admin.proto), each handed to its replica. */
+import type { ServerWritableStream } from '@grpc/grpc-js';
+
 import { fail } from '../core/errors.ts';
 import { parseReplica } from '../core/ids.ts';
+import { isPhase } from '../core/phases.ts';
+import { withPace } from '../storage/binding/control-file.ts';
+import type { StepClaim } from '../storage/binding/step-guard.ts';
 import type { FamilyRegistry } from '../storage/family-registry.ts';
-import type { TransferProgress } from '../storage/image/state-stream.ts';
+import type { InstanceUris } from '../storage/contracts.ts';
+import type { TransferOptions, TransferProgress } from '../storage/image/state-stream.ts';
 import { answered, streamed } from './answers.ts';
 import { findReplica, type ServedReplicas } from './host-calls.ts';
-import type { ReplicaStatus, StorageHostAdminServer } from './proto/gen/storage_host_admin.ts';
+import type { Caller } from './live-mirror.ts';
+import type * as wire from './proto/gen/storage_host_admin.ts';
+import { replicaStatus } from './replica-status.ts';
 import type { ServedReplica } from './served-replica.ts';
 import { send } from './snapshot-streams.ts';
 
@@ -17,94 +25,112 @@ export interface AdminOptions {
 export function storageHostAdminCalls({
   replicas,
   families,
-}: AdminOptions): StorageHostAdminServer {
+}: AdminOptions): wire.StorageHostAdminServer {
   const find = (replica: string) => findReplica(replicas, parseReplica(replica));
   return {
     list: answered(async () => ({
-      replicas: await Promise.all([...replicas].map(([name, served]) => statusOf(name, served))),
+      replicas: await Promise.all(
+        [...replicas].map(([name, served]) => replicaStatus(name, served)),
+      ),
     })),
     mirror: streamed(async (call) => {
-      const { replica, uri, bytesPerSecond } = call.request;
-      const { mirror } = find(replica);
-      const limit = bytesPerSecond === 0n ? null : Number(bytesPerSecond);
-      const gone = new AbortController();
-      call.once('cancelled', () => gone.abort(clientGone()));
-      const options = {
-        rateLimit: { bytesPerSecond: limit },
-        signal: gone.signal,
-        onProgress: (progress: TransferProgress) => void send(call, progressMessage(progress)),
+      const { replica, uri, uris, bytesPerSecond } = call.request;
+      const served = find(replica);
+      const { mirror } = served;
+      const caller = callerOf(call.request.caller);
+      const target = uris === undefined ? families.expand(uri) : instanceUris(uris);
+      const byHand = bytesPerSecond === 0n ? null : Number(bytesPerSecond);
+      const report = (progress: TransferProgress) => void send(call, progressMessage(progress));
+      await mirror.inTurn(() =>
+        asBulkWork(served, { call, caller, byHand, report }, async (options) => {
+          await mirror.begin(target, caller);
+          await mirror.bootstrap(options, caller);
+        }),
+      );
+    }),
+    prove: streamed(async (call) => {
+      const served = find(call.request.replica);
+      const { mirror } = served;
+      const caller = callerOf(call.request.caller);
+      const report = (progress: TransferProgress) =>
+        void send(call, { progress: progressMessage(progress), proof: undefined });
+      const { proof, file } = await mirror.inTurn(() =>
+        asBulkWork(served, { call, caller, byHand: null, report }, (options) =>
+          mirror.prove(options, caller),
+        ),
+      );
+      const { source, cut, generation } = proof;
+      const message: wire.Proof = {
+        digest: source.digest,
+        firstIndex: BigInt(cut.firstIndex),
+        lastIndex: BigInt(cut.lastIndex),
+        generation: BigInt(generation),
+        file,
       };
-      await mirror.inTurn(async () => {
-        await mirror.begin(families.expand(uri));
-        await mirror.bootstrap(options);
-      });
+      await send(call, { progress: undefined, proof: message });
     }),
-    prove: answered(async ({ replica }) => {
+    cutOver: answered(async ({ replica, caller, digest }) => {
       const { mirror } = find(replica);
-      const { source, cut } = await mirror.inTurn(() => mirror.prove());
-      const { firstIndex, lastIndex } = cut;
-      const range = { firstIndex: BigInt(firstIndex), lastIndex: BigInt(lastIndex) };
-      return { digest: source.digest, ...range };
-    }),
-    cutOver: answered(async ({ replica }) => {
-      const { mirror } = find(replica);
-      const pauseMs = await mirror.inTurn(() => mirror.cutOver());
+      const on = digest === '' ? undefined : digest;
+      const pauseMs = await mirror.inTurn(() => mirror.cutOver(on, callerOf(caller)));
       return { pauseMs, primaryLogUri: mirror.sides.primary.uris.log };
     }),
-    finalize: answered(async ({ replica }) => {
+    finalize: answered(async ({ replica, caller, deletes }) => {
       const { mirror } = find(replica);
-      const retired = await mirror.inTurn(() => mirror.finalize());
-      return { retiredLogUri: retired?.uris.log ?? '' };
+      const options = { deletes };
+      return { retired: await mirror.inTurn(() => mirror.finalize(options, callerOf(caller))) };
     }),
-    drop: answered(async ({ replica }) => {
+    drop: answered(async ({ replica, caller }) => {
       const { mirror } = find(replica);
-      await mirror.inTurn(() => mirror.drop());
+      await mirror.inTurn(() => mirror.drop(callerOf(caller)));
       return {};
     }),
   };
 }
 
-function clientGone(): Error {
-  return fail('session.invalid-request', { reason: 'whoever asked for the copy has gone' });
+/** Work that ends with the call that asked for it; a migration's keeps its control file's pace. */
+async function asBulkWork<Result>(
+  served: ServedReplica,
+  asked: {
+    readonly call: ServerWritableStream<unknown, unknown>;
+    readonly caller: Caller;
+    /** Bytes per second of an operator's; null is no limit. */
+    readonly byHand: number | null;
+    readonly report: (progress: TransferProgress) => void;
+  },
+  work: (options: TransferOptions) => Promise<Result>,
+): Promise<Result> {
+  const { call, caller, byHand, report } = asked;
+  const gone = new AbortController();
+  const reason = 'whoever asked for it has gone';
+  const end = () => gone.abort(fail('session.invalid-request', { reason }));
+  if (call.cancelled) end();
+  call.once('cancelled', end);
+  const options = { signal: gone.signal, onProgress: report };
+  gone.signal.throwIfAborted();
+  if (caller.claim === null) return work({ ...options, rateLimit: { bytesPerSecond: byHand } });
+  return withPace(served.store.files, served.store.directory, ({ rateLimit }) =>
+    work({ ...options, rateLimit }),
+  );
+}
+
+/** @throws `session.invalid-request` */
+function callerOf(caller: wire.Caller | undefined): Caller {
+  const by = caller?.by ?? '';
+  if (by === '') throw fail('session.invalid-request', { reason: 'it does not say who asks' });
+  return { by, claim: caller?.claim === undefined ? null : claimOf(caller.claim) };
+}
+
+function claimOf({ migrationId, phase, lease, step, attempt }: wire.Claim): StepClaim {
+  if (isPhase(phase)) return { migrationId, phase, token: { lease, step, attempt } };
+  throw fail('session.invalid-request', { reason: `"${phase}" is no phase of a migration` });
+}
+
+function instanceUris({ log, meta, snapshot, groupId }: wire.InstanceUris): InstanceUris {
+  return { log, meta, snapshot, ...(groupId !== '' && { groupId }) };
 }
 
 function progressMessage({ phase, entriesDone, entriesTotal, bytesDone }: TransferProgress) {
   const counts = [entriesDone, entriesTotal, bytesDone].map(BigInt) as [bigint, bigint, bigint];
   return { phase, entriesDone: counts[0], entriesTotal: counts[1], bytesDone: counts[2] };
 }
-
-async function statusOf(name: string, served: ServedReplica | Error): Promise<ReplicaStatus> {
-  if (served instanceof Error) return { ...nothingServed, replica: name, refusal: served.message };
-  const { record, state, epoch, appendedEntries } = await served.status();
-  const { primary, mirror } = served.mirror.sides;
-  return {
-    replica: name,
-    refusal: '',
-    epoch,
-    generation: BigInt(record.generation),
-    primary: { family: primary.family, logUri: primary.uris.log },
-    mirror:
-      record.mirror === null
-        ? undefined
-        : { family: mirror?.family ?? '', logUri: record.mirror.ref.uris.log },
-    stage: record.mirror?.stage ?? '',
-    firstIndex: state.firstIndex,
-    lastIndex: state.lastIndex,
-    term: state.meta.term,
-    snapshotIndex: state.snapshot?.lastIncludedIndex ?? 0n,
-    appendedEntries,
-  };
-}
-
-const nothingServed: Omit<ReplicaStatus, 'replica' | 'refusal'> = {
-  epoch: 0n,
-  generation: 0n,
-  primary: undefined,
-  mirror: undefined,
-  stage: '',
-  firstIndex: 0n,
-  lastIndex: 0n,
-  term: 0n,
-  snapshotIndex: 0n,
-  appendedEntries: 0n,
-};

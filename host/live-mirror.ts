@@ -7,24 +7,37 @@
  * Each change of the record is durable before what it stands for; what runs between two of them can
  * be stopped anywhere and asked for again.
  */
+import { dirname, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+
 import { assert, fail } from '../core/errors.ts';
 import { replicaText } from '../core/ids.ts';
-import type { BindingRecord, InstanceRef, MirrorState } from '../schemas/binding-record.ts';
+import type {
+  BindingRecord,
+  FormerMirror,
+  InstanceRef,
+  MirrorState,
+} from '../schemas/binding-record.ts';
 import type { Proof } from '../schemas/proof.ts';
 import { stampNamed } from '../storage/binding/generation-stamp.ts';
-import { requireUnnamed } from '../storage/binding/named-instances.ts';
-import { urisNow } from '../storage/binding/parking.ts';
+import { requireFenceable, requireSeparate } from '../storage/binding/fence-obstacles.ts';
+import { settleFormer } from '../storage/binding/former-mirror.ts';
+import { namingAlone, requireUnnamed } from '../storage/binding/named-instances.ts';
+import { ownPaths, urisNow } from '../storage/binding/parking.ts';
 import type { RecordStore } from '../storage/binding/record-store.ts';
+import { requireCaller, type StepClaim } from '../storage/binding/step-guard.ts';
 import type { Instance, InstanceUris } from '../storage/contracts.ts';
 import { compareInstances } from '../storage/equivalence/compare.ts';
-import { makeProof } from '../storage/equivalence/proof.ts';
+import { makeProof, writeProof } from '../storage/equivalence/proof.ts';
 import type { FamilyRegistry } from '../storage/family-registry.ts';
+import { readFence } from '../storage/fence-text.ts';
+import type { FileLayer } from '../storage/file-layer.ts';
 import type { TransferOptions } from '../storage/image/state-stream.ts';
 import type { ChangeTracker } from '../storage/replication/change-tracker.ts';
 import { requireSameTail } from '../storage/replication/log-match.ts';
 import type { Pair } from '../storage/replication/open-pair.ts';
 import { withPinned } from '../storage/replication/pinned-pair.ts';
-import { barrierBytes, discardInstance, MirrorBootstrap } from './mirror-bootstrap.ts';
+import { barrierBytes, MirrorBootstrap } from './mirror-bootstrap.ts';
 
 export interface LiveMirrorOptions {
   readonly families: FamilyRegistry;
@@ -34,6 +47,23 @@ export interface LiveMirrorOptions {
   /** For the audit trail. */
   readonly by: string;
 }
+
+/** Who asks. */
+export interface Caller {
+  /** For the audit trail. */
+  readonly by: string;
+  /** At whose behest: a migration's step (OPS-5); null: an operator's, by hand. */
+  readonly claim: StepClaim | null;
+}
+
+/** A proof, and its file's name within `proofs/`. */
+export interface ProofOnFile {
+  readonly proof: Proof;
+  readonly file: string;
+}
+
+/** How long what was given to a mirror that was left may take to return. */
+const leftWithinMs = 5_000;
 
 /** A proof of this process's life, and what has changed since its cut. */
 interface HeldProof {
@@ -68,45 +98,68 @@ export class LiveMirror {
   }
 
   /**
-   * Names `uris` as the mirror to be, or finds it named. Nothing is copied yet.
-   * @throws `record.conflict`, `instance.not-empty`, `instance.named-by-record`
+   * Names `uris` as the mirror to be, or finds it named. Nothing is copied yet. Fences that an
+   * ended migration of this replica left at its places go.
+   * @throws `record.conflict`, `record.superseded`, `instance.not-empty`,
+   *   `instance.named-by-record`, `uri.invalid`, `fence.unexpected`
    */
-  async begin(uris: InstanceUris): Promise<void> {
+  async begin(uris: InstanceUris, caller = this.#byHand): Promise<void> {
     const { families, store, stateDir } = this.#options;
-    const { files, replica } = store;
-    await requireUnnamed({ families, files, stateDir, uris, except: replica });
+    const { files } = store;
+    await settleFormer(store, families, caller.by);
     await store.locked(async ({ record, write, confirm }) => {
       const current = present(store, record);
+      requireCaller(current, caller.claim);
       if (current.mirror !== null) {
-        if (JSON.stringify(current.mirror.ref.uris) === JSON.stringify(uris)) return confirm();
-        throw conflict(store, 'bootstrap', `${current.mirror.ref.uris.log} is its mirror already`);
+        const { ref } = current.mirror;
+        if (JSON.stringify(ref.uris) === JSON.stringify(uris)) return confirm();
+        throw conflict(store, 'bootstrap', `${ref.uris.log} is its mirror already`);
       }
-      const actual = await families.familyOf(uris).occupied(uris, { files });
-      if (actual !== null) {
-        const action = 'bootstrap into';
-        throw fail('instance.not-empty', { action, instance: uris.log, actual });
-      }
-      const ref: InstanceRef = { uris, parkedTag: null };
-      const mirror: MirrorState = { ref, stage: 'bootstrapping' };
-      const next = { ...current, mirror, generation: current.generation + 1 };
-      await write({ next, audit: this.#audit('mirror-begin', { mirror: uris }) });
+      await namingAlone(files, stateDir, async () => {
+        await this.#requireFree(current, uris);
+        const ref: InstanceRef = { uris, parkedTag: null };
+        const mirror: MirrorState = { ref, stage: 'bootstrapping', wasPrimary: false };
+        const next = { ...current, mirror, generation: current.generation + 1 };
+        await write({ next, audit: audit('mirror-begin', caller, { mirror: uris }) });
+      });
     });
+  }
+
+  /** Nothing is at the places of a mirror to be, and they can be fenced when it is left. */
+  async #requireFree({ primary, former }: BindingRecord, uris: InstanceUris): Promise<void> {
+    const { families, store, stateDir } = this.#options;
+    const { files, replica } = store;
+    if (former !== null) {
+      const { ref, why } = former;
+      throw conflict(store, 'bootstrap', `${ref.uris.log} was left (${why}): drop it first`);
+    }
+    await requireUnnamed({ families, files, stateDir, uris, except: replica });
+    const places = ownPaths(families, uris);
+    const sources = ownPaths(families, urisNow(families, primary));
+    await requireSeparate(files, [...sources, ...places]);
+    for (const path of places) await removeEndedFence(files, path, replicaText(replica));
+    for (const path of [...sources, ...places]) await requireFenceable(files, path);
+    const actual = await families.familyOf(uris).occupied(uris, { files });
+    if (actual === null) return;
+    throw fail('instance.not-empty', { action: 'bootstrap into', instance: uris.log, actual });
   }
 
   /**
    * Copies a cut, catches up in rounds, and begins dual write (mirror-bootstrap.ts). Done already
    * is as good.
    */
-  async bootstrap(options: TransferOptions = {}): Promise<void> {
+  async bootstrap(options: TransferOptions = {}, caller = this.#byHand): Promise<void> {
     const { families, store, pair } = this.#options;
-    const { mirror } = present(store, await store.read());
+    const record = present(store, await store.read());
+    requireCaller(record, caller.claim);
+    const { mirror } = record;
     if (mirror === null) throw conflict(store, 'bootstrap', 'no mirror is named');
     if (mirror.stage === 'dual') return;
     const uris = urisNow(families, mirror.ref);
     const joined = () =>
-      this.#change('dual-begin', (record) => {
-        assert(record.mirror !== null, 'a mirror that joins is named');
-        return { ...record, mirror: { ...record.mirror, stage: 'dual' } };
+      this.#change('dual-begin', caller, (current) => {
+        assert(current.mirror !== null, 'a mirror that joins is named');
+        return { ...current, mirror: { ...current.mirror, stage: 'dual' } };
       });
     await new MirrorBootstrap({ families, files: store.files, uris, pair: pair(), joined }).run(
       options,
@@ -118,10 +171,13 @@ export class LiveMirror {
    * @throws `state.different`; `image.source-changed` when the cut was rewritten meanwhile: then
    *   ask again
    */
-  async prove(options: TransferOptions = {}): Promise<Proof> {
+  async prove(options: TransferOptions = {}, caller = this.#byHand): Promise<ProofOnFile> {
     const { store } = this.#options;
     const record = present(store, await store.read());
-    const migrationId = record.mirror === null ? 'none' : replicaText(record.replica);
+    requireCaller(record, caller.claim);
+    if (record.mirror?.stage !== 'dual')
+      throw conflict(store, 'prove', 'it has no mirror in dual write');
+    const migrationId = record.migration?.id ?? 'none';
     this.#untrack(this.#held?.since ?? null);
     this.#held = null;
     const pair = this.#options.pair();
@@ -138,8 +194,13 @@ export class LiveMirror {
         target: { uris: mirror.uris, digest: compared.b },
         createdAt: store.now(),
       });
-      this.#held = { proof, lastIndex: primary.state().lastIndex, since: keep(), pair };
-      return proof;
+      const { lastIndex } = primary.state();
+      const by = caller.claim?.token;
+      const mark = by ? `${by.lease}_${by.step}` : String(lastIndex);
+      const file = `${migrationId}-${record.generation}-${mark}.json`;
+      await writeProof(store.files, join(store.directory.proofs, file), proof);
+      this.#held = { proof, lastIndex, since: keep(), pair };
+      return { proof, file };
     });
   }
 
@@ -147,33 +208,38 @@ export class LiveMirror {
    * Makes the mirror the primary, in a pause whose length does not depend on the state's size: what
    * changed since the proof is compared, then the record is swapped (EQ-5). Dual write goes on in
    * the other direction.
+   * @param digest of the proof that it is to rest on; absent: the last one
    * @returns how long writers waited, in milliseconds
    * @throws `proof.stale` when there is none of this generation, or too much has changed since
    */
-  async cutOver(): Promise<number> {
+  async cutOver(digest?: string, caller = this.#byHand): Promise<number> {
     const held = this.#held;
-    if (held?.pair !== this.#options.pair()) throw stale('none', 'a cutover');
+    if (held?.pair !== this.#options.pair()) throw stale('none', digest ?? 'a cutover');
+    if (digest !== undefined && held.proof.source.digest !== digest) {
+      throw stale(held.proof.source.digest, digest);
+    }
     let pauseMs = 0;
     await this.#whileStill(async () => {
       const begun = performance.now();
-      await this.#swap(held);
+      await this.#swap(held, caller);
       pauseMs = performance.now() - begun;
     });
     return pauseMs;
   }
 
-  async #swap(held: HeldProof): Promise<void> {
+  async #swap(held: HeldProof, caller: Caller): Promise<void> {
     const { engine } = this.#options.pair();
     const { primary, mirror } = engine;
     if (mirror === null) throw stale('none', 'a cutover without a mirror');
     await this.#compareSince(held, { primary, mirror });
-    await this.#change('cutover', (record) => {
+    await this.#change('cutover', caller, (record) => {
       if (record.generation !== held.proof.generation) {
         throw stale(`generation ${record.generation}`, `generation ${held.proof.generation}`);
       }
       assert(record.mirror?.stage === 'dual', 'a cutover is of a pair');
       const { ref } = record.mirror;
-      return { ...record, primary: ref, mirror: { stage: 'dual', ref: record.primary } };
+      const left: MirrorState = { stage: 'dual', ref: record.primary, wasPrimary: true };
+      return { ...record, primary: ref, mirror: left };
     });
     engine.swap();
     engine.untrack(held.since);
@@ -205,32 +271,68 @@ export class LiveMirror {
     await requireSameTail(sides, { from, maxBytes: barrierBytes });
   }
 
-  /** Ends dual write: the primary goes on alone. What was the mirror is closed and stays. */
-  async finalize(): Promise<InstanceRef | null> {
-    return this.#leave('finalize');
-  }
-
-  /** Before a cutover: gives the mirror up and discards what was copied. */
-  async drop(): Promise<void> {
-    const left = await this.#leave('mirror-drop');
+  /**
+   * After a cutover: ends dual write, durably; then what was primary is moved aside, or deleted
+   * where that is wished for, and fences stand at its places (CUT-8). Asked again, it goes on.
+   * @returns where it lies now, by place
+   * @throws `record.conflict` before a cutover
+   */
+  async finalize(options: { deletes: boolean }, caller = this.#byHand): Promise<string[]> {
     const { families, store } = this.#options;
-    if (left === null) return;
-    await discardInstance({ families, files: store.files }, urisNow(families, left));
+    const next = options.deletes ? 'delete' : 'retire';
+    await this.#leave('finalize', caller, ({ wasPrimary }) => {
+      if (wasPrimary) return { next, why: 'finalized' };
+      throw conflict(store, 'finalize', 'it has not been cut over; "drop" gives a mirror up');
+    });
+    return settleFormer(store, families, caller.by);
   }
 
-  async #leave(event: string): Promise<InstanceRef | null> {
-    const { engine } = this.#options.pair();
-    let left: InstanceRef | null = null;
+  /** Gives the mirror up, or what a failed one left, and deletes it. */
+  async drop(caller = this.#byHand): Promise<void> {
+    const { families, store } = this.#options;
+    await this.#requireLeftClosed();
+    await this.#leave('mirror-drop', caller, () => ({ next: 'delete', why: 'dropped' }));
+    await settleFormer(store, families, caller.by);
+  }
+
+  /** @throws `instance.locked`: what was given to a failed mirror may still reach its files */
+  async #requireLeftClosed(): Promise<void> {
+    const late = new AbortController();
+    const closed = this.#options.pair().engine.leftIsClosed.then(() => true);
+    const waited = delay(leftWithinMs, false, { signal: late.signal, ref: false });
+    const isClosed = await Promise.race([closed, waited]);
+    late.abort();
+    waited.catch(() => {});
+    if (isClosed) return;
+    const action = 'drop the mirror of';
+    const instance = replicaText(this.#options.store.replica);
+    const holder = 'this storage host, whose writes to it have not returned';
+    throw fail('instance.locked', { action, instance, holder });
+  }
+
+  /** Ends dual write. What becomes of the mirror is durable with it, and done by settleFormer. */
+  async #leave(
+    event: string,
+    caller: Caller,
+    become: (left: Pick<FormerMirror, 'wasPrimary'>) => Pick<FormerMirror, 'next' | 'why'>,
+  ): Promise<void> {
+    const { store, pair } = this.#options;
+    const { engine } = pair();
+    const before = present(store, await store.read());
+    requireCaller(before, caller.claim);
+    if (leftBy(before) === null) return;
     let detached: Instance | null = null;
     await this.#whileStill(async () => {
-      await this.#change(event, (record) => {
-        left = record.mirror?.ref ?? null;
-        return { ...record, mirror: null };
+      await this.#change(event, caller, (record) => {
+        const left = leftBy(record);
+        if (left === null) return record;
+        const tag = record.migration?.id ?? `g${record.generation}`;
+        const { ref, wasPrimary } = left;
+        return { ...record, mirror: null, former: { ref, wasPrimary, tag, ...become(left) } };
       });
       if (engine.mirror !== null) detached = engine.detach();
     });
     await (detached as Instance | null)?.close();
-    return left;
   }
 
   #untrack(since: ChangeTracker | null): void {
@@ -238,23 +340,45 @@ export class LiveMirror {
   }
 
   /** Writes the record, then, durably, the stamps of what it names (CUT-2). */
-  async #change(event: string, change: (record: BindingRecord) => BindingRecord): Promise<void> {
+  async #change(
+    event: string,
+    caller: Caller,
+    change: (record: BindingRecord) => BindingRecord,
+  ): Promise<void> {
     const { families, store } = this.#options;
     const { files } = store;
     const written = await store.locked(async ({ record, write }) => {
       const current = present(store, record);
+      requireCaller(current, caller.claim);
       const next = { ...change(current), generation: current.generation + 1 };
       const details = { primary: next.primary.uris, mirror: next.mirror?.ref.uris ?? null };
-      return write({ next, audit: this.#audit(event, details) });
+      return write({ next, audit: audit(event, caller, details) });
     });
     // Of a mirror that joins the directory is new, and has no stamp that says whose it is.
     const made = event === 'dual-begin' ? written.mirror?.ref : undefined;
     await stampNamed({ files, families, record: written, ...(made && { made }) });
   }
 
-  #audit(event: string, details: Readonly<Record<string, unknown>>) {
-    return { event, by: this.#options.by, details };
+  get #byHand(): Caller {
+    return { by: this.#options.by, claim: null };
   }
+}
+
+/** The mirror, or what a failed one left and nobody has dropped. */
+function leftBy({ mirror, former }: BindingRecord): MirrorState | FormerMirror | null {
+  return mirror ?? (former?.next === 'keep' ? former : null);
+}
+
+function audit(event: string, { by }: Caller, details: Readonly<Record<string, unknown>>) {
+  return { event, by, details };
+}
+
+/** A fence whose migration of this replica has ended: its record names nothing there any more. */
+async function removeEndedFence(files: FileLayer, path: string, replica: string): Promise<void> {
+  const fence = await readFence(files, path);
+  if (fence?.replica !== replica) return;
+  await files.removeFile(path);
+  await files.syncDirectory(dirname(path));
 }
 
 function present(store: RecordStore, record: BindingRecord | null): BindingRecord {

@@ -3,8 +3,7 @@
  * rounds that bring it forward, and a last one with the writers waiting.
  */
 import { fail, hasCode } from '../core/errors.ts';
-import { ownPaths } from '../storage/binding/parking.ts';
-import { moveToTrash, removeTrash, trashName } from '../storage/binding/path-fence.ts';
+import { discardInstance } from '../storage/binding/former-mirror.ts';
 import type { Instance, InstanceUris } from '../storage/contracts.ts';
 import type { FamilyRegistry } from '../storage/family-registry.ts';
 import type { FileLayer } from '../storage/file-layer.ts';
@@ -150,18 +149,5 @@ export class MirrorBootstrap {
 
   #untrack(since: ChangeTracker | null): void {
     if (since !== null) this.#options.pair.engine.untrack(since);
-  }
-}
-
-/** Takes away what was copied; its places are its own. */
-export async function discardInstance(
-  { families, files }: { readonly families: FamilyRegistry; readonly files: FileLayer },
-  uris: InstanceUris,
-): Promise<void> {
-  for (const parked of ownPaths(families, uris)) {
-    const trash = trashName(parked, 'discarded');
-    await removeTrash(files, trash);
-    await moveToTrash(files, { parked, trash });
-    await removeTrash(files, trash);
   }
 }

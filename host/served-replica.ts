@@ -6,6 +6,7 @@ import { fail, hasCode } from '../core/errors.ts';
 import { replicaText, type ReplicaName } from '../core/ids.ts';
 import type { BindingRecord, InstanceRef } from '../schemas/binding-record.ts';
 import { requireNotNewer, stampNamed } from '../storage/binding/generation-stamp.ts';
+import { settleFormer } from '../storage/binding/former-mirror.ts';
 import { requireUnnamed } from '../storage/binding/named-instances.ts';
 import { urisNow } from '../storage/binding/parking.ts';
 import { RecordStore } from '../storage/binding/record-store.ts';
@@ -121,6 +122,7 @@ export class ServedReplica {
     const lock = await lockReplica(store);
     try {
       const record = await recordOf(store, options);
+      await settleLeft(store, options);
       const epoch = await EpochFile.open(files, store.directory.epoch);
       const serving = await openStore(store, options, record);
       return new ServedReplica({ options, store, lock, epoch, serving });
@@ -165,6 +167,10 @@ export class ServedReplica {
   async beginSnapshot(epoch: bigint, meta: SnapshotMeta): Promise<SnapshotWriter> {
     this.#requireAdmitted(epoch);
     return this.#serving.instance.snapshots.begin(meta);
+  }
+
+  get store(): RecordStore {
+    return this.#store;
   }
 
   /** For operators. */
@@ -265,13 +271,24 @@ async function recordOf(store: RecordStore, options: ServedReplicaOptions): Prom
 }
 
 function requireFree({ replica, migration }: BindingRecord): void {
-  if (migration === null) return;
+  if (migration === null || migration.mode === 'live') return;
   throw fail('record.conflict', {
     action: 'serve',
     replica: replicaText(replica),
     required: 'no migration may hold it stopped',
     actual: `${migration.id} does, in phase ${migration.phase}`,
   });
+}
+
+/** What a kill left of a former mirror; it is not in the way of serving. */
+async function settleLeft(store: RecordStore, options: ServedReplicaOptions): Promise<void> {
+  const { families, by, log } = options;
+  try {
+    await settleFormer(store, families, by);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    log(`${replicaText(store.replica)}: its former mirror could not be put away: ${reason}`);
+  }
 }
 
 /** Before the record names it: a record never names what was never there. */
@@ -291,6 +308,7 @@ function firstRecord(replica: ReplicaName, primary: InstanceRef): Omit<BindingRe
     token: { lease: 0, step: 0, attempt: 0 },
     primary,
     mirror: null,
+    former: null,
     migration: null,
     lastEnded: null,
   };
@@ -357,8 +375,11 @@ async function leaveMirror(
 ): Promise<void> {
   await store.locked(async ({ record, write }) => {
     if (record === null || record.mirror === null) return;
-    const details = { mirror: record.mirror.ref.uris, cause: cause.message };
-    const next = { ...record, mirror: null, generation: record.generation + 1 };
+    const { ref, wasPrimary } = record.mirror;
+    const details = { mirror: ref.uris, cause: cause.message };
+    const tag = record.migration?.id ?? `g${record.generation}`;
+    const former = { ref, wasPrimary, tag, next: 'keep', why: cause.message } as const;
+    const next = { ...record, mirror: null, former, generation: record.generation + 1 };
     await write({ next, audit: { event: 'mirror-detached', by, details } });
   });
   log(`${replicaText(store.replica)} goes on without its mirror: ${cause.message}`);

@@ -30,6 +30,8 @@ export const agentConfigSchema = z.strictObject({
   /** The machine's name in task queues: `host-<host>`. */
   host: z.string().regex(/^(?!\.{1,2}$)[A-Za-z0-9._-]{1,64}$/),
   stateDir: z.string().startsWith('/').default('/var/lib/quorumshift'),
+  /** Of this machine's storage host, where one serves replicas. */
+  hostAdminSocket: z.string().startsWith('/').default('/run/quorumshift/host-admin.sock'),
   roots: z.array(z.string().startsWith('/')).min(1),
   /** Free space that bulk work leaves on each file system. */
   reserveBytes: z

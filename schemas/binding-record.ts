@@ -9,7 +9,12 @@
 import { z } from 'zod';
 
 import { phaseNames, type Phase } from '../core/phases.ts';
-import { instanceUrisSchema, migrationInputSchema, replicaNameSchema } from './migration.ts';
+import {
+  instanceUrisSchema,
+  migrationInputSchema,
+  migrationModeSchema,
+  replicaNameSchema,
+} from './migration.ts';
 
 const counter = z.number().int().min(0);
 
@@ -32,7 +37,7 @@ const stepResultSchema = z.strictObject({
   step: counter,
   did: phaseSchema,
   next: phaseSchema,
-  outcome: z.enum(['done', 'held', 'different']),
+  outcome: z.enum(['done', 'held', 'different', 'lost', 'stale']),
   /** Small facts for status and audit: digests, counts, names. */
   info: z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.null()])),
 });
@@ -58,6 +63,8 @@ const migrationStateSchema = z.strictObject({
   input: migrationInputSchema,
   inputDigest: z.string(),
   agentId: z.string(),
+  /** `live`: a storage host serves the replica throughout, and moves it. */
+  mode: migrationModeSchema.default('stopped'),
   /** Names one taking of ownership, so that a retried one finds its own lease. */
   claim: z.string(),
   phase: phaseSchema,
@@ -80,6 +87,23 @@ const mirrorStateSchema = z.strictObject({
   ref: instanceRefSchema,
   /** `bootstrapping`: it holds an earlier state at most, and is never primary. */
   stage: z.enum(['bootstrapping', 'dual']),
+  /** After a cutover: it is the way back, and a configuration may name its places. */
+  wasPrimary: z.boolean().default(false),
+});
+
+/** What was a mirror, and what is still to become of it. */
+const formerMirrorSchema = z.strictObject({
+  ref: instanceRefSchema,
+  /**
+   * `retire`: it is moved aside. `delete`. `keep`: it failed and was left (DUAL-8); it stays until
+   * somebody drops it, and is never cut over to.
+   */
+  next: z.enum(['retire', 'delete', 'keep']),
+  /** A fence stands at its places afterwards (CUT-7). */
+  wasPrimary: z.boolean(),
+  /** Makes the names that it is moved to unique. */
+  tag: z.string(),
+  why: z.string(),
 });
 
 export const bindingRecordSchema = z.strictObject({
@@ -91,6 +115,8 @@ export const bindingRecordSchema = z.strictObject({
   token: stepTokenSchema,
   primary: instanceRefSchema,
   mirror: mirrorStateSchema.nullable().default(null),
+  /** Of the mirror that was left last; null once nothing is to be done about it. */
+  former: formerMirrorSchema.nullable().default(null),
   migration: migrationStateSchema.nullable(),
   /** The migration that ended last; older ones are in the journal. */
   lastEnded: z
@@ -107,6 +133,7 @@ export const bindingRecordSchema = z.strictObject({
 });
 
 export type MirrorState = z.infer<typeof mirrorStateSchema>;
+export type FormerMirror = z.infer<typeof formerMirrorSchema>;
 export type LeftAside = z.infer<typeof leftAsideSchema>;
 export type InstanceRef = z.infer<typeof instanceRefSchema>;
 export type StepToken = z.infer<typeof stepTokenSchema>;

@@ -31,6 +31,9 @@ export const migrationPolicySchema = z.strictObject({
   bytesPerSecond: z.number().int().min(1).nullable().default(null),
 });
 
+/** How a replica is moved: while a storage host serves it, or while it is stopped. */
+export const migrationModeSchema = z.enum(['live', 'stopped']);
+
 export const migrationInputSchema = z.strictObject({
   contractVersion: z.number().int(),
   /** Part of file names beside the instances. */
@@ -45,6 +48,8 @@ export const migrationInputSchema = z.strictObject({
   source: instanceUrisSchema,
   target: instanceUrisSchema,
   policy: migrationPolicySchema,
+  /** Null: live where the machine's storage host serves the replica, else stopped. */
+  mode: migrationModeSchema.nullable().default(null),
   /** Who answers that no other voter of the group is at risk, and why. */
   standalone: z
     .strictObject({ by: z.string().min(1), note: z.string() })

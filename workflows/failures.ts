@@ -17,6 +17,11 @@ export function isUnreachable(error: unknown): boolean {
   return cause instanceof TimeoutFailure;
 }
 
+/** The agent answers, the storage host beside it does not. */
+export function isHostAway(error: unknown): boolean {
+  return errorCode(error) === 'host.unreachable';
+}
+
 export function describeFailure(error: unknown): { reason: string; remedy: string } {
   const cause = error instanceof ActivityFailure ? error.cause : error;
   const code = errorCode(error);

@@ -23,14 +23,18 @@ import type {
 import { contractVersion, replicaText } from '../core/ids.ts';
 import { isStepPhase, phases, rollbackStart, type Phase, type StepPhase } from '../core/phases.ts';
 import { agentCalls, type AgentCalls } from './agent-calls.ts';
-import { describeFailure, isSuperseded, isUnreachable } from './failures.ts';
+import { describeFailure, isHostAway, isSuperseded, isUnreachable } from './failures.ts';
 import type { MigrateReplicaRequest, MigrateReplicaResult, MigrationOutcome } from './messages.ts';
 import { MigrationState } from './migration-state.ts';
 import { passGates } from './gates.ts';
+import { positionOf } from './position.ts';
 import { Waits } from './waits.ts';
 
 /** A reversal's copy that differs is made again; each leaves a whole copy aside. Then likewise. */
 const copiesBeforeAsking = 2;
+
+/** Live: another proof or another mirror is made so often. */
+const repeatsBeforeAsking = 5;
 
 /** A look that finds a holder is repeated after a stop; then a human is asked. */
 const looksBeforeAsking = 3;
@@ -53,7 +57,7 @@ export async function migrateReplica(
 function watchCancellation(state: MigrationState): void {
   CancellationScope.current().cancelRequested.catch(() => {
     const { view } = state;
-    const start = view?.phase ? rollbackStart(view.phase, view.direction) : null;
+    const start = view === null ? null : rollbackStart(positionOf(view));
     if (start === 'discard') state.rollbackWish ??= { by: 'cancel', reason: 'workflow cancelled' };
     else if (view === null) state.abandonWish ??= { by: 'cancel', reason: 'workflow cancelled' };
     else state.cancelled = true;
@@ -73,6 +77,7 @@ class ReplicaMigration {
   #claims = 0;
   #looks = 0;
   #copies = 0;
+  #repeats = 0;
 
   constructor(state: MigrationState) {
     this.#state = state;
@@ -205,6 +210,8 @@ class ReplicaMigration {
       if (outcome === 'held') await this.#afterHeld(answer);
       else if (outcome === 'different' && next === 'copy' && isOfReversal(did)) {
         await this.#afterBadCopy(answer);
+      } else if (outcome === 'lost' || outcome === 'stale' || next === 'mirror') {
+        await this.#afterRepeat(answer);
       } else if (phase === 'look' || phase === 'rollback-look') this.#looks = 0;
       return null;
     } catch (error) {
@@ -269,6 +276,17 @@ class ReplicaMigration {
     await this.#waits.forOperator({ kind: 'held', reason, remedy: 'end them, then resume' });
   }
 
+  /** Live: a proof that covers too little, a mirror that failed or differed; another is made. */
+  async #afterRepeat({ result }: StepAnswer): Promise<void> {
+    this.#repeats += 1;
+    if (this.#repeats < repeatsBeforeAsking) return;
+    this.#repeats = 0;
+    const reason = `it came to "${result.outcome}" ${repeatsBeforeAsking} times: ${String(result.info['reason'] ?? '')}`;
+    const remedy =
+      'look at the storage host and the disk of its mirror, then resume: it is tried again';
+    await this.#waits.forOperator({ kind: 'failed', reason, remedy });
+  }
+
   async #afterBadCopy(answer: StepAnswer): Promise<void> {
     this.#copies += 1;
     if (this.#copies < copiesBeforeAsking) return;
@@ -286,6 +304,10 @@ class ReplicaMigration {
     if (isSuperseded(error)) return this.#adoptAgain();
     if (isUnreachable(error)) {
       await this.#waits.forHost();
+      return null;
+    }
+    if (isHostAway(error)) {
+      await this.#waits.forHost('storage host');
       return null;
     }
     const failure = describeFailure(error);

@@ -28,6 +28,7 @@ import {
   type Waiting,
   type Wish,
 } from './messages.ts';
+import { positionOf } from './position.ts';
 
 /** Operation ids kept for deduplication: far more than an operator issues in one migration. */
 const rememberedOperations = 500;
@@ -81,14 +82,14 @@ export class MigrationState {
 
   /** Whether a rollback is wished for that may still be decided. */
   get wantsRollback(): boolean {
-    if (this.rollbackWish === null || this.view?.phase == null) return false;
-    return rollbackStart(this.view.phase, this.view.direction) !== null;
+    if (this.rollbackWish === null || this.view === null) return false;
+    return rollbackStart(positionOf(this.view)) !== null;
   }
 
   /** Whether a reversal is to be given up, and still may be. */
   get wantsForward(): boolean {
-    if (this.forwardWish === null || this.view?.phase == null) return false;
-    return forwardStart(this.view.phase, this.view.direction) !== null;
+    if (this.forwardWish === null || this.view === null) return false;
+    return forwardStart(positionOf(this.view)) !== null;
   }
 
   /** It is decided: what was wished on the way back is over, and the soak begins anew. */
@@ -212,7 +213,7 @@ export class MigrationState {
       approved: this.approved,
       findings: this.findings,
       results: this.results,
-      compensations: view && phase ? rollbackPlan(phase, view.direction) : [],
+      compensations: view && phase ? rollbackPlan(positionOf(view)) : [],
       actions: this.#actions(),
       outcome: this.outcome,
     };
@@ -245,8 +246,8 @@ export class MigrationState {
 
   #canRollBack(): boolean {
     if (this.stage === 'preflight') return false;
-    return this.view !== null && this.phase !== null && this.rollbackWish === null
-      ? rollbackStart(this.phase, this.view.direction) !== null
+    return this.view !== null && this.rollbackWish === null
+      ? rollbackStart(positionOf(this.view)) !== null
       : false;
   }
 
@@ -270,8 +271,8 @@ export class MigrationState {
   }
 
   #canGoForward(): boolean {
-    if (this.view === null || this.phase === null || this.forwardWish !== null) return false;
-    return forwardStart(this.phase, this.view.direction) !== null;
+    if (this.view === null || this.forwardWish !== null) return false;
+    return forwardStart(positionOf(this.view)) !== null;
   }
 
   #checkForward(): void {

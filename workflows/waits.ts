@@ -29,10 +29,10 @@ export class Waits {
   }
 
   /** Until it is time to try the machine again. */
-  async forHost(): Promise<void> {
+  async forHost(away: 'agent' | 'storage host' = 'agent'): Promise<void> {
     const { host } = this.#state.request.input;
-    const reason = `the agent of machine ${host} does not answer`;
-    const remedy = 'start the agent there; abandon if the machine is lost';
+    const reason = `the ${away} of machine ${host} does not answer`;
+    const remedy = `start the ${away} there; abandon if the machine is lost`;
     await this.until({ kind: 'host-unreachable', reason, remedy }, () => false, unreachableRetryMs);
   }
 

@@ -70,8 +70,9 @@ function adoptedText({ id, phase }: MigrationState, { fresh }: StartedMigration)
 }
 
 /** @throws `migration.illegal-action` once it is final */
-function requireWayBack(replica: string, { phase, direction, rollback }: MigrationState): void {
-  if (rollback !== null || rollbackStart(phase, direction) !== null) return;
+function requireWayBack(replica: string, migration: MigrationState): void {
+  const { phase, rollback } = migration;
+  if (rollback !== null || rollbackStart(migration) !== null) return;
   throw fail('migration.illegal-action', {
     action: 'roll back',
     replica,

@@ -19,14 +19,10 @@ import {
   toJson,
   type OutputFormat,
 } from '../output.ts';
+import { identity } from '../identity.ts';
 import { resumeFromRecord, rollbackFromRecord, rollbackText } from './from-record.ts';
 import { recordText, reportText, type MergedReport } from '../status-text.ts';
-import {
-  addTemporalOptions,
-  identity,
-  withClient,
-  type TemporalOptions,
-} from '../temporal-options.ts';
+import { addTemporalOptions, withClient, type TemporalOptions } from '../temporal-options.ts';
 
 interface OperateOptions extends TemporalOptions {
   readonly output: OutputFormat;

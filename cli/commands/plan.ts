@@ -51,7 +51,7 @@ function planText(answer: PlanAnswer): string {
     '',
     ...steps,
     '',
-    `${answer.entries} entries, ${bytesText(answer.bytes)}; about ${time} with the replica stopped`,
+    `${answer.entries} entries, ${bytesText(answer.bytes)}; about ${time} ${answer.mode === 'live' ? 'beside the running replica' : 'with the replica stopped'}`,
     'a rollback is possible until finalize',
   ].join('\n');
 }

@@ -1,18 +1,9 @@
 /** `quorumshift replica …`: replicas that this machine's storage host serves, and their mirrors. */
-import type { ServiceError } from '@grpc/grpc-js';
 import type { Command } from 'commander';
 
-import { fail } from '../../core/errors.ts';
-import type {
-  CutOverResponse,
-  DropResponse,
-  FinalizeResponse,
-  ListResponse,
-  MirrorProgress,
-  ProveResponse,
-  ReplicaStatus,
-  StorageHostAdminClient,
-} from '../../host/proto/gen/storage_host_admin.ts';
+import type { AdminClient, Asked } from '../../host/admin-client.ts';
+import type { Progress, ReplicaStatus } from '../../host/proto/gen/storage_host_admin.ts';
+import { identity } from '../identity.ts';
 import { outputOption, parseBytes, print, type OutputFormat } from '../output.ts';
 import { ProgressLine } from '../progress.ts';
 
@@ -21,11 +12,6 @@ interface ReplicaOptions {
   readonly output: OutputFormat;
   readonly limit?: number;
 }
-
-type Ask<Response> = (
-  client: StorageHostAdminClient,
-  answer: (error: ServiceError | null, response: Response) => void,
-) => unknown;
 
 export function addReplica(program: Command): void {
   const replica = program
@@ -53,41 +39,30 @@ export function addReplica(program: Command): void {
     .action(mirror);
   named('prove', 'read both instances back and compare them').action(prove);
   named('cutover', 'make the mirror the primary, on the last proof').action(cutover);
-  named('finalize', 'end dual write; the primary goes on alone').action(finalize);
-  named('drop', 'give the mirror up and discard it').action(drop);
+  named('finalize', 'end dual write; what was primary before the cutover is moved aside')
+    .option('--delete', 'delete it instead')
+    .action(finalize);
+  named('drop', 'give the mirror up, or what a failed one left, and delete it').action(drop);
 }
 
 async function list({ socket, output }: ReplicaOptions): Promise<void> {
-  const { replicas } = await asked<ListResponse>(socket, (client, answer) =>
-    client.list({}, answer),
-  );
+  const replicas = await asked(socket, (client) => client.list());
   if (output !== 'jsonl') print(output, replicas, () => replicas.map(lineOf).join('\n'));
   else for (const status of replicas) print(output, status, () => '');
 }
 
 async function show(name: string, { socket, output }: ReplicaOptions): Promise<void> {
-  const { replicas } = await asked<ListResponse>(socket, (client, answer) =>
-    client.list({}, answer),
-  );
-  const status = replicas.find(({ replica }) => replica === name);
-  const served = replicas.map(({ replica }) => replica).join(', ');
-  if (status === undefined) throw fail('session.unknown-replica', { replica: name, served });
+  const status = await asked(socket, (client) => client.show(name));
   print(output, status, () => textOf(status));
 }
 
 async function mirror(name: string, uri: string, options: ReplicaOptions): Promise<void> {
-  const line = new ProgressLine();
-  await withAdmin(options.socket, async (client) => {
-    const bytesPerSecond = BigInt(options.limit ?? 0);
-    const call = client.mirror({ replica: name, uri, bytesPerSecond });
-    call.on('data', ({ phase, bytesDone }: MirrorProgress) => {
-      line.update({ label: `copy (${phase})`, bytesDone: Number(bytesDone), bytesTotal: 0 });
-    });
-    await new Promise<void>((resolve, reject) => {
-      call.once('end', resolve);
-      call.once('error', reject);
-    });
-  }).finally(() => line.end());
+  const bytesPerSecond = options.limit ?? null;
+  await withProgressLine('copy', (onProgress) =>
+    asked(options.socket, (client) =>
+      client.mirror({ ...byHand(name), target: uri, bytesPerSecond }, onProgress),
+    ),
+  );
   print(options.output, { replica: name, mirror: uri, stage: 'dual' }, () =>
     [
       `${name} is written to both its primary and ${uri}.`,
@@ -97,22 +72,20 @@ async function mirror(name: string, uri: string, options: ReplicaOptions): Promi
 }
 
 async function prove(name: string, { socket, output }: ReplicaOptions): Promise<void> {
-  const proof = await asked<ProveResponse>(socket, (client, answer) =>
-    client.prove({ replica: name }, answer),
+  const proof = await withProgressLine('compare', (onProgress) =>
+    asked(socket, (client) => client.prove(byHand(name), onProgress)),
   );
-  const { digest, firstIndex, lastIndex } = proof;
+  const { digest, firstIndex, lastIndex, file } = proof;
   print(output, proof, () =>
     [
-      `Both hold the same ${firstIndex}..${lastIndex}: ${digest}`,
+      `Both hold the same ${firstIndex}..${lastIndex}: ${digest} (proofs/${file})`,
       `Next: quorumshift replica cutover ${name}`,
     ].join('\n'),
   );
 }
 
 async function cutover(name: string, { socket, output }: ReplicaOptions): Promise<void> {
-  const done = await asked<CutOverResponse>(socket, (client, answer) =>
-    client.cutOver({ replica: name }, answer),
-  );
+  const done = await asked(socket, (client) => client.cutOver({ ...byHand(name), digest: '' }));
   const { pauseMs, primaryLogUri } = done;
   print(output, done, () =>
     [
@@ -122,17 +95,41 @@ async function cutover(name: string, { socket, output }: ReplicaOptions): Promis
   );
 }
 
-async function finalize(name: string, { socket, output }: ReplicaOptions): Promise<void> {
-  const done = await asked<FinalizeResponse>(socket, (client, answer) =>
-    client.finalize({ replica: name }, answer),
+async function finalize(
+  name: string,
+  { socket, output, delete: deletes = false }: ReplicaOptions & { readonly delete?: boolean },
+): Promise<void> {
+  const retired = await asked(socket, (client) => client.finalize({ ...byHand(name), deletes }));
+  print(output, { replica: name, retired }, () =>
+    [
+      `${name} has no mirror any more.`,
+      retired.length === 0 ? 'Nothing of one is left.' : `It lies at ${retired.join(', ')}.`,
+    ].join(' '),
   );
-  const left = done.retiredLogUri === '' ? 'It had none.' : `It stays at ${done.retiredLogUri}.`;
-  print(output, done, () => `${name} has no mirror any more. ${left}`);
 }
 
 async function drop(name: string, { socket, output }: ReplicaOptions): Promise<void> {
-  await asked<DropResponse>(socket, (client, answer) => client.drop({ replica: name }, answer));
+  await asked(socket, (client) => client.drop(byHand(name)));
   print(output, { replica: name, mirror: null }, () => `${name} has no mirror any more.`);
+}
+
+/** Asked by an operator, beside any migration. */
+function byHand(replica: string): Asked {
+  return { replica, caller: { by: identity(), claim: undefined } };
+}
+
+async function withProgressLine<Result>(
+  label: string,
+  work: (onProgress: (progress: Progress) => void) => Promise<Result>,
+): Promise<Result> {
+  const line = new ProgressLine();
+  try {
+    return await work(({ phase, bytesDone }) => {
+      line.update({ label: `${label} (${phase})`, bytesDone: Number(bytesDone), bytesTotal: 0 });
+    });
+  } finally {
+    line.end();
+  }
 }
 
 function lineOf(status: ReplicaStatus): string {
@@ -143,13 +140,14 @@ function lineOf(status: ReplicaStatus): string {
 }
 
 function textOf(status: ReplicaStatus): string {
-  const { replica, refusal, primary, mirror: second } = status;
+  const { replica, refusal, primary, mirror: second, former } = status;
   if (refusal !== '') return `${replica} is not served: ${refusal}`;
   const row = (label: string, value: string) => `${label.padEnd(12)}${value}`;
   return [
     row('replica', replica),
     row('primary', `${primary?.logUri} (${primary?.family})`),
     row('mirror', second === undefined ? 'none' : `${second.logUri}, ${status.stage}`),
+    ...(former ? [row('left', `${former.logUri}: ${former.why} (next: ${former.next})`)] : []),
     row('log', `${status.firstIndex}..${status.lastIndex}`),
     row('term', String(status.term)),
     row('snapshot', status.snapshotIndex === 0n ? 'none' : `to ${status.snapshotIndex}`),
@@ -159,33 +157,10 @@ function textOf(status: ReplicaStatus): string {
   ].join('\n');
 }
 
-function asked<Response>(socket: string, ask: Ask<Response>): Promise<Response> {
-  return withAdmin(
-    socket,
-    (client) =>
-      new Promise<Response>((resolve, reject) => {
-        ask(client, (error, response) => (error === null ? resolve(response) : reject(error)));
-      }),
-  );
-}
-
-/** Runs `use` with a client; its failures are told as ours. */
-async function withAdmin<Result>(
+async function asked<Result>(
   socket: string,
-  use: (client: StorageHostAdminClient) => Promise<Result>,
+  ask: (client: AdminClient) => Promise<Result>,
 ): Promise<Result> {
-  const [{ credentials }, { StorageHostAdminClient: Client }, { fromGrpcError }] =
-    await Promise.all([
-      import('@grpc/grpc-js'),
-      import('../../host/proto/gen/storage_host_admin.ts'),
-      import('../../host/grpc-errors.ts'),
-    ]);
-  const client = new Client(`unix:${socket}`, credentials.createInsecure());
-  try {
-    return await use(client);
-  } catch (error) {
-    throw fromGrpcError(error, socket);
-  } finally {
-    client.close();
-  }
+  const { AdminClient: Client } = await import('../../host/admin-client.ts');
+  return Client.use({ socket }, ask);
 }

@@ -13,13 +13,9 @@ import {
   sideOptions,
   type SideOptions,
 } from '../instance-options.ts';
+import { identity } from '../identity.ts';
 import { outputOption, parseBytes, parseCount, print, type OutputFormat } from '../output.ts';
-import {
-  addTemporalOptions,
-  identity,
-  withClient,
-  type TemporalOptions,
-} from '../temporal-options.ts';
+import { addTemporalOptions, withClient, type TemporalOptions } from '../temporal-options.ts';
 
 export interface StartOptions extends TemporalOptions, SideOptions {
   readonly source?: string;

@@ -7,6 +7,7 @@ import { z } from 'zod';
 
 import { fail } from '../../core/errors.ts';
 import type { FileLayer } from '../file-layer.ts';
+import type { RateLimit } from '../image/rate-limit.ts';
 import { readWhole, writeDurably } from '../files.ts';
 import type { RecordStore } from './record-store.ts';
 import type { ReplicaDirectory } from './replica-directory.ts';
@@ -23,6 +24,16 @@ const controlSchema = z.strictObject({
 export type BulkControl = z.infer<typeof controlSchema>;
 
 const maxControlBytes = 4096;
+
+/** How soon a wish is obeyed. */
+const pollMs = 250;
+
+/** The wish in force, as work that follows it sees it. */
+export interface Pace {
+  /** Changes while the work runs; 0 while it is paused. */
+  readonly rateLimit: RateLimit;
+  paused: boolean;
+}
 
 const noWish: BulkControl = {
   order: { lease: 0, version: 0 },
@@ -59,4 +70,28 @@ export async function writeControl(store: RecordStore, wish: BulkControl): Promi
 
 function isBefore(a: BulkControl['order'], b: BulkControl['order']): boolean {
   return a.lease < b.lease || (a.lease === b.lease && a.version < b.version);
+}
+
+/** Runs `work` at the pace that the file says, whatever it says meanwhile. */
+export async function withPace<T>(
+  files: FileLayer,
+  directory: ReplicaDirectory,
+  work: (pace: Pace) => Promise<T>,
+): Promise<T> {
+  const pace: Pace = { rateLimit: { bytesPerSecond: null }, paused: false };
+  const follow = async () => {
+    const { paused, bytesPerSecond } = await readControl(files, directory);
+    pace.paused = paused;
+    pace.rateLimit.bytesPerSecond = paused ? 0 : bytesPerSecond;
+  };
+  await follow();
+  const timer = setInterval(() => {
+    // A file that cannot be read leaves the last wish in force.
+    follow().catch(() => {});
+  }, pollMs);
+  try {
+    return await work(pace);
+  } finally {
+    clearInterval(timer);
+  }
 }

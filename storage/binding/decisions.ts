@@ -5,8 +5,9 @@
 import { fail } from '../../core/errors.ts';
 import { replicaText } from '../../core/ids.ts';
 import { forwardStart, rollbackStart, type Phase } from '../../core/phases.ts';
-import type { MigrationState, StepResult } from '../../schemas/binding-record.ts';
+import type { BindingRecord, MigrationState, StepResult } from '../../schemas/binding-record.ts';
 import type { RecordStore } from './record-store.ts';
+import { isSame } from './parking.ts';
 import { checkNewer, recordedResult, type AnyClaim } from './step-guard.ts';
 
 export interface DecisionWish {
@@ -17,7 +18,7 @@ export interface DecisionWish {
 interface Decision {
   readonly name: 'rollback' | 'forward-again';
   /** The phase that it leads to. @throws `migration.illegal-action` */
-  readonly next: (migration: MigrationState) => Phase;
+  readonly next: (migration: MigrationState, record: BindingRecord) => Phase;
   /** What else it changes. */
   readonly change: Partial<MigrationState>;
 }
@@ -34,8 +35,8 @@ export async function decideRollback(
   return decide(store, claim, {
     wish,
     name: 'rollback',
-    next: (migration) =>
-      rollbackStart(migration.phase, migration.direction) ??
+    next: (migration, record) =>
+      rollbackStart(swapped(migration, record)) ??
       refuse(store, migration, {
         action: 'roll back',
         required: 'it must not be final or rolling back already',
@@ -58,7 +59,7 @@ export async function decideForward(
     wish,
     name: 'forward-again',
     next: (migration) =>
-      forwardStart(migration.phase, migration.direction) ??
+      forwardStart(migration) ??
       refuse(store, migration, {
         action: 'cancel the rollback of',
         required: 'it must be moving the target’s state back, and not have swapped yet',
@@ -80,7 +81,7 @@ async function decide(
     }
     const { token } = claim;
     const { migration, record: current } = checkNewer(record, claim);
-    const next = nextOf(migration);
+    const next = nextOf(migration, current);
     const { by, reason } = wish;
     const result: StepResult = {
       step: token.step,
@@ -96,6 +97,16 @@ async function decide(
     });
     return result;
   });
+}
+
+/**
+ * Live, the storage host swaps the record before the step that asked for it ends: then the way back
+ * is that of the phase after.
+ */
+function swapped(migration: MigrationState, { primary }: BindingRecord): MigrationState {
+  const { mode, phase, target } = migration;
+  const isSwapped = mode === 'live' && phase === 'swap' && isSame(primary, target);
+  return isSwapped ? { ...migration, phase: 'probe' } : migration;
 }
 
 function refuse(

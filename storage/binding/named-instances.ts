@@ -49,8 +49,14 @@ export async function requireUnnamed(options: {
 }
 
 /** Where the record's instances belong, and where they lie meanwhile. */
-function namedPaths(families: FamilyRegistry, { primary, migration }: BindingRecord): string[] {
-  const named = [primary, ...(migration ? [migration.source, migration.target] : [])];
+function namedPaths(families: FamilyRegistry, record: BindingRecord): string[] {
+  const { primary, mirror, former, migration } = record;
+  const named = [
+    primary,
+    ...(mirror ? [mirror.ref] : []),
+    ...(former ? [former.ref] : []),
+    ...(migration ? [migration.source, migration.target] : []),
+  ];
   return named.flatMap(({ uris, parkedTag }) =>
     ownPaths(families, uris).flatMap((path) =>
       parkedTag === null ? [path] : [path, parkedName(path, parkedTag)],

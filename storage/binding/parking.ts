@@ -20,6 +20,11 @@ export function parkedUris(
   return families.familyOf(uris).relocate(uris, (path) => parkedName(path, tag));
 }
 
+/** Whether both name one instance, wherever it lies. */
+export function isSame(a: InstanceRef, b: InstanceRef): boolean {
+  return JSON.stringify(a.uris) === JSON.stringify(b.uris);
+}
+
 /** Places that the instance has to itself: those that are fenced, parked, moved. */
 export function ownPaths(families: FamilyRegistry, uris: InstanceUris): string[] {
   const places = families.familyOf(uris).places(uris);

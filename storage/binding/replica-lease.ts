@@ -4,6 +4,7 @@
  * `step-guard.ts`.
  */
 import { assert, fail, type QuorumshiftError } from '../../core/errors.ts';
+import { firstPhase, type MigrationMode } from '../../core/phases.ts';
 import { replicaText } from '../../core/ids.ts';
 import type { BindingRecord, MigrationState } from '../../schemas/binding-record.ts';
 import type { MigrationInput } from '../../schemas/migration.ts';
@@ -14,6 +15,8 @@ export interface OwnRequest {
   readonly input: MigrationInput;
   readonly inputDigest: string;
   readonly agentId: string;
+  /** Of a new migration. */
+  readonly mode: MigrationMode;
   /** Names this taking: a repeated request finds its own lease. */
   readonly claim: string;
   /** The lease seen before; another one means that someone else took the replica meanwhile. */
@@ -154,6 +157,7 @@ function newRecord(request: OwnRequest): BindingRecord {
     token: { lease: 0, step: 0, attempt: 0 },
     primary: { uris: request.input.source, parkedTag: null },
     mirror: null,
+    former: null,
     migration: null,
     lastEnded: null,
   };
@@ -166,11 +170,15 @@ function newMigration(request: OwnRequest): MigrationState {
     input,
     inputDigest: request.inputDigest,
     agentId: request.agentId,
+    mode: request.mode,
     claim: request.claim,
-    phase: 'stop',
+    phase: firstPhase[request.mode],
     direction: 'forward',
     source: { uris: input.source, parkedTag: null },
-    target: { uris: input.target, parkedTag: `${input.migrationId}-target` },
+    target: {
+      uris: input.target,
+      parkedTag: request.mode === 'live' ? null : `${input.migrationId}-target`,
+    },
     targetTag: `${input.migrationId}-target`,
     sourceTag: `${input.migrationId}-source`,
     leftAside: [],

@@ -138,7 +138,7 @@ function makeGuard(
     finish: (ending) =>
       store.locked(async (locked) => {
         const current = checkCurrent(locked.record, claim);
-        const next = nextPhase(claim.phase, current.migration.direction, ending.outcome);
+        const next = nextPhase({ ...current.migration, phase: claim.phase }, ending.outcome);
         const { outcome, info } = ending;
         const result = { step: claim.token.step, did: claim.phase, next, outcome, info };
         const changed = ending.change?.(current.record, current.migration) ?? current.record;
@@ -179,8 +179,8 @@ function endResult(migration: MigrationState): EndResult {
  * What the migration leaves to be deleted by hand: after a reversal, the target that it left too.
  */
 function leftBehind(migration: MigrationState): LeftAside[] {
-  const { direction, leftAside, source, sourceTag } = migration;
-  if (direction === 'forward') return leftAside;
+  const { direction, leftAside, source, sourceTag, mode } = migration;
+  if (direction === 'forward' || mode === 'live') return leftAside;
   const why = 'the target that was rolled back: its state is in the fresh instance';
   return [...leftAside, { kind: 'instance', uris: source.uris, tag: sourceTag, why }];
 }
@@ -208,6 +208,26 @@ function ownMigration(record: BindingRecord | null, claim: AnyClaim): OwnedRecor
     throw late(claim, migration === null ? 'the migration has ended' : `${migration.id} owns it`);
   }
   return { record, migration };
+}
+
+/**
+ * For what another process does at a step's behest (OPS-5), or, without a claim, at an operator's:
+ * under the record's lock. @throws `record.superseded`; `record.conflict` to an operator while a
+ * migration owns the replica
+ */
+export function requireCaller(record: BindingRecord, claim: StepClaim | null): void {
+  if (claim !== null) {
+    checkCurrent(record, claim);
+    return;
+  }
+  if (record.migration === null) return;
+  const { id, phase } = record.migration;
+  throw fail('record.conflict', {
+    action: 'change the mirror of',
+    replica: replicaText(record.replica),
+    required: 'no migration may own it: steer that instead ("quorumshift status")',
+    actual: `${id} does, in phase ${phase}`,
+  });
 }
 
 function checkCurrent(given: BindingRecord | null, claim: StepClaim): OwnedRecord {

@@ -99,6 +99,11 @@ export class PairEngine implements StoreEngine {
     return mirror;
   }
 
+  /** Resolves once every write that was given to a mirror which was left has returned (DUAL-8). */
+  get leftIsClosed(): Promise<void> {
+    return this.#left;
+  }
+
   get primary(): Instance {
     return this.#primary;
   }

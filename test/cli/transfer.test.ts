@@ -123,7 +123,8 @@ describe('export, import and verify as commands', () => {
     const { replica } = input;
     const store = new RecordStore({ files, stateDir, replica, now: () => new Date() });
     const agentId = randomUUID();
-    const owner = { inputDigest: inputDigest(input), agentId, claim: 'c', expectedLease: 0 };
+    const taking = { agentId, claim: 'c', expectedLease: 0, mode: 'stopped' } as const;
+    const owner = { ...taking, inputDigest: inputDigest(input) };
     await ownReplica(store, { input, ...owner, naming: (write) => write() });
     for (const how of [['--image', image], ['--discard']]) {
       const imported = await cli(['import', ...how, target]);

@@ -20,6 +20,7 @@ import { defaultFamilies } from '../../storage/families/registry.ts';
 import { nodeFileLayer } from '../../storage/node-file-layer.ts';
 import type { MigrateReplicaResult } from '../../workflows/messages.ts';
 import { connectClient } from '../../worker/temporal-connection.ts';
+import { startHost, type HostPlace, type HostProcess } from '../host/host-process.ts';
 
 const program = resolve('bin/quorumshift.mjs');
 export const fixtures = resolve('test/fixtures/braft');
@@ -56,6 +57,7 @@ export class MigrationEnvironment {
         host: environment.host,
         stateDir: environment.stateDir,
         roots: [environment.data],
+        hostAdminSocket: environment.hostPlace.adminSocket,
         reserveBytes: 0,
         // Tests run as anyone, and in sandboxes whose init shows nothing.
         mayNotLook: 'pass-over',
@@ -72,7 +74,7 @@ export class MigrationEnvironment {
     this.data = join(root, 'data');
     this.stateDir = join(root, 'state');
     this.host = `h${unique}`;
-    this.replica = { cluster: `kv${unique}`, member: 'n1' };
+    this.replica = { cluster: 'kv', member: `n${unique}` };
     this.temporal = temporal;
     this.client = new MigrationClient({ client: temporal, identity: 'test' });
     this.#options = options;
@@ -84,6 +86,23 @@ export class MigrationEnvironment {
 
   get configFile(): string {
     return join(this.root, 'agent.json');
+  }
+
+  /** Of a storage host that serves the environment's replica, from `local://<data>/a`. */
+  get hostPlace(): HostPlace {
+    const { root: directory } = this;
+    const place = (name: string) => join(directory, name);
+    const sockets = { socket: place('host.sock'), adminSocket: place('admin.sock') };
+    return { directory, config: place('host.json'), ...sockets };
+  }
+
+  /** Starts it, with an empty replica the first time. */
+  async startHost(): Promise<HostProcess> {
+    const { socket, adminSocket, config } = this.hostPlace;
+    const replicas = [{ ...this.replica, uri: this.uri('local', 'a'), create: true }];
+    const { stateDir } = this;
+    await writeFile(config, JSON.stringify({ stateDir, socket, adminSocket, replicas }));
+    return startHost(this.hostPlace);
   }
 
   get store(): RecordStore {

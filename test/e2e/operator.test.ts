@@ -66,7 +66,7 @@ describe.skipIf(missing('temporal'))('an operator', () => {
     const before = await treeBytes(environment.root);
     const plan = (target: string, output: string) =>
       cli([
-        ...['plan', `${environment.replica.cluster}/n1`, '--host', environment.host],
+        ...['plan', replicaText(environment.replica), '--host', environment.host],
         ...['--source', source, '--target', target, '-o', output],
       ]);
     const text = await plan(environment.uri('sqlite', 'p'), 'text');
@@ -82,7 +82,7 @@ describe.skipIf(missing('temporal'))('an operator', () => {
     expect(refused).toMatch(/refused target empty: .*\n +what to do: choose an empty place/);
     expect(refused).not.toContain('mend it first');
     const separate = await cli([
-      ...['plan', `${environment.replica.cluster}/n1`, '--host', environment.host],
+      ...['plan', replicaText(environment.replica), '--host', environment.host],
       ...['--source', source, '--target-log', `${environment.uri('local', 'p1')}/log`],
       ...['--target-meta', `${environment.uri('local', 'p2')}/meta`],
       ...['--target-snapshot', `${environment.uri('local', 'p1')}/snapshot`],

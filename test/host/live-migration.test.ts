@@ -1,10 +1,10 @@
 import { afterEach, describe, expect, test } from 'vitest';
 
-import type { StorageHostClient } from '../../host/proto/gen/storage_host.ts';
 import { entriesOf } from '../../storage/testing/conformance-env.ts';
 import { runCli } from '../cli/run-cli.ts';
 import { makeHostPlace, startHost, type HostPlace, type HostProcess } from './host-process.ts';
-import { appendMessage, openReplica, readEntries, stateOf, WriteStream } from './host-session.ts';
+import { openReplica, readEntries, stateOf } from './host-session.ts';
+import { SteadyWriter } from './steady-writer.ts';
 
 const running: HostProcess[] = [];
 
@@ -24,39 +24,6 @@ async function replica(place: HostPlace, ...args: readonly string[]) {
   const { code, stdout, stderr } = await runCli(['replica', ...args, ...common]);
   const said = stdout.toString('utf8').trim();
   return { code, stderr, answer: said === '' ? {} : (JSON.parse(said) as Record<string, unknown>) };
-}
-
-/** Appends one entry after the other, as long as it is not stopped. */
-class SteadyWriter {
-  #stopped = false;
-  #client: StorageHostClient;
-  last = 0n;
-  readonly done: Promise<void>;
-
-  constructor(client: StorageHostClient) {
-    this.#client = client;
-    this.done = this.#run();
-    // It fails when its host is killed, before anybody waits for it.
-    this.done.catch(() => {});
-  }
-
-  async stop(): Promise<bigint> {
-    this.#stopped = true;
-    await this.done;
-    return this.last;
-  }
-
-  async #run(): Promise<void> {
-    const { epoch, state } = await openReplica(this.#client, 'n1');
-    this.last = state?.lastIndex ?? 0n;
-    const stream = new WriteStream(this.#client, 'n1', epoch);
-    while (!this.#stopped) {
-      const next = this.last + 1n;
-      await stream.until(stream.send(appendMessage(this.last, entriesOf(next, next))));
-      this.last = next;
-    }
-    expect(await stream.end()).toBeNull();
-  }
 }
 
 describe('a replica that is written without a pause', () => {

@@ -30,6 +30,22 @@ export const protobufFileName = "storage_host_admin.proto";
  * of its own with permissions of its own.
  */
 
+/** Who asks, and for which step of which migration. */
+export interface Caller {
+  /** For the audit trail. */
+  by: string;
+  /** Absent: by hand, which is refused while a migration owns the replica. */
+  claim: Claim | undefined;
+}
+
+export interface Claim {
+  migrationId: string;
+  phase: string;
+  lease: number;
+  step: number;
+  attempt: number;
+}
+
 export interface ListRequest {
 }
 
@@ -60,6 +76,15 @@ export interface ReplicaStatus {
   snapshotIndex: bigint;
   /** Entries acknowledged by this process. */
   appendedEntries: bigint;
+  /** Whether the mirror was primary before: it is the way back. */
+  mirrorWasPrimary: boolean;
+  /** The mirror that was left and is still there; absent without one. */
+  former:
+    | FormerMirror
+    | undefined;
+  /** The migration that owns it; empty without one. */
+  migrationId: string;
+  migrationPhase: string;
 }
 
 export interface InstanceStatus {
@@ -67,29 +92,71 @@ export interface InstanceStatus {
   logUri: string;
 }
 
-export interface ReplicaRequest {
-  replica: string;
+export interface FormerMirror {
+  logUri: string;
+  /** retire, delete: to be done yet; keep: it failed, and stays until it is dropped. */
+  next: string;
+  why: string;
+  /** It was the way back: a rollback needs a new one. */
+  wasPrimary: boolean;
+}
+
+export interface InstanceUris {
+  log: string;
+  meta: string;
+  snapshot: string;
+  /** Where a store is shared by groups; else empty. */
+  groupId: string;
 }
 
 export interface MirrorRequest {
   replica: string;
-  /** Short form. */
+  caller:
+    | Caller
+    | undefined;
+  /** Short form; empty where `uris` is given. */
   uri: string;
-  /** Limit of the copy; 0 is none. */
+  uris:
+    | InstanceUris
+    | undefined;
+  /** Limit of the copy, by hand; 0 is none. A migration's is in the replica's control file. */
   bytesPerSecond: bigint;
 }
 
-export interface MirrorProgress {
+export interface Progress {
   phase: string;
   entriesDone: bigint;
   entriesTotal: bigint;
   bytesDone: bigint;
 }
 
-export interface ProveResponse {
+export interface ProveRequest {
+  replica: string;
+  caller: Caller | undefined;
+}
+
+export interface ProveProgress {
+  progress: Progress | undefined;
+  proof: Proof | undefined;
+}
+
+export interface Proof {
+  /** Of both instances. */
   digest: string;
   firstIndex: bigint;
   lastIndex: bigint;
+  generation: bigint;
+  /** Its file in the replica's proofs/. */
+  file: string;
+}
+
+export interface CutOverRequest {
+  replica: string;
+  caller:
+    | Caller
+    | undefined;
+  /** Of the proof that it is to rest on; empty: the last one. */
+  digest: string;
 }
 
 export interface CutOverResponse {
@@ -98,13 +165,171 @@ export interface CutOverResponse {
   primaryLogUri: string;
 }
 
+export interface FinalizeRequest {
+  replica: string;
+  caller: Caller | undefined;
+  deletes: boolean;
+}
+
 export interface FinalizeResponse {
-  /** Where what was the mirror lies; empty when there was none. */
-  retiredLogUri: string;
+  /** Where what was primary lies now; empty when it was deleted or there was none. */
+  retired: string[];
+}
+
+export interface DropRequest {
+  replica: string;
+  caller: Caller | undefined;
 }
 
 export interface DropResponse {
 }
+
+function createBaseCaller(): Caller {
+  return { by: "", claim: undefined };
+}
+
+export const Caller: MessageFns<Caller> = {
+  encode(message: Caller, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.by !== "") {
+      writer.uint32(10).string(message.by);
+    }
+    if (message.claim !== undefined) {
+      Claim.encode(message.claim, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Caller {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCaller();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.by = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.claim = Claim.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseClaim(): Claim {
+  return { migrationId: "", phase: "", lease: 0, step: 0, attempt: 0 };
+}
+
+export const Claim: MessageFns<Claim> = {
+  encode(message: Claim, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.migrationId !== "") {
+      writer.uint32(10).string(message.migrationId);
+    }
+    if (message.phase !== "") {
+      writer.uint32(18).string(message.phase);
+    }
+    if (message.lease !== 0) {
+      writer.uint32(24).uint32(message.lease);
+    }
+    if (message.step !== 0) {
+      writer.uint32(32).uint32(message.step);
+    }
+    if (message.attempt !== 0) {
+      writer.uint32(40).uint32(message.attempt);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Claim {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseClaim();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.migrationId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.phase = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.lease = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.step = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.attempt = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
 
 function createBaseListRequest(): ListRequest {
   return {};
@@ -201,6 +426,10 @@ function createBaseReplicaStatus(): ReplicaStatus {
     term: 0n,
     snapshotIndex: 0n,
     appendedEntries: 0n,
+    mirrorWasPrimary: false,
+    former: undefined,
+    migrationId: "",
+    migrationPhase: "",
   };
 }
 
@@ -262,6 +491,18 @@ export const ReplicaStatus: MessageFns<ReplicaStatus> = {
         throw new globalThis.Error("value provided for field message.appendedEntries of type uint64 too large");
       }
       writer.uint32(96).uint64(message.appendedEntries);
+    }
+    if (message.mirrorWasPrimary !== false) {
+      writer.uint32(104).bool(message.mirrorWasPrimary);
+    }
+    if (message.former !== undefined) {
+      FormerMirror.encode(message.former, writer.uint32(114).fork()).join();
+    }
+    if (message.migrationId !== "") {
+      writer.uint32(122).string(message.migrationId);
+    }
+    if (message.migrationPhase !== "") {
+      writer.uint32(130).string(message.migrationPhase);
     }
     return writer;
   },
@@ -375,6 +616,38 @@ export const ReplicaStatus: MessageFns<ReplicaStatus> = {
             message.appendedEntries = reader.uint64() as bigint;
             continue;
           }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.mirrorWasPrimary = reader.bool();
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.former = FormerMirror.decode(reader, reader.uint32());
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.migrationId = reader.string();
+            continue;
+          }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.migrationPhase = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -445,19 +718,28 @@ export const InstanceStatus: MessageFns<InstanceStatus> = {
   },
 };
 
-function createBaseReplicaRequest(): ReplicaRequest {
-  return { replica: "" };
+function createBaseFormerMirror(): FormerMirror {
+  return { logUri: "", next: "", why: "", wasPrimary: false };
 }
 
-export const ReplicaRequest: MessageFns<ReplicaRequest> = {
-  encode(message: ReplicaRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.replica !== "") {
-      writer.uint32(10).string(message.replica);
+export const FormerMirror: MessageFns<FormerMirror> = {
+  encode(message: FormerMirror, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.logUri !== "") {
+      writer.uint32(10).string(message.logUri);
+    }
+    if (message.next !== "") {
+      writer.uint32(18).string(message.next);
+    }
+    if (message.why !== "") {
+      writer.uint32(26).string(message.why);
+    }
+    if (message.wasPrimary !== false) {
+      writer.uint32(32).bool(message.wasPrimary);
     }
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): ReplicaRequest {
+  decode(input: BinaryReader | Uint8Array, length?: number): FormerMirror {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -466,7 +748,7 @@ export const ReplicaRequest: MessageFns<ReplicaRequest> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseReplicaRequest();
+      const message = createBaseFormerMirror();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -475,7 +757,110 @@ export const ReplicaRequest: MessageFns<ReplicaRequest> = {
               break;
             }
 
-            message.replica = reader.string();
+            message.logUri = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.next = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.why = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.wasPrimary = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseInstanceUris(): InstanceUris {
+  return { log: "", meta: "", snapshot: "", groupId: "" };
+}
+
+export const InstanceUris: MessageFns<InstanceUris> = {
+  encode(message: InstanceUris, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.log !== "") {
+      writer.uint32(10).string(message.log);
+    }
+    if (message.meta !== "") {
+      writer.uint32(18).string(message.meta);
+    }
+    if (message.snapshot !== "") {
+      writer.uint32(26).string(message.snapshot);
+    }
+    if (message.groupId !== "") {
+      writer.uint32(34).string(message.groupId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): InstanceUris {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseInstanceUris();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.log = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.meta = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.snapshot = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.groupId = reader.string();
             continue;
           }
         }
@@ -492,7 +877,7 @@ export const ReplicaRequest: MessageFns<ReplicaRequest> = {
 };
 
 function createBaseMirrorRequest(): MirrorRequest {
-  return { replica: "", uri: "", bytesPerSecond: 0n };
+  return { replica: "", caller: undefined, uri: "", uris: undefined, bytesPerSecond: 0n };
 }
 
 export const MirrorRequest: MessageFns<MirrorRequest> = {
@@ -500,14 +885,20 @@ export const MirrorRequest: MessageFns<MirrorRequest> = {
     if (message.replica !== "") {
       writer.uint32(10).string(message.replica);
     }
+    if (message.caller !== undefined) {
+      Caller.encode(message.caller, writer.uint32(18).fork()).join();
+    }
     if (message.uri !== "") {
-      writer.uint32(18).string(message.uri);
+      writer.uint32(26).string(message.uri);
+    }
+    if (message.uris !== undefined) {
+      InstanceUris.encode(message.uris, writer.uint32(34).fork()).join();
     }
     if (message.bytesPerSecond !== 0n) {
       if (BigInt.asUintN(64, message.bytesPerSecond) !== message.bytesPerSecond) {
         throw new globalThis.Error("value provided for field message.bytesPerSecond of type uint64 too large");
       }
-      writer.uint32(24).uint64(message.bytesPerSecond);
+      writer.uint32(40).uint64(message.bytesPerSecond);
     }
     return writer;
   },
@@ -538,11 +929,27 @@ export const MirrorRequest: MessageFns<MirrorRequest> = {
               break;
             }
 
-            message.uri = reader.string();
+            message.caller = Caller.decode(reader, reader.uint32());
             continue;
           }
           case 3: {
-            if (tag !== 24) {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.uri = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.uris = InstanceUris.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
               break;
             }
 
@@ -562,12 +969,12 @@ export const MirrorRequest: MessageFns<MirrorRequest> = {
   },
 };
 
-function createBaseMirrorProgress(): MirrorProgress {
+function createBaseProgress(): Progress {
   return { phase: "", entriesDone: 0n, entriesTotal: 0n, bytesDone: 0n };
 }
 
-export const MirrorProgress: MessageFns<MirrorProgress> = {
-  encode(message: MirrorProgress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const Progress: MessageFns<Progress> = {
+  encode(message: Progress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.phase !== "") {
       writer.uint32(10).string(message.phase);
     }
@@ -592,7 +999,7 @@ export const MirrorProgress: MessageFns<MirrorProgress> = {
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): MirrorProgress {
+  decode(input: BinaryReader | Uint8Array, length?: number): Progress {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -601,7 +1008,7 @@ export const MirrorProgress: MessageFns<MirrorProgress> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseMirrorProgress();
+      const message = createBaseProgress();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -650,12 +1057,126 @@ export const MirrorProgress: MessageFns<MirrorProgress> = {
   },
 };
 
-function createBaseProveResponse(): ProveResponse {
-  return { digest: "", firstIndex: 0n, lastIndex: 0n };
+function createBaseProveRequest(): ProveRequest {
+  return { replica: "", caller: undefined };
 }
 
-export const ProveResponse: MessageFns<ProveResponse> = {
-  encode(message: ProveResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const ProveRequest: MessageFns<ProveRequest> = {
+  encode(message: ProveRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.replica !== "") {
+      writer.uint32(10).string(message.replica);
+    }
+    if (message.caller !== undefined) {
+      Caller.encode(message.caller, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ProveRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProveRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.replica = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.caller = Caller.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseProveProgress(): ProveProgress {
+  return { progress: undefined, proof: undefined };
+}
+
+export const ProveProgress: MessageFns<ProveProgress> = {
+  encode(message: ProveProgress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.progress !== undefined) {
+      Progress.encode(message.progress, writer.uint32(10).fork()).join();
+    }
+    if (message.proof !== undefined) {
+      Proof.encode(message.proof, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ProveProgress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProveProgress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.progress = Progress.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.proof = Proof.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseProof(): Proof {
+  return { digest: "", firstIndex: 0n, lastIndex: 0n, generation: 0n, file: "" };
+}
+
+export const Proof: MessageFns<Proof> = {
+  encode(message: Proof, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.digest !== "") {
       writer.uint32(10).string(message.digest);
     }
@@ -671,10 +1192,19 @@ export const ProveResponse: MessageFns<ProveResponse> = {
       }
       writer.uint32(24).int64(message.lastIndex);
     }
+    if (message.generation !== 0n) {
+      if (BigInt.asUintN(64, message.generation) !== message.generation) {
+        throw new globalThis.Error("value provided for field message.generation of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.generation);
+    }
+    if (message.file !== "") {
+      writer.uint32(42).string(message.file);
+    }
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): ProveResponse {
+  decode(input: BinaryReader | Uint8Array, length?: number): Proof {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -683,7 +1213,7 @@ export const ProveResponse: MessageFns<ProveResponse> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseProveResponse();
+      const message = createBaseProof();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -709,6 +1239,90 @@ export const ProveResponse: MessageFns<ProveResponse> = {
             }
 
             message.lastIndex = reader.int64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.generation = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.file = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseCutOverRequest(): CutOverRequest {
+  return { replica: "", caller: undefined, digest: "" };
+}
+
+export const CutOverRequest: MessageFns<CutOverRequest> = {
+  encode(message: CutOverRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.replica !== "") {
+      writer.uint32(10).string(message.replica);
+    }
+    if (message.caller !== undefined) {
+      Caller.encode(message.caller, writer.uint32(18).fork()).join();
+    }
+    if (message.digest !== "") {
+      writer.uint32(26).string(message.digest);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CutOverRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCutOverRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.replica = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.caller = Caller.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.digest = reader.string();
             continue;
           }
         }
@@ -781,14 +1395,82 @@ export const CutOverResponse: MessageFns<CutOverResponse> = {
   },
 };
 
+function createBaseFinalizeRequest(): FinalizeRequest {
+  return { replica: "", caller: undefined, deletes: false };
+}
+
+export const FinalizeRequest: MessageFns<FinalizeRequest> = {
+  encode(message: FinalizeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.replica !== "") {
+      writer.uint32(10).string(message.replica);
+    }
+    if (message.caller !== undefined) {
+      Caller.encode(message.caller, writer.uint32(18).fork()).join();
+    }
+    if (message.deletes !== false) {
+      writer.uint32(24).bool(message.deletes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FinalizeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFinalizeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.replica = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.caller = Caller.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.deletes = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBaseFinalizeResponse(): FinalizeResponse {
-  return { retiredLogUri: "" };
+  return { retired: [] };
 }
 
 export const FinalizeResponse: MessageFns<FinalizeResponse> = {
   encode(message: FinalizeResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.retiredLogUri !== "") {
-      writer.uint32(10).string(message.retiredLogUri);
+    for (const v of message.retired) {
+      writer.uint32(10).string(v!);
     }
     return writer;
   },
@@ -811,7 +1493,64 @@ export const FinalizeResponse: MessageFns<FinalizeResponse> = {
               break;
             }
 
-            message.retiredLogUri = reader.string();
+            message.retired.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseDropRequest(): DropRequest {
+  return { replica: "", caller: undefined };
+}
+
+export const DropRequest: MessageFns<DropRequest> = {
+  encode(message: DropRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.replica !== "") {
+      writer.uint32(10).string(message.replica);
+    }
+    if (message.caller !== undefined) {
+      Caller.encode(message.caller, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DropRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDropRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.replica = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.caller = Caller.decode(reader, reader.uint32());
             continue;
           }
         }
@@ -862,6 +1601,10 @@ export const DropResponse: MessageFns<DropResponse> = {
   },
 };
 
+/**
+ * While a migration owns the replica, every call but List names the step at whose behest it comes;
+ * a late one changes nothing.
+ */
 export type StorageHostAdminService = typeof StorageHostAdminService;
 export const StorageHostAdminService = {
   list: {
@@ -883,46 +1626,49 @@ export const StorageHostAdminService = {
     responseStream: true as const,
     requestSerialize: (value: MirrorRequest): Buffer => Buffer.from(MirrorRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): MirrorRequest => MirrorRequest.decode(value),
-    responseSerialize: (value: MirrorProgress): Buffer => Buffer.from(MirrorProgress.encode(value).finish()),
-    responseDeserialize: (value: Buffer): MirrorProgress => MirrorProgress.decode(value),
+    responseSerialize: (value: Progress): Buffer => Buffer.from(Progress.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Progress => Progress.decode(value),
   },
-  /** Reads both instances back at one cut and compares them. */
+  /** Reads both instances back at one cut and compares them; the last message holds the proof. */
   prove: {
     path: "/quorumshift.hostadmin.v1.StorageHostAdmin/Prove" as const,
     requestStream: false as const,
-    responseStream: false as const,
-    requestSerialize: (value: ReplicaRequest): Buffer => Buffer.from(ReplicaRequest.encode(value).finish()),
-    requestDeserialize: (value: Buffer): ReplicaRequest => ReplicaRequest.decode(value),
-    responseSerialize: (value: ProveResponse): Buffer => Buffer.from(ProveResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): ProveResponse => ProveResponse.decode(value),
+    responseStream: true as const,
+    requestSerialize: (value: ProveRequest): Buffer => Buffer.from(ProveRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ProveRequest => ProveRequest.decode(value),
+    responseSerialize: (value: ProveProgress): Buffer => Buffer.from(ProveProgress.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ProveProgress => ProveProgress.decode(value),
   },
   /** Makes the mirror the primary, on the last proof. Dual write goes on the other way round. */
   cutOver: {
     path: "/quorumshift.hostadmin.v1.StorageHostAdmin/CutOver" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: ReplicaRequest): Buffer => Buffer.from(ReplicaRequest.encode(value).finish()),
-    requestDeserialize: (value: Buffer): ReplicaRequest => ReplicaRequest.decode(value),
+    requestSerialize: (value: CutOverRequest): Buffer => Buffer.from(CutOverRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CutOverRequest => CutOverRequest.decode(value),
     responseSerialize: (value: CutOverResponse): Buffer => Buffer.from(CutOverResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): CutOverResponse => CutOverResponse.decode(value),
   },
-  /** Ends dual write: the primary goes on alone, and what was its mirror stays where it is. */
+  /**
+   * After a cutover: ends dual write. The primary goes on alone; what was primary before is moved
+   * aside or deleted, and fences stand at its places.
+   */
   finalize: {
     path: "/quorumshift.hostadmin.v1.StorageHostAdmin/Finalize" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: ReplicaRequest): Buffer => Buffer.from(ReplicaRequest.encode(value).finish()),
-    requestDeserialize: (value: Buffer): ReplicaRequest => ReplicaRequest.decode(value),
+    requestSerialize: (value: FinalizeRequest): Buffer => Buffer.from(FinalizeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): FinalizeRequest => FinalizeRequest.decode(value),
     responseSerialize: (value: FinalizeResponse): Buffer => Buffer.from(FinalizeResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): FinalizeResponse => FinalizeResponse.decode(value),
   },
-  /** Gives the mirror up and discards it. */
+  /** Gives the mirror up, or what a failed one left, and deletes it. */
   drop: {
     path: "/quorumshift.hostadmin.v1.StorageHostAdmin/Drop" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: ReplicaRequest): Buffer => Buffer.from(ReplicaRequest.encode(value).finish()),
-    requestDeserialize: (value: Buffer): ReplicaRequest => ReplicaRequest.decode(value),
+    requestSerialize: (value: DropRequest): Buffer => Buffer.from(DropRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): DropRequest => DropRequest.decode(value),
     responseSerialize: (value: DropResponse): Buffer => Buffer.from(DropResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): DropResponse => DropResponse.decode(value),
   },
@@ -934,15 +1680,18 @@ export interface StorageHostAdminServer extends UntypedServiceImplementation {
    * Names the second instance, copies the primary into it while it is written, and begins dual
    * write. Asked again, an interrupted one goes on; done already is as good. Tells how far it is.
    */
-  mirror: handleServerStreamingCall<MirrorRequest, MirrorProgress>;
-  /** Reads both instances back at one cut and compares them. */
-  prove: handleUnaryCall<ReplicaRequest, ProveResponse>;
+  mirror: handleServerStreamingCall<MirrorRequest, Progress>;
+  /** Reads both instances back at one cut and compares them; the last message holds the proof. */
+  prove: handleServerStreamingCall<ProveRequest, ProveProgress>;
   /** Makes the mirror the primary, on the last proof. Dual write goes on the other way round. */
-  cutOver: handleUnaryCall<ReplicaRequest, CutOverResponse>;
-  /** Ends dual write: the primary goes on alone, and what was its mirror stays where it is. */
-  finalize: handleUnaryCall<ReplicaRequest, FinalizeResponse>;
-  /** Gives the mirror up and discards it. */
-  drop: handleUnaryCall<ReplicaRequest, DropResponse>;
+  cutOver: handleUnaryCall<CutOverRequest, CutOverResponse>;
+  /**
+   * After a cutover: ends dual write. The primary goes on alone; what was primary before is moved
+   * aside or deleted, and fences stand at its places.
+   */
+  finalize: handleUnaryCall<FinalizeRequest, FinalizeResponse>;
+  /** Gives the mirror up, or what a failed one left, and deletes it. */
+  drop: handleUnaryCall<DropRequest, DropResponse>;
 }
 
 export interface StorageHostAdminClient extends Client {
@@ -962,72 +1711,59 @@ export interface StorageHostAdminClient extends Client {
    * Names the second instance, copies the primary into it while it is written, and begins dual
    * write. Asked again, an interrupted one goes on; done already is as good. Tells how far it is.
    */
-  mirror(request: MirrorRequest, options?: Partial<CallOptions>): ClientReadableStream<MirrorProgress>;
-  mirror(
-    request: MirrorRequest,
+  mirror(request: MirrorRequest, options?: Partial<CallOptions>): ClientReadableStream<Progress>;
+  mirror(request: MirrorRequest, metadata?: Metadata1, options?: Partial<CallOptions>): ClientReadableStream<Progress>;
+  /** Reads both instances back at one cut and compares them; the last message holds the proof. */
+  prove(request: ProveRequest, options?: Partial<CallOptions>): ClientReadableStream<ProveProgress>;
+  prove(
+    request: ProveRequest,
     metadata?: Metadata1,
     options?: Partial<CallOptions>,
-  ): ClientReadableStream<MirrorProgress>;
-  /** Reads both instances back at one cut and compares them. */
-  prove(
-    request: ReplicaRequest,
-    callback: (error: ServiceError | null, response: ProveResponse) => void,
-  ): ClientUnaryCall;
-  prove(
-    request: ReplicaRequest,
-    metadata: Metadata1,
-    callback: (error: ServiceError | null, response: ProveResponse) => void,
-  ): ClientUnaryCall;
-  prove(
-    request: ReplicaRequest,
-    metadata: Metadata1,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: ProveResponse) => void,
-  ): ClientUnaryCall;
+  ): ClientReadableStream<ProveProgress>;
   /** Makes the mirror the primary, on the last proof. Dual write goes on the other way round. */
   cutOver(
-    request: ReplicaRequest,
+    request: CutOverRequest,
     callback: (error: ServiceError | null, response: CutOverResponse) => void,
   ): ClientUnaryCall;
   cutOver(
-    request: ReplicaRequest,
+    request: CutOverRequest,
     metadata: Metadata1,
     callback: (error: ServiceError | null, response: CutOverResponse) => void,
   ): ClientUnaryCall;
   cutOver(
-    request: ReplicaRequest,
+    request: CutOverRequest,
     metadata: Metadata1,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CutOverResponse) => void,
   ): ClientUnaryCall;
-  /** Ends dual write: the primary goes on alone, and what was its mirror stays where it is. */
+  /**
+   * After a cutover: ends dual write. The primary goes on alone; what was primary before is moved
+   * aside or deleted, and fences stand at its places.
+   */
   finalize(
-    request: ReplicaRequest,
+    request: FinalizeRequest,
     callback: (error: ServiceError | null, response: FinalizeResponse) => void,
   ): ClientUnaryCall;
   finalize(
-    request: ReplicaRequest,
+    request: FinalizeRequest,
     metadata: Metadata1,
     callback: (error: ServiceError | null, response: FinalizeResponse) => void,
   ): ClientUnaryCall;
   finalize(
-    request: ReplicaRequest,
+    request: FinalizeRequest,
     metadata: Metadata1,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: FinalizeResponse) => void,
   ): ClientUnaryCall;
-  /** Gives the mirror up and discards it. */
+  /** Gives the mirror up, or what a failed one left, and deletes it. */
+  drop(request: DropRequest, callback: (error: ServiceError | null, response: DropResponse) => void): ClientUnaryCall;
   drop(
-    request: ReplicaRequest,
-    callback: (error: ServiceError | null, response: DropResponse) => void,
-  ): ClientUnaryCall;
-  drop(
-    request: ReplicaRequest,
+    request: DropRequest,
     metadata: Metadata1,
     callback: (error: ServiceError | null, response: DropResponse) => void,
   ): ClientUnaryCall;
   drop(
-    request: ReplicaRequest,
+    request: DropRequest,
     metadata: Metadata1,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: DropResponse) => void,
