@@ -2,7 +2,13 @@ import { describe, expect, test } from 'vitest';
 
 import { hasCode } from '../../core/errors.ts';
 import type { Instance } from '../../storage/contracts.ts';
-import { batchOf, entryAt, lastIndexOf, type LogEntry } from '../../storage/entry-batch.ts';
+import {
+  batchOf,
+  entryAt,
+  lastIndexOf,
+  type EntryBatch,
+  type LogEntry,
+} from '../../storage/entry-batch.ts';
 import { createLocalFamily } from '../../storage/families/local/family.ts';
 import { readWhole } from '../../storage/files.ts';
 import { appendOf, entriesOf, snapshotOf } from '../../storage/testing/conformance-env.ts';
@@ -120,6 +126,29 @@ describe('reading beside a mutation', () => {
     );
     const expected = [...entriesOf(1n, 250n), ...entriesOf(251n, 500n, 2n)];
     expect(seen).toEqual(expected);
+  });
+
+  test('a tail that is replaced again and again: a passing batch keeps its bytes until the one after the next is asked for', async () => {
+    const instance = await family.open(uris, 'create', { files: new CrashFileLayer(1) });
+    await applyToInstance(instance, appendOf(0n, 500));
+    const replaceTail = () =>
+      applyToInstance(instance, { truncate: { lastKept: 495n }, ...appendOf(495n, 5, 1n) });
+    const entriesIn = (batch: EntryBatch) =>
+      Array.from({ length: batch.count }, (_, i) => entryAt(batch, i));
+    const reading = instance.read(1n, 400n, { maxBytes: 300, passing: true });
+    const batches = reading[Symbol.asyncIterator]();
+    let held: EntryBatch | null = null;
+    for (;;) {
+      const asked = batches.next();
+      await replaceTail();
+      const { value, done } = await asked;
+      if (held !== null) {
+        expect(entriesIn(held)).toEqual(entriesOf(held.firstIndex, lastIndexOf(held), 1n));
+      }
+      if (done === true) break;
+      held = value;
+    }
+    await instance.close();
   });
 
   test('a segment that is closed under the reader: read on', async () => {

@@ -36,13 +36,14 @@ export interface ReadRange {
 }
 
 /**
- * Memory for pieces, taken in turn. Those in use at a time: one with the reader, one that waits for
- * it, one that it may have asked for, one being read ahead. A larger piece gets memory of its own.
+ * Memory for pieces. In use at a time: one with the reader, one that waits for it, one that it may
+ * have asked for, one being read ahead. A larger piece gets memory of its own.
  */
 class PieceSlots {
-  readonly #slots: (Buffer | undefined)[] = [undefined, undefined, undefined, undefined];
   readonly #slotBytes: number;
-  #next = 0;
+  readonly #free: ArrayBufferLike[] = [];
+  /** Of the batches given last: the reader may still look at them. */
+  readonly #given: ArrayBufferLike[] = [];
 
   constructor(slotBytes: number) {
     this.#slotBytes = slotBytes;
@@ -50,11 +51,28 @@ class PieceSlots {
 
   take(bytes: number): Buffer {
     if (bytes > this.#slotBytes) return ownMemory(bytes);
-    const slot = (this.#slots[this.#next] ??= Buffer.allocUnsafeSlow(this.#slotBytes));
-    this.#next = (this.#next + 1) % this.#slots.length;
-    return slot.subarray(0, bytes);
+    const slot = this.#free.pop() ?? Buffer.allocUnsafeSlow(this.#slotBytes).buffer;
+    return Buffer.from(slot, 0, bytes);
+  }
+
+  /** It goes to the reader, which by then has let go of the one before the one before. */
+  give({ buffer }: Buffer): void {
+    if (buffer.byteLength !== this.#slotBytes) return;
+    this.#given.push(buffer);
+    const [oldest] = this.#given;
+    if (oldest === undefined || this.#given.length <= stillLookedAt) return;
+    this.#given.shift();
+    this.#free.push(oldest);
+  }
+
+  /** Nobody has seen it. */
+  putBack({ buffer }: Buffer): void {
+    if (buffer.byteLength === this.#slotBytes) this.#free.push(buffer);
   }
 }
+
+/** Batches that a reader may hold when the next one but one is read. */
+const stillLookedAt = 2;
 
 function ownMemory(bytes: number): Buffer {
   buffersSpent(bytes);
@@ -66,14 +84,20 @@ function ownMemory(bytes: number): Buffer {
  * @throws `data.corrupt`, `log.out-of-range`
  */
 export async function* readLog(log: ReadableLog, range: ReadRange): AsyncGenerator<EntryBatch> {
-  const slots = range.passing ? new PieceSlots(range.maxBytes) : null;
+  const newSlots = () => (range.passing ? new PieceSlots(range.maxBytes) : null);
+  let slots = newSlots();
   let next = range.from;
   while (next <= range.to) {
     await log.settled();
     const { generation } = log;
     try {
       for await (const batch of readOneSegment(log, { ...range, from: next, slots })) {
-        if (log.generation !== generation) break;
+        if (log.generation !== generation) {
+          // Of a look that is given up nobody counts which slots it has taken.
+          slots = newSlots();
+          break;
+        }
+        slots?.give(batch.bytes);
         yield batch;
         next = batch.firstIndex + BigInt(batch.count);
       }
@@ -82,6 +106,7 @@ export async function* readLog(log: ReadableLog, range: ReadRange): AsyncGenerat
       if (next < log.firstIndex) throw notFound(log, next);
       // Entries may have been replaced under the read: then look again.
       if (log.generation === generation) throw error;
+      slots = newSlots();
     }
   }
 }
@@ -197,6 +222,7 @@ async function* readRecords(range: RecordRange): AsyncGenerator<EntryBatch> {
         const wanted = oneRecordBytes(piece);
         if (piece.offset + wanted > limit)
           refuseSegment(path, piece.offset, 'a record is cut short');
+        range.slots?.putBack(piece.bytes);
         pending = fetch(piece.offset, wanted);
         continue;
       }
@@ -215,7 +241,8 @@ async function* readRecords(range: RecordRange): AsyncGenerator<EntryBatch> {
         const isWhole = next <= segment.last || end === limit;
         if (!isWhole || !configurationsParse(batch)) await walkDeferred(range.files, segment);
       }
-      if (batch !== null) yield batch;
+      if (batch === null) range.slots?.putBack(piece.bytes);
+      else yield batch;
       index = next;
     }
   } finally {
