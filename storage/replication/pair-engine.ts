@@ -39,7 +39,7 @@ export interface PairOptions {
   readonly window: PairWindow;
   readonly policy: MirrorPolicy;
   /** Makes it durable that the mirror is left, before anything is acknowledged without it. */
-  readonly detached: (cause: Error) => Promise<void>;
+  readonly detached: (cause: Error, mirror: Instance) => Promise<void>;
 }
 
 export class PairEngine implements StoreEngine {
@@ -184,7 +184,7 @@ export class PairEngine implements StoreEngine {
       { cause: reason },
     );
     if (this.#options.policy.onFailure === 'fail') throw cause;
-    await this.#options.detached(cause);
+    await this.#options.detached(cause, mirror);
     this.#mirror = null;
     // Its close waits for what it was given; that it fails says nothing new.
     this.#left = mirror.close().catch(() => {});
