@@ -50,6 +50,7 @@ export class PairEngine implements StoreEngine {
   #mirror: Instance | null;
   /** A mirror that was left, once every write given to it has returned. */
   #left: Promise<void> = Promise.resolve();
+  #isClosed = false;
 
   constructor(options: PairOptions) {
     this.#options = options;
@@ -108,6 +109,15 @@ export class PairEngine implements StoreEngine {
   }
 
   async commit(plan: MutationPlan): Promise<void> {
+    try {
+      await this.#commit(plan);
+    } catch (error) {
+      this.snapshots.abandon();
+      throw error;
+    }
+  }
+
+  async #commit(plan: MutationPlan): Promise<void> {
     for (const tracker of this.#trackers) tracker.note(plan);
     const named = namedChange(plan, this.#primary.state().firstIndex);
     const { watermark, window } = this.#options;
@@ -126,6 +136,8 @@ export class PairEngine implements StoreEngine {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
+    this.snapshots.abandon();
     const closed = [this.#primary.close(), this.#mirror?.close() ?? this.#left];
     for (const result of await Promise.allSettled(closed)) {
       if (result.status === 'rejected') throw result.reason;
@@ -183,7 +195,8 @@ export class PairEngine implements StoreEngine {
       },
       { cause: reason },
     );
-    if (this.#options.policy.onFailure === 'fail') throw cause;
+    // Of a store that is closed the record is another one's to change.
+    if (this.#options.policy.onFailure === 'fail' || this.#isClosed) throw cause;
     await this.#options.detached(cause, mirror);
     this.#mirror = null;
     // Its close waits for what it was given; that it fails says nothing new.
