@@ -253,8 +253,8 @@ export class LiveMirror {
     for (let done = false; !done;) {
       await engine.snapshots.ended();
       done = await instance.alone(() => {
-        // Opened again after a failure: this one stands still, and the other is being written.
-        if (this.#options.pair() !== pair) throw stale('the store as it is open', 'an earlier one');
+        // After a failure nothing changes before the disk has been read again (LOG-8).
+        instance.requireWritable('change the sides of');
         return engine.snapshots.between(work);
       });
     }
@@ -339,24 +339,40 @@ export class LiveMirror {
     if (since !== null) this.#options.pair().engine.untrack(since);
   }
 
-  /** Writes the record, then, durably, the stamps of what it names (CUT-2). */
+  /**
+   * Writes the record, then, durably, the stamps of what it names (CUT-2). When one of these writes
+   * fails the record may name other sides than those that are being written: nothing more is
+   * acknowledged then before the store has been opened by what the record says.
+   */
   async #change(
     event: string,
     caller: Caller,
     change: (record: BindingRecord) => BindingRecord,
   ): Promise<void> {
+    const { store, pair } = this.#options;
+    const { instance } = pair();
+    let isBegun = false;
+    try {
+      const written = await store.locked(async ({ record, write }) => {
+        const current = present(store, record);
+        requireCaller(current, caller.claim);
+        const next = { ...change(current), generation: current.generation + 1 };
+        const details = { primary: next.primary.uris, mirror: next.mirror?.ref.uris ?? null };
+        isBegun = true;
+        return write({ next, audit: audit(event, caller, details) });
+      });
+      await this.#stamp(event, written);
+    } catch (error) {
+      if (isBegun) instance.poison(error);
+      throw error;
+    }
+  }
+
+  async #stamp(event: string, record: BindingRecord): Promise<void> {
     const { families, store } = this.#options;
-    const { files } = store;
-    const written = await store.locked(async ({ record, write }) => {
-      const current = present(store, record);
-      requireCaller(current, caller.claim);
-      const next = { ...change(current), generation: current.generation + 1 };
-      const details = { primary: next.primary.uris, mirror: next.mirror?.ref.uris ?? null };
-      return write({ next, audit: audit(event, caller, details) });
-    });
     // Of a mirror that joins the directory is new, and has no stamp that says whose it is.
-    const made = event === 'dual-begin' ? written.mirror?.ref : undefined;
-    await stampNamed({ files, families, record: written, ...(made && { made }) });
+    const made = event === 'dual-begin' ? record.mirror?.ref : undefined;
+    await stampNamed({ files: store.files, families, record, ...(made && { made }) });
   }
 
   get #byHand(): Caller {

@@ -131,8 +131,10 @@ export class MirrorBootstrap {
     const { families, pair, uris, joined } = this.#options;
     const { instance, engine } = pair;
     let hasJoined = false;
-    await instance.alone(() =>
-      engine.snapshots.between(async () => {
+    await instance.alone(async () => {
+      // After a failure nothing changes before the disk has been read again (LOG-8).
+      instance.requireWritable('begin dual write of');
+      return engine.snapshots.between(async () => {
         if (base.since?.snapshotReplaced === true) return;
         const { primary } = engine;
         const most = { snapshot: 'require', maxBytes: barrierBytes } as const;
@@ -142,8 +144,8 @@ export class MirrorBootstrap {
         const limitsOf = (of: InstanceUris) => families.familyOf(of).limits;
         instance.changeLimits(pairLimits(limitsOf(primary.uris), limitsOf(uris)));
         hasJoined = true;
-      }),
-    );
+      });
+    });
     return hasJoined;
   }
 

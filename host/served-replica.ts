@@ -2,17 +2,15 @@
  * One replica that a storage host serves: its store, the locks that make it the only one, and the
  * epoch that makes its client the only one.
  */
-import { fail, hasCode } from '../core/errors.ts';
+import { fail } from '../core/errors.ts';
 import { replicaText, type ReplicaName } from '../core/ids.ts';
 import type { BindingRecord, InstanceRef } from '../schemas/binding-record.ts';
-import { requireNotNewer, stampNamed } from '../storage/binding/generation-stamp.ts';
 import { settleFormer } from '../storage/binding/former-mirror.ts';
+import { requireNotNewer } from '../storage/binding/generation-stamp.ts';
 import { requireUnnamed } from '../storage/binding/named-instances.ts';
-import { urisNow } from '../storage/binding/parking.ts';
 import { RecordStore } from '../storage/binding/record-store.ts';
 import type {
   DurableState,
-  Instance,
   InstanceUris,
   Mutation,
   SnapshotMeta,
@@ -25,13 +23,11 @@ import type { FileLayer, PathLock } from '../storage/file-layer.ts';
 import { makeDirectories } from '../storage/files.ts';
 import { lockInstance } from '../storage/instance-lock.ts';
 import { entryTerm } from '../storage/replication/entry-term.ts';
-import { GroupCommit, type Pipeline } from '../storage/replication/group-commit.ts';
-import { openPair, type Pair } from '../storage/replication/open-pair.ts';
-import { defaultWindow } from '../storage/replication/pair-window.ts';
+import type { Pipeline } from '../storage/replication/group-commit.ts';
 import type { MirrorPolicy } from '../storage/replication/pair-engine.ts';
-import { Watermark } from '../storage/replication/watermark.ts';
 import { EpochFile } from './epoch-file.ts';
 import { LiveMirror } from './live-mirror.ts';
+import { openStore, type OpenStore } from './open-store.ts';
 
 export interface ServedReplicaOptions {
   readonly files: FileLayer;
@@ -72,11 +68,6 @@ export interface ReplicaReport {
   readonly appendedEntries: bigint;
 }
 
-/** The store while it is open. */
-interface Serving extends Pair {
-  readonly commits: GroupCommit;
-}
-
 export class ServedReplica {
   readonly replica: ReplicaName;
   /** Its second instance, and the way there and back. */
@@ -85,7 +76,7 @@ export class ServedReplica {
   readonly #store: RecordStore;
   readonly #lock: PathLock;
   readonly #epoch: EpochFile;
-  #serving: Serving;
+  #serving: OpenStore;
   /** Of the session that may write; 0 until one opens. */
   #admitted = 0n;
   #opening: Promise<unknown> = Promise.resolve();
@@ -96,7 +87,7 @@ export class ServedReplica {
     store: RecordStore;
     lock: PathLock;
     epoch: EpochFile;
-    serving: Serving;
+    serving: OpenStore;
   }) {
     this.#options = parts.options;
     this.replica = parts.options.replica;
@@ -312,75 +303,4 @@ function firstRecord(replica: ReplicaName, primary: InstanceRef): Omit<BindingRe
     migration: null,
     lastEnded: null,
   };
-}
-
-/** The primary, with its mirror where dual write has begun, recovered. */
-async function openStore(
-  store: RecordStore,
-  options: ServedReplicaOptions,
-  record: BindingRecord,
-): Promise<Serving> {
-  const { files, families, policy } = options;
-  const open = (ref: InstanceRef) => families.open(urisNow(families, ref), 'read-write', { files });
-  const limitsOf = (ref: InstanceRef) => families.familyOf(ref.uris).limits;
-  const primary = await open(record.primary);
-  // A kill may have come between the record and them (CUT-2).
-  if (record.generation > 0) await stampNamed({ files, families, record });
-  let mirror: Instance | null = null;
-  try {
-    const ref = record.mirror?.stage === 'dual' ? record.mirror.ref : null;
-    mirror = ref && (await openMirror(store, options, { ref, open }));
-    const pair = await openPair({
-      primary,
-      mirror,
-      limits: {
-        primary: limitsOf(record.primary),
-        mirror: mirror === null || ref === null ? null : limitsOf(ref),
-      },
-      watermark: await Watermark.open(files, store.directory.watermark),
-      window: defaultWindow,
-      policy,
-      detached: (cause) => leaveMirror(store, options, cause),
-    });
-    return { ...pair, commits: new GroupCommit(pair.instance, defaultWindow) };
-  } catch (error) {
-    await mirror?.close().catch(() => {});
-    await primary.close().catch(() => {});
-    throw error;
-  }
-}
-
-/** Null when it cannot be opened and the policy is to go on without it (DUAL-8). */
-async function openMirror(
-  store: RecordStore,
-  options: ServedReplicaOptions,
-  mirror: { ref: InstanceRef; open: (ref: InstanceRef) => Promise<Instance> },
-): Promise<Instance | null> {
-  try {
-    return await mirror.open(mirror.ref);
-  } catch (error) {
-    // Another process that holds it may be a host like this one: that is no failure of it.
-    const isLeft = options.policy.onFailure === 'detach' && !hasCode(error, 'instance.locked');
-    if (!isLeft) throw error;
-    await leaveMirror(store, options, error instanceof Error ? error : new Error(String(error)));
-    return null;
-  }
-}
-
-/** Durable before the primary goes on alone: that mirror is stale from then on (I3). */
-async function leaveMirror(
-  store: RecordStore,
-  { by, log }: ServedReplicaOptions,
-  cause: Error,
-): Promise<void> {
-  await store.locked(async ({ record, write }) => {
-    if (record === null || record.mirror === null) return;
-    const { ref, wasPrimary } = record.mirror;
-    const details = { mirror: ref.uris, cause: cause.message };
-    const tag = record.migration?.id ?? `g${record.generation}`;
-    const former = { ref, wasPrimary, tag, next: 'keep', why: cause.message } as const;
-    const next = { ...record, mirror: null, former, generation: record.generation + 1 };
-    await write({ next, audit: { event: 'mirror-detached', by, details } });
-  });
-  log(`${replicaText(store.replica)} goes on without its mirror: ${cause.message}`);
 }

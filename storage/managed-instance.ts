@@ -80,7 +80,7 @@ export class ManagedInstance implements Instance {
         return engine.snapshots.latest();
       },
       begin: async (meta) => {
-        this.#requireWritable('write snapshot of');
+        this.requireWritable('write snapshot of');
         return this.#watched(await engine.snapshots.begin(meta));
       },
     };
@@ -89,6 +89,22 @@ export class ManagedInstance implements Instance {
   /** Whether a mutation has failed with an unknown outcome (LOG-8). */
   get isPoisoned(): boolean {
     return this.#poison !== null;
+  }
+
+  /**
+   * Closes the instance to mutations: something that stands behind it has failed with an unknown
+   * outcome (LOG-8).
+   */
+  poison(cause: unknown): void {
+    this.#poison ??= cause instanceof Error ? cause : new Error(String(cause));
+  }
+
+  /** @throws `instance.closed`, `instance.read-only`, `instance.poisoned` */
+  requireWritable(action: string): void {
+    this.#requireOpen(action);
+    const instance = this.uris.log;
+    if (this.#options.readOnly) throw fail('instance.read-only', { action, instance });
+    if (this.#poison !== null) throw poisoned(instance, this.#poison);
   }
 
   /** What mutations must fit in from now on; within {@link alone}. */
@@ -139,7 +155,7 @@ export class ManagedInstance implements Instance {
   }
 
   async #applyNow(mutation: Mutation): Promise<void> {
-    this.#requireWritable('change');
+    this.requireWritable('change');
     const { family, uris } = this.#options;
     const limits = this.#limits;
     const plan = await planMutation(
@@ -155,7 +171,7 @@ export class ManagedInstance implements Instance {
     try {
       await this.#engine.commit(plan);
     } catch (error) {
-      this.#poison = error instanceof Error ? error : new Error(String(error));
+      this.poison(error);
       throw error;
     }
     this.#state = plan.next;
@@ -171,7 +187,7 @@ export class ManagedInstance implements Instance {
       try {
         return await work;
       } catch (error) {
-        if (isFailedSync(error)) this.#poison ??= error;
+        if (isFailedSync(error)) this.poison(error);
         throw error;
       }
     };
@@ -184,13 +200,6 @@ export class ManagedInstance implements Instance {
 
   #requireOpen(action: string): void {
     if (this.#closed) throw fail('instance.closed', { action, instance: this.uris.log });
-  }
-
-  #requireWritable(action: string): void {
-    this.#requireOpen(action);
-    const instance = this.uris.log;
-    if (this.#options.readOnly) throw fail('instance.read-only', { action, instance });
-    if (this.#poison !== null) throw poisoned(instance, this.#poison);
   }
 }
 

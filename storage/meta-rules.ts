@@ -85,6 +85,8 @@ function derivedMeta(
   const candidate = update.auxiliary?.get(rawVoteKeys.lastVoteCandidate);
   const voteTerm = rawTerm(auxiliary.get(rawVoteKeys.lastVoteTerm));
   if (candidate !== undefined) votedFor = voteTerm === term ? normaliseVote(candidate) : null;
+  // Told outright: a repair gives what was derived from several saves.
+  if (update.votedFor !== undefined) votedFor = normaliseVote(update.votedFor);
   return { term, votedFor };
 }
 

@@ -39,7 +39,7 @@ export interface PairOptions {
   readonly window: PairWindow;
   readonly policy: MirrorPolicy;
   /** Makes it durable that the mirror is left, before anything is acknowledged without it. */
-  readonly detached: (cause: Error) => Promise<void>;
+  readonly detached: (cause: Error, mirror: Instance) => Promise<void>;
 }
 
 export class PairEngine implements StoreEngine {
@@ -50,6 +50,7 @@ export class PairEngine implements StoreEngine {
   #mirror: Instance | null;
   /** A mirror that was left, once every write given to it has returned. */
   #left: Promise<void> = Promise.resolve();
+  #isClosed = false;
 
   constructor(options: PairOptions) {
     this.#options = options;
@@ -113,6 +114,15 @@ export class PairEngine implements StoreEngine {
   }
 
   async commit(plan: MutationPlan): Promise<void> {
+    try {
+      await this.#commit(plan);
+    } catch (error) {
+      this.snapshots.abandon();
+      throw error;
+    }
+  }
+
+  async #commit(plan: MutationPlan): Promise<void> {
     for (const tracker of this.#trackers) tracker.note(plan);
     const named = namedChange(plan, this.#primary.state().firstIndex);
     const { watermark, window } = this.#options;
@@ -131,6 +141,8 @@ export class PairEngine implements StoreEngine {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
+    this.snapshots.abandon();
     const closed = [this.#primary.close(), this.#mirror?.close() ?? this.#left];
     for (const result of await Promise.allSettled(closed)) {
       if (result.status === 'rejected') throw result.reason;
@@ -188,8 +200,9 @@ export class PairEngine implements StoreEngine {
       },
       { cause: reason },
     );
-    if (this.#options.policy.onFailure === 'fail') throw cause;
-    await this.#options.detached(cause);
+    // Of a store that is closed the record is another one's to change.
+    if (this.#options.policy.onFailure === 'fail' || this.#isClosed) throw cause;
+    await this.#options.detached(cause, mirror);
     this.#mirror = null;
     // Its close waits for what it was given; that it fails says nothing new.
     this.#left = mirror.close().catch(() => {});

@@ -1,9 +1,9 @@
 /**
  * Snapshots of a pair: written to both sides at once, prepared on both, and published by the
  * mutation that names them (DUAL-7). One is prepared on the sides that are there when it begins:
- * until it has ended no side may come, go, or change its place.
+ * until it has ended no side may come, go, or change its place. One is written at a time.
  */
-import { assert } from '../../core/errors.ts';
+import { assert, hasCode } from '../../core/errors.ts';
 import type {
   Instance,
   PreparedSnapshot,
@@ -11,6 +11,7 @@ import type {
   SnapshotStorage,
   SnapshotWriter,
 } from '../contracts.ts';
+import { SnapshotTurn } from './snapshot-turn.ts';
 import { writeFileToAll } from './tee-snapshot.ts';
 
 /** The sides as they stand, and how a mirror that fails is left. */
@@ -53,18 +54,24 @@ export function preparedOn(
   return snapshot.mirror.prepared;
 }
 
+/** A snapshot that has begun and not ended. */
+interface Opening {
+  readonly turn: SnapshotTurn;
+  /** Takes away what was written. */
+  abort: () => Promise<void>;
+}
+
 interface PairWriters {
-  /** Names it among those that have not ended. */
-  readonly opening: object;
+  readonly opening: Opening;
   readonly primary: SnapshotWriter;
   mirror: { readonly of: Instance; readonly writer: SnapshotWriter } | null;
 }
 
 export class PairSnapshots implements SnapshotStorage {
   readonly #sides: SnapshotSides;
-  readonly #open = new Set<object>();
+  #open: Opening | null = null;
   readonly #awaiting: (() => void)[] = [];
-  #changingSides: Promise<void> = Promise.resolve();
+  #changingSides: Promise<void> | null = null;
 
   constructor(sides: SnapshotSides) {
     this.#sides = sides;
@@ -75,7 +82,7 @@ export class PairSnapshots implements SnapshotStorage {
   }
 
   get areWritten(): boolean {
-    return this.#open.size > 0;
+    return this.#open !== null;
   }
 
   /**
@@ -86,7 +93,11 @@ export class PairSnapshots implements SnapshotStorage {
     if (this.areWritten) return false;
     const worked = work();
     this.#changingSides = worked.catch(() => {});
-    await worked;
+    try {
+      await worked;
+    } finally {
+      this.#changingSides = null;
+    }
     return true;
   }
 
@@ -102,30 +113,58 @@ export class PairSnapshots implements SnapshotStorage {
     if (snapshot instanceof PairSnapshot) snapshot.ended();
   }
 
+  /** The store has failed, or is closed: what was being written will not be published. */
+  abandon(): void {
+    const open = this.#open;
+    if (open !== null) this.#end(open);
+  }
+
+  /** Ends an earlier one that is still being written; waits for one that is being published. */
   async begin(meta: SnapshotMeta): Promise<SnapshotWriter> {
-    await this.#changingSides;
-    const opening = {};
-    this.#open.add(opening);
+    const turn = new SnapshotTurn(this.#sides.primary().uris.log);
+    const opening: Opening = { turn, abort: async () => {} };
+    await this.#takeTurn(opening);
     try {
-      return await this.#begin(meta, opening);
+      return await turn.run(() => this.#begin(meta, opening));
     } catch (error) {
       this.#end(opening);
+      await opening.abort().catch(() => {});
       throw error;
     }
   }
 
-  async #begin(meta: SnapshotMeta, opening: object): Promise<SnapshotWriter> {
+  async #takeTurn(opening: Opening): Promise<void> {
+    while (this.#changingSides !== null || this.#open !== null) {
+      await this.#changingSides;
+      const open = this.#open;
+      if (open === null) continue;
+      if (await open.turn.take()) {
+        // It may have failed on a side; what matters is that nothing of it is written any more.
+        await open.abort().catch(() => {});
+        this.#end(open);
+      } else await this.ended();
+    }
+    this.#open = opening;
+  }
+
+  async #begin(meta: SnapshotMeta, opening: Opening): Promise<SnapshotWriter> {
     const primary = await this.#sides.primary().snapshots.begin(meta);
     const writers: PairWriters = { primary, mirror: null, opening };
+    opening.abort = async () => {
+      await Promise.all([primary.abort(), writers.mirror?.writer.abort()]);
+    };
     await this.#onMirror(async (mirror) => {
       writers.mirror = { of: mirror, writer: await mirror.snapshots.begin(meta) };
     });
+    const { turn } = opening;
     return {
-      file: (file, bytes) => this.#write(writers, file, bytes),
-      prepare: () => this.#prepare(writers),
+      file: (file, bytes) => turn.run(() => this.#write(writers, file, turn.until(bytes))),
+      prepare: () => turn.prepare(() => this.#prepare(writers)),
       abort: async () => {
+        // Of one that was ended by the next there is nothing left.
+        if (this.#open !== opening) return;
+        await opening.abort();
         this.#end(opening);
-        await Promise.all([primary.abort(), writers.mirror?.writer.abort()]);
       },
     };
   }
@@ -141,7 +180,7 @@ export class PairSnapshots implements SnapshotStorage {
     if (onPrimary?.status === 'rejected') throw onPrimary.reason;
     if (mirror === null || onMirror?.status !== 'rejected') return;
     writers.mirror = null;
-    if (mirror.of === this.#sides.mirror()) await this.#sides.leave(mirror.of, onMirror.reason);
+    await this.#failedOn(mirror.of, onMirror.reason);
   }
 
   async #prepare(writers: PairWriters): Promise<PairSnapshot> {
@@ -163,12 +202,22 @@ export class PairSnapshots implements SnapshotStorage {
     try {
       await work(mirror);
     } catch (error) {
-      if (mirror === this.#sides.mirror()) await this.#sides.leave(mirror, error);
+      await this.#failedOn(mirror, error);
     }
   }
 
-  #end(opening: object): void {
-    this.#open.delete(opening);
+  /** A mirror that cannot hold what it was given is as it was: the giver is refused (FAM-10). */
+  async #failedOn(mirror: Instance, error: unknown): Promise<void> {
+    const isRefusal = hasCode(error, 'limit.exceeded') || hasCode(error, 'snapshot.invalid-path');
+    if (isRefusal) {
+      this.#open?.turn.lose(error);
+      throw error;
+    }
+    if (mirror === this.#sides.mirror()) await this.#sides.leave(mirror, error);
+  }
+
+  #end(opening: Opening): void {
+    if (this.#open === opening) this.#open = null;
     for (const resolve of this.#awaiting.splice(0)) resolve();
   }
 }

@@ -44,6 +44,7 @@ export async function requireAcknowledged(
   watermark: WatermarkState,
 ): Promise<void> {
   const { index, term } = watermark;
+  if (index === 0n && term === 0n) return;
   const { firstIndex, lastIndex } = instance.state();
   const below = (actual: string) =>
     fail('pair.below-watermark', { instance: instance.uris.log, index, term, actual });
@@ -72,7 +73,7 @@ export async function planLogRecovery(
   const winner = await decide({ primary, mirror }, { ends, common, named });
   const lastIndex = ends[winner];
   const copied = Number(lastIndex - common);
-  if (copied > window.entries && named === null) {
+  if (copied > window.entries) {
     throw diverged({ primary, mirror }, `they differ by ${copied} entries, ${window.entries} may`);
   }
   return { firstIndex, resets, winner, common, lastIndex };
@@ -110,13 +111,16 @@ async function decide(sides: RecoverySides, at: Ends): Promise<Side> {
   throw diverged(sides, `at index ${common + 1n} their terms are ${a} and ${b}`);
 }
 
-/** Whether `side` ends where the named truncation cut, while the other still holds what goes. */
+/**
+ * Whether `side` ends where the named truncation cut, while the other still holds what goes. Up to
+ * there both are the same: the name explains nothing below.
+ */
 async function showsTruncation(sides: RecoverySides, side: Side, at: Ends): Promise<boolean> {
-  const { ends, named } = at;
+  const { ends, common, named } = at;
   if (named === null || named.kind === 'reset') return false;
   const lastKept = named.kind === 'replace' ? named.index - 1n : named.lastKept;
   const other = side === 'primary' ? 'mirror' : 'primary';
-  if (ends[side] !== lastKept || ends[other] <= lastKept) return false;
+  if (ends[side] !== lastKept || common !== lastKept || ends[other] <= lastKept) return false;
   if (named.kind === 'truncate') return true;
   return (await entryTerm(sides[other], named.index)) !== named.term;
 }

@@ -192,6 +192,24 @@ describe('a pair whose sides differ', () => {
       },
     ],
     [
+      'a divergence below the truncation that is named',
+      'pair.diverged',
+      {
+        primary: [base, { truncate: { lastKept: 15n } }],
+        mirror: [base, rewritten, appendOf(14n, 6, 3n)],
+        watermark: named({ kind: 'truncate', lastKept: 15n }),
+      },
+    ],
+    [
+      'a difference larger than the window beside a truncation that is named',
+      'pair.diverged',
+      {
+        primary: [base, { truncate: { lastKept: 5n } }],
+        mirror: [base],
+        watermark: named({ kind: 'truncate', lastKept: 18n }),
+      },
+    ],
+    [
       'a difference larger than the window',
       'pair.diverged',
       { primary: [base, appendOf(20n, 11, 2n)], mirror: [base] },
