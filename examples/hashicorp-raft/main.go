@@ -31,6 +31,8 @@ type options struct {
 	id, address, socket, cluster string
 	// bootstrap is the first configuration, id=address,…; empty for a node that is added later.
 	bootstrap string
+	// trailingLogs stay after a snapshot; a follower further behind gets the snapshot. 0: raft's own.
+	trailingLogs uint64
 }
 
 func main() {
@@ -40,6 +42,7 @@ func main() {
 	flag.StringVar(&o.socket, "socket", "", "the storage host's socket")
 	flag.StringVar(&o.cluster, "cluster", "kv", "the cluster's name at the storage host")
 	flag.StringVar(&o.bootstrap, "bootstrap", "", "the first members: id=address,id=address,…")
+	flag.Uint64Var(&o.trailingLogs, "trailing-logs", 0, "entries kept after a snapshot; 0: raft's own")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -104,6 +107,9 @@ func startRaft(
 	config := raft.DefaultConfig()
 	config.LocalID = raft.ServerID(o.id)
 	config.Logger = logger
+	if o.trailingLogs > 0 {
+		config.TrailingLogs = o.trailingLogs
+	}
 	snapshots := store.Snapshots()
 	known, err := raft.HasExistingState(logs, store, snapshots)
 	if err != nil {

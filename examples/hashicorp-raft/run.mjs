@@ -26,6 +26,8 @@ const { values: options } = parseArgs({
     families: { type: 'string', default: 'local,local,local' },
     /** Nodes that run besides, and wait to be added. */
     spares: { type: 'string', default: '0' },
+    /** Entries that a node keeps after a snapshot; 0 is what hashicorp/raft keeps. */
+    'trailing-logs': { type: 'string', default: '0' },
   },
 });
 
@@ -80,7 +82,8 @@ function hostOf({ id, family, directory, socket }) {
 function nodeOf(program, { id, address, socket, isSpare }, members) {
   const first = members.filter((member) => !member.isSpare);
   const bootstrap = first.map((member) => `${member.id}=${member.address}`).join(',');
-  const args = ['-id', id, '-address', address, '-socket', socket];
+  const trailing = options['trailing-logs'];
+  const args = ['-id', id, '-address', address, '-socket', socket, '-trailing-logs', trailing];
   return { command: program, args: isSpare ? args : [...args, '-bootstrap', bootstrap] };
 }
 

@@ -41,6 +41,8 @@ export class ChunkEngine implements StoreEngine {
   readonly snapshots: SnapshotStorage;
   readonly #options: ChunkEngineOptions;
   readonly #cursors = new Set<ReadCursor>();
+  /** Its effects may be seen before the state tells of them. */
+  #committing: MutationPlan | null = null;
   #state: EngineState;
 
   constructor(options: ChunkEngineOptions) {
@@ -58,10 +60,16 @@ export class ChunkEngine implements StoreEngine {
     const snapshot = plan.snapshot ? preparedRecord(plan.snapshot) : this.#state.snapshot;
     const next: EngineState = { range: { first: firstIndex, last: lastIndex }, meta, snapshot };
     const write = await this.#writeOf(plan, next);
-    this.#overtake(plan);
-    if (write.remove || write.chunks.length > 0 || write.records.size > 0) await store.write(write);
+    for (const cursor of this.#cursors) cursor.overtaken ||= overtakes(plan, cursor);
     const replaced = this.#state.snapshot;
-    this.#state = next;
+    this.#committing = plan;
+    try {
+      const isEmpty = !write.remove && write.chunks.length === 0 && write.records.size === 0;
+      if (!isEmpty) await store.write(write);
+      this.#state = next;
+    } finally {
+      this.#committing = null;
+    }
     if (replaced !== null && replaced.id !== snapshot?.id) await trees.retire(replaced.id);
   }
 
@@ -71,6 +79,7 @@ export class ChunkEngine implements StoreEngine {
     { maxBytes }: Required<ReadOptions>,
   ): AsyncGenerator<EntryBatch> {
     const cursor: ReadCursor = { next: from, to, overtaken: false };
+    cursor.overtaken = this.#committing !== null && overtakes(this.#committing, cursor);
     this.#cursors.add(cursor);
     let joined: EntryBatch[] = [];
     let bytes = 0;
@@ -138,17 +147,6 @@ export class ChunkEngine implements StoreEngine {
     return fail('log.out-of-range', { instance, index: cursor.next, first, last });
   }
 
-  /** Marks the reads that `plan` changes entries of; they end with `log.out-of-range`. */
-  #overtake(plan: MutationPlan): void {
-    const { resetTo, firstKept, lastKept } = plan;
-    for (const cursor of this.#cursors) {
-      cursor.overtaken ||=
-        resetTo !== undefined ||
-        (firstKept !== undefined && cursor.next < firstKept) ||
-        (lastKept !== undefined && cursor.to > lastKept);
-    }
-  }
-
   async #writeOf(plan: MutationPlan, next: EngineState): Promise<StoreWrite> {
     const cut = await this.#cutOf(plan);
     const records = new Map<string, Uint8Array>();
@@ -195,6 +193,15 @@ export class ChunkEngine implements StoreEngine {
     }
     throw this.#unreadable(cursor);
   }
+}
+
+/** Whether `plan` changes what the read has still to give; it ends with `log.out-of-range` then. */
+function overtakes({ resetTo, firstKept, lastKept }: MutationPlan, cursor: ReadCursor): boolean {
+  return (
+    resetTo !== undefined ||
+    (firstKept !== undefined && cursor.next < firstKept) ||
+    (lastKept !== undefined && cursor.to > lastKept)
+  );
 }
 
 export function durableState({ range, meta, snapshot }: EngineState): DurableState {

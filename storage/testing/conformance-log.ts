@@ -1,6 +1,9 @@
 /** Logs of every shape: what is appended is read back, after a reopen too. */
 import { deepStrictEqual, strictEqual } from 'node:assert/strict';
+import { setImmediate } from 'node:timers/promises';
 
+import { hasCode } from '../../core/errors.ts';
+import type { Instance } from '../contracts.ts';
 import { batchBytes, batchOf, entryAt, lastIndexOf, type LogEntry } from '../entry-batch.ts';
 import type { ConformanceCase } from './conformance-env.ts';
 import { appendOf, entriesOf, rejectsWith, withSubject } from './conformance-env.ts';
@@ -216,4 +219,39 @@ export const logCases: readonly ConformanceCase[] = [
         subject.model = { ...subject.model, entries: entriesOf(1n, 9n) };
       }),
   },
+  {
+    name: 'read beside a truncation: each read gives its entries, or says that they are gone',
+    clauses: ['LOG-2', 'FAM-7'],
+    run: (env) =>
+      withSubject(env, async (subject) => {
+        for (const truncate of [{ firstKept: 9n }, { firstKept: 15n }, { lastKept: 16n }]) {
+          await subject.apply({ reset: 1n });
+          for (let after = 0n; after < 20n; after += 2n) await subject.apply(appendOf(after, 2));
+          const writing = { isDone: false };
+          const applied = subject.apply({ truncate }).finally(() => {
+            writing.isDone = true;
+          });
+          while (!writing.isDone) {
+            await readOrGone(subject.instance);
+            await setImmediate();
+          }
+          await applied;
+          await subject.check();
+        }
+      }),
+  },
 ];
+
+/** Reads 1..20: as they were written, as far as they are given. */
+async function readOrGone(instance: Instance): Promise<void> {
+  const expected = entriesOf(1n, 20n).map(dumpEntry);
+  const found: string[] = [];
+  try {
+    for await (const batch of instance.read(1n, 20n)) {
+      for (let i = 0; i < batch.count; i += 1) found.push(dumpEntry(entryAt(batch, i)));
+    }
+  } catch (error) {
+    if (!hasCode(error, 'log.out-of-range')) throw error;
+  }
+  deepStrictEqual(found, expected.slice(0, found.length));
+}

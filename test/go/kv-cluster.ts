@@ -1,6 +1,7 @@
 /** The cluster of examples/hashicorp-raft, as its users start it. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { createWriteStream, type WriteStream } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -13,8 +14,13 @@ const families = ['local', 'rocksdb', 'sqlite'];
 const patienceMs = 60_000;
 const requestMs = 15_000;
 
+/** Lines of the cluster's log that are kept in memory; its file has all. */
+const recentLines = 400;
+
 export interface NodeStatus {
   readonly state: string;
+  readonly term: number;
+  readonly lastIndex: number;
   readonly commitIndex: number;
   readonly appliedIndex: number;
 }
@@ -22,30 +28,37 @@ export interface NodeStatus {
 export class KvCluster {
   /** Of each node, its HTTP address. */
   readonly nodes: readonly string[];
+  /** Holds everything of it, and `cluster.log`. */
+  readonly data: string;
   readonly #launcher: ChildProcess;
-  readonly #log: string[] = [];
+  readonly #file: WriteStream;
+  #log: string[] = [];
+  #snapshotsInstalled = 0;
   /** The latest process of each name, "n1 host". */
   readonly #pids = new Map<string, number>();
   /** How often each has been started. */
   readonly #starts = new Map<string, number>();
 
-  readonly #data: string;
-
   private constructor(launcher: ChildProcess, { port, data }: { port: number; data: string }) {
     this.#launcher = launcher;
-    this.#data = data;
+    this.data = data;
+    this.#file = createWriteStream(join(data, 'cluster.log'));
     this.nodes = families.map((_, i) => `http://127.0.0.1:${port + 2 * i + 1}`);
     for (const stream of [launcher.stdout, launcher.stderr]) {
       if (stream !== null) createInterface(stream).on('line', (line) => this.#heard(line));
     }
   }
 
-  static async start(): Promise<KvCluster> {
+  /** @param trailingLogs entries that nodes keep after a snapshot; 0: hashicorp/raft's own */
+  static async start({ trailingLogs = 0 } = {}): Promise<KvCluster> {
     const port = await freePorts(2 * families.length);
     const data = await mkdtemp(join(tmpdir(), 'quorumshift-kv-'));
     const program = resolve('examples/hashicorp-raft/run.mjs');
-    const args = [program, '--data', data, '--port', String(port), '--families', families.join()];
-    const launcher = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const args = ['--data', data, '--port', String(port), '--families', families.join()];
+    args.push('--trailing-logs', String(trailingLogs));
+    const launcher = spawn(process.execPath, [program, ...args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     return new KvCluster(launcher, { port, data });
   }
 
@@ -55,11 +68,17 @@ export class KvCluster {
 
   /** Directory of a node, such as "n1": its host's sockets, and room for instances. */
   directory(node: string): string {
-    return join(this.#data, node);
+    return join(this.data, node);
   }
 
+  /** Its last lines. */
   get log(): string {
     return this.#log.join('\n');
+  }
+
+  /** How often a node was brought up to date by a snapshot of its leader. */
+  get snapshotsInstalled(): number {
+    return this.#snapshotsInstalled;
   }
 
   /** Every process that runs or ran last. */
@@ -70,10 +89,15 @@ export class KvCluster {
   /** kill -9, and wait until it is started again. */
   async kill(name: string): Promise<void> {
     const starts = this.#starts.get(name) ?? 0;
+    this.signal(name, 'SIGKILL');
+    await this.until(`${name} runs again`, async () => (this.#starts.get(name) ?? 0) > starts);
+  }
+
+  /** SIGSTOP makes it hang, SIGCONT lets it go on. */
+  signal(name: string, signal: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT'): void {
     const pid = this.#pids.get(name);
     if (pid === undefined) throw new Error(`${name} does not run`);
-    process.kill(pid, 'SIGKILL');
-    await this.until(`${name} runs again`, async () => (this.#starts.get(name) ?? 0) > starts);
+    process.kill(pid, signal);
   }
 
   async until(what: string, isSo: () => Promise<boolean>): Promise<void> {
@@ -96,7 +120,16 @@ export class KvCluster {
   }
 
   async status(node: string): Promise<NodeStatus> {
-    return (await (await fetch(`${node}/status`)).json()) as NodeStatus;
+    const signal = AbortSignal.timeout(requestMs);
+    return (await (await fetch(`${node}/status`, { signal })).json()) as NodeStatus;
+  }
+
+  /** `/snapshot` or `/leader-transfer` of a node; whether it was done. */
+  async ask(node: string, path: string): Promise<boolean> {
+    const signal = AbortSignal.timeout(requestMs);
+    const answer = await fetch(`${node}${path}`, { method: 'POST', signal }).catch(() => null);
+    await answer?.body?.cancel();
+    return answer?.status === 200;
   }
 
   /** What the node itself has applied. */
@@ -104,18 +137,28 @@ export class KvCluster {
     return (await (await fetch(`${node}/local`)).json()) as Record<string, string>;
   }
 
-  /** Ends it as Ctrl-C does, and removes its data; the launcher's exit code. */
-  async stop(): Promise<number | null> {
+  /** Ends it as Ctrl-C does; the launcher's exit code. */
+  async end(): Promise<number | null> {
     if (this.#launcher.exitCode !== null) return this.#launcher.exitCode;
     const ended = once(this.#launcher, 'exit') as Promise<[number | null]>;
     this.#launcher.kill('SIGINT');
     const [code] = await ended;
-    await rm(this.#data, { recursive: true, force: true });
+    this.#file.end();
+    return code;
+  }
+
+  /** Ends it, and removes its data. */
+  async stop(): Promise<number | null> {
+    const code = await this.end();
+    await rm(this.data, { recursive: true, force: true });
     return code;
   }
 
   #heard(line: string): void {
     this.#log.push(line);
+    if (this.#log.length > 2 * recentLines) this.#log = this.#log.slice(-recentLines);
+    this.#file.write(`${new Date().toISOString()} ${line}\n`);
+    if (line.includes('Installed remote snapshot')) this.#snapshotsInstalled += 1;
     const [, name, pid] = /^(n\d (?:host|node)) runs, pid (\d+)$/.exec(line) ?? [];
     if (name === undefined) return;
     this.#pids.set(name, Number(pid));

@@ -1,0 +1,240 @@
+/**
+ * Kills at seeded random moments, while every replica of a live cluster moves from family to family
+ * without end and clients record what they see.
+ */
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+
+import { seededRandom, type SeededRandom } from '../../storage/testing/seeded-random.ts';
+import { KvCluster } from '../go/kv-cluster.ts';
+import { checkEnd } from './live-end.ts';
+import { KvLoad, type Verdict } from './kv-load.ts';
+import { LiveReplica } from './live-replica.ts';
+import { QuietMoments } from './quiet-moments.ts';
+import { CommandingOperator } from './replica-operator.ts';
+
+const nodes = ['n1', 'n2', 'n3'];
+
+/** A follower that hangs for longer than so many entries gets a snapshot. */
+const trailingLogs = 64;
+
+/** Longer than a command takes, and than an election. */
+const longestPauseMs = 2_500;
+
+/** What the cluster answers between two looks at whether it still goes on. */
+const answersOfProgress = 10;
+const killsBetweenLooks = 5;
+
+/** Something that can be killed: processes of whoever drives migrations come to this list. */
+interface Victim {
+  readonly name: string;
+  /** kill -9; started again when it resolves with true; false when there was nothing to kill. */
+  kill(): Promise<boolean>;
+}
+
+export interface LiveCampaignOptions {
+  readonly kills: number;
+  /** Of each replica; 3 are local → rocksdb → sqlite → local. */
+  readonly fewestMigrations: number;
+  readonly seed: number;
+  readonly log: (line: string) => void;
+}
+
+export interface LiveCampaignResult {
+  readonly kills: Readonly<Record<string, number>>;
+  readonly finalized: number;
+  readonly rolledBack: number;
+  readonly detached: number;
+  readonly snapshotsInstalled: number;
+  readonly leaderTransfers: number;
+  /** Cutovers in which nothing was killed, none of which changed the term. */
+  readonly quietCutovers: number;
+  readonly history: Verdict;
+}
+
+/** @throws with what was broken; the cluster's directory is kept then, and named */
+export async function runLiveCampaign(options: LiveCampaignOptions): Promise<LiveCampaignResult> {
+  const cluster = await KvCluster.start({ trailingLogs });
+  try {
+    const result = await new LiveCampaign(cluster, options).run();
+    await cluster.stop();
+    return result;
+  } catch (error) {
+    await cluster.end();
+    const at = `seed ${options.seed}, kept in ${cluster.data}`;
+    throw new Error(`${error instanceof Error ? error.message : String(error)} (${at})`, {
+      cause: error,
+    });
+  }
+}
+
+class LiveCampaign {
+  readonly #cluster: KvCluster;
+  readonly #options: LiveCampaignOptions;
+  readonly #random: SeededRandom;
+  readonly #quiet: QuietMoments;
+  readonly #operators: readonly CommandingOperator[];
+  readonly #replicas: readonly LiveReplica[];
+  readonly #kills: Record<string, number> = {};
+  #load: KvLoad | null = null;
+  #killed = 0;
+  #leaderTransfers = 0;
+  #isOver = false;
+
+  constructor(cluster: KvCluster, options: LiveCampaignOptions) {
+    this.#cluster = cluster;
+    this.#options = options;
+    this.#random = seededRandom(options.seed);
+    const random = seededRandom(options.seed + 1);
+    this.#quiet = new QuietMoments({ cluster, answered: () => this.#answered, random });
+    this.#operators = nodes.map((node) => {
+      const socket = join(cluster.directory(node), 'host-admin.sock');
+      return new CommandingOperator({ replica: `kv/${node}`, socket });
+    });
+    this.#replicas = this.#operators.map((operator, i) => {
+      const name = nodes[i] ?? '';
+      return new LiveReplica({
+        name,
+        operator,
+        directory: cluster.directory(name),
+        // They begin with local, rocksdb and sqlite.
+        firstFamily: i,
+        random: seededRandom(options.seed + 2 + i),
+        cutOver: (cutover) => this.#quiet.watch(cutover),
+        log: options.log,
+      });
+    });
+  }
+
+  async run(): Promise<LiveCampaignResult> {
+    const { data: directory, nodes: addresses } = this.#cluster;
+    const { seed } = this.#options;
+    await this.#cluster.until('a node leads', async () => (await this.#leader()) !== null);
+    const load = await KvLoad.start({ nodes: addresses, directory, seed });
+    this.#load = load;
+    try {
+      await this.#untilKilled();
+    } finally {
+      this.#isOver = true;
+      await load.stop();
+    }
+    const final = await checkEnd(this.#cluster, this.#replicas);
+    return { ...this.#counts(), history: await load.check(final) };
+  }
+
+  #counts(): Omit<LiveCampaignResult, 'history'> {
+    const { snapshotsInstalled } = this.#cluster;
+    const sum = (how: keyof LiveReplica['ended']) =>
+      this.#replicas.reduce((total, { ended }) => total + ended[how], 0);
+    return {
+      kills: this.#kills,
+      finalized: sum('finalized'),
+      rolledBack: sum('rolledBack'),
+      detached: sum('detached'),
+      snapshotsInstalled,
+      leaderTransfers: this.#leaderTransfers,
+      quietCutovers: this.#quiet.watched,
+    };
+  }
+
+  get #answered(): number {
+    return this.#load?.answered ?? 0;
+  }
+
+  /** Ends with the first of them that fails. */
+  async #untilKilled(): Promise<void> {
+    const stopAll = (error: unknown) => {
+      this.#isOver = true;
+      throw error;
+    };
+    const { kills, fewestMigrations } = this.#options;
+    const migrating = this.#replicas.map((one) => {
+      const hasDone = () => this.#killed >= kills && one.ended.finalized >= fewestMigrations;
+      return one.migrate(() => this.#isOver || hasDone()).catch(stopAll);
+    });
+    await Promise.all([...migrating, this.#killAll().catch(stopAll)]);
+  }
+
+  async #killAll(): Promise<void> {
+    let answered = this.#answered;
+    while (this.#killed < this.#options.kills && !this.#isOver) {
+      await delay(this.#random.below(longestPauseMs));
+      await this.#quiet.disturb(() => this.#disturb());
+      if (this.#killed % killsBetweenLooks !== 0) continue;
+      const wanted = answered + answersOfProgress;
+      await this.#cluster.until('the cluster goes on', async () => this.#answered >= wanted);
+      answered = this.#answered;
+    }
+  }
+
+  async #disturb(): Promise<void> {
+    const kind = this.#random.below(12);
+    if (kind === 0) await this.#transferLeader();
+    else if (kind === 1) await this.#fallBehind();
+    else await this.#kill(kind < 4 ? 'command' : kind < 8 ? 'node' : 'host');
+  }
+
+  async #kill(kind: 'command' | 'node' | 'host'): Promise<void> {
+    const { log } = this.#options;
+    const victims = this.#victims(kind);
+    const victim = victims[this.#random.below(victims.length)];
+    if (victim === undefined || !(await victim.kill())) return;
+    this.#killed += 1;
+    this.#kills[kind] = (this.#kills[kind] ?? 0) + 1;
+    log(`kill ${this.#killed}: ${victim.name}; ${this.#answered} answers`);
+  }
+
+  #victims(kind: 'command' | 'node' | 'host'): Victim[] {
+    if (kind === 'command') {
+      return this.#operators.map((operator, i) => {
+        return { name: `${nodes[i]} command`, kill: () => operator.kill() };
+      });
+    }
+    const names = this.#cluster.names.filter((name) => name.endsWith(kind));
+    return names.map((name) => ({
+      name,
+      kill: async () => {
+        await this.#cluster.kill(name);
+        return true;
+      },
+    }));
+  }
+
+  async #transferLeader(): Promise<void> {
+    const leader = await this.#leader();
+    if (leader === null || !(await this.#cluster.ask(leader, '/leader-transfer'))) return;
+    this.#leaderTransfers += 1;
+    this.#options.log('the leader was changed');
+  }
+
+  /** A follower hangs until the others have dropped what it lacks: it gets a snapshot. */
+  async #fallBehind(): Promise<void> {
+    const { nodes } = this.#cluster;
+    const leader = await this.#leader();
+    const i = nodes.findIndex((node) => node !== leader);
+    const name = `n${i + 1} node`;
+    if (leader === null) return;
+    this.#options.log(`${name} hangs`);
+    this.#cluster.signal(name, 'SIGSTOP');
+    try {
+      const others = nodes.filter((_, j) => j !== i);
+      const committed = async () => {
+        const all = await Promise.all(others.map((node) => this.#cluster.status(node)));
+        return Math.max(...all.map(({ commitIndex }) => commitIndex));
+      };
+      const wanted = (await committed()) + 2 * trailingLogs;
+      await this.#cluster.until('the others go on', async () => (await committed()) >= wanted);
+      for (const node of others) await this.#cluster.ask(node, '/snapshot');
+    } finally {
+      this.#cluster.signal(name, 'SIGCONT');
+    }
+  }
+
+  async #leader(): Promise<string | null> {
+    for (const node of this.#cluster.nodes) {
+      const status = await this.#cluster.status(node).catch(() => null);
+      if (status?.state === 'Leader') return node;
+    }
+    return null;
+  }
+}
