@@ -4,9 +4,6 @@
  */
 import { setImmediate } from 'node:timers/promises';
 
-import { Blake3Hasher } from '@napi-rs/blake-hash';
-import { crc32c } from '@node-rs/crc32';
-
 import { hasCode } from '../../core/errors.ts';
 import type { SnapshotFile } from '../contracts.ts';
 import {
@@ -15,6 +12,7 @@ import {
   parseCanonicalRun,
   type EntryBatch,
 } from '../entry-batch.ts';
+import { unpack } from '../lz4.ts';
 import {
   ByteReader,
   compareTextBytes,
@@ -26,27 +24,13 @@ import {
   corrupt,
   decodeImageHeader,
   decodeTrailer,
-  frameHeaderBytes,
-  ignorableFlag,
-  imageMinor,
-  integrityContext,
-  isBulk,
   lz4Flag,
-  maxChunkBytes,
-  preambleBytes,
-  readFrameHeader,
-  readPreamble,
   Section,
-  sectionVersion,
-  unsupported,
-  type FrameHeader,
   type ImageHeader,
   type ImageTrailer,
 } from './image-format.ts';
+import { readFrames, type Frame, type ReadImageOptions } from './image-frames.ts';
 import { ByteCursor, type ImageBytes } from './image-source.ts';
-import { unpack } from '../lz4.ts';
-import { runChecksums } from '../run-checksums.ts';
-import { buffersSpent } from '../spent-buffers.ts';
 import type { StateDigester } from './state-digester.ts';
 import type { StateSection } from './state-stream.ts';
 
@@ -54,31 +38,6 @@ export type ImageSection =
   | { readonly kind: 'header'; readonly header: ImageHeader }
   | Exclude<StateSection, { kind: 'end' }>
   | { readonly kind: 'trailer'; readonly trailer: ImageTrailer; readonly offset: number };
-
-/**
- * One frame, its checksums verified. What is stored lies in memory of its own, or is valid as long
- * as {@link FrameMemory} says.
- */
-interface Frame extends FrameHeader {
-  readonly offset: number;
-  readonly stored: Buffer;
-  /** Of the entries stored, where they were asked for and the frame holds whole ones. */
-  readonly payloadCrc32c: Uint32Array | null;
-}
-
-export interface ReadImageOptions {
-  /**
-   * A batch of entries is done with when the section after the next is asked for, as it is by a
-   * consumer behind `prefetch` that is done with one when it asks for the next: its memory is used
-   * again.
-   */
-  readonly passing?: boolean;
-  /**
-   * Batches have `payloadCrc32c` where it costs less here than behind: of what is stored without
-   * compression a frame's checksum follows from those of the payloads.
-   */
-  readonly payloadCrc32c?: boolean;
-}
 
 /**
  * The sections of an image, the trailer last and nothing after it.
@@ -97,105 +56,11 @@ export async function* readImage(
       const section = decoder.decode(frame);
       if (section !== null) yield section;
       // lz4-napi's buffers are freed only when the event loop turns.
-      if (frame.flags & lz4Flag) await setImmediate();
+      if (frame.flags & lz4Flag && frame.unpacked === null) await setImmediate();
     }
   } finally {
     await cursor.close();
   }
-}
-
-async function* readFrames(cursor: ByteCursor, options: ReadImageOptions): AsyncGenerator<Frame> {
-  const memory = new FrameMemory(options);
-  const integrity = Blake3Hasher.newDeriveKey(integrityContext);
-  const preamble = Buffer.alloc(preambleBytes);
-  await cursor.fill(preamble);
-  const minor = readPreamble(preamble);
-  integrity.update(preamble);
-  const head = Buffer.alloc(frameHeaderBytes);
-  await cursor.fill(head);
-  for (let sequence = 0n; ; sequence += 1n) {
-    const offset = cursor.offset - frameHeaderBytes;
-    const header = readFrameHeader(head, offset);
-    if (header.sequence !== sequence) {
-      throw corrupt(offset, `frame ${header.sequence} is where frame ${sequence} is due`);
-    }
-    const last = header.section === Section.END;
-    // With the header of the next frame: one read for each.
-    const bytes = memory.take(header, header.storedBytes + (last ? 0 : frameHeaderBytes));
-    await cursor.fill(bytes);
-    const stored = bytes.subarray(0, header.storedBytes);
-    const isPlainLog = header.section === Section.LOG && !(header.flags & lz4Flag);
-    const run = options.payloadCrc32c === true && isPlainLog ? runChecksums(stored) : null;
-    if ((run?.whole ?? crc32c(stored)) !== header.storedCrc) {
-      throw corrupt(offset + frameHeaderBytes, 'the checksum of a frame is wrong');
-    }
-    const frame = { ...header, offset, stored, payloadCrc32c: run?.payloads ?? null };
-    if (last) {
-      requireIntegrity(frame, integrity.digestBuffer());
-      if (!(await cursor.atEnd())) throw corrupt(cursor.offset, 'bytes follow its end');
-      yield frame;
-      return;
-    }
-    integrity.update(head);
-    if (!isBulk(header.section)) integrity.update(stored);
-    bytes.copy(head, 0, header.storedBytes);
-    if (isKnown(frame, minor)) yield frame;
-  }
-}
-
-/**
- * Memory for what frames store, used again where that is dead by then: of the log's chunks two are
- * taken in turn, one is with the consumer while one is being filled; compressed content of files is
- * decompressed before the next frame is read. Fresh buffers would cost page faults.
- */
-class FrameMemory {
-  readonly #chunks: number;
-  readonly #slots = new Map<string, Buffer>();
-  #next = 0;
-
-  constructor({ passing = false }: ReadImageOptions) {
-    this.#chunks = passing ? 2 : 0;
-  }
-
-  /** Of a frame with `header`. */
-  take(header: FrameHeader, bytes: number): Buffer {
-    if (header.section === Section.LOG && this.#chunks > 0) {
-      this.#next = (this.#next + 1) % this.#chunks;
-      return this.#slot(`chunk ${this.#next}`, bytes);
-    }
-    const isLog = header.section === Section.LOG;
-    if (header.flags & lz4Flag && !isLog) return this.#slot('compressed', bytes);
-    buffersSpent(bytes);
-    return Buffer.allocUnsafeSlow(bytes);
-  }
-
-  #slot(name: string, bytes: number): Buffer {
-    let slot = this.#slots.get(name);
-    if (slot === undefined) {
-      slot = Buffer.allocUnsafeSlow(maxChunkBytes + frameHeaderBytes);
-      this.#slots.set(name, slot);
-    }
-    return slot.subarray(0, bytes);
-  }
-}
-
-function requireIntegrity(frame: Frame, actual: Buffer): void {
-  const { integrity } = decodeTrailer(frame.stored, frame.offset);
-  if (!actual.equals(integrity)) {
-    throw corrupt(frame.offset, 'the hash of what comes before its end is wrong');
-  }
-}
-
-/** Whether this reader decodes the section; false for one that may be passed over (IMG-4). */
-function isKnown(frame: Frame, minor: number): boolean {
-  const sections: readonly number[] = Object.values(Section);
-  const known = sections.includes(frame.section) && frame.version === sectionVersion;
-  if (known && (frame.flags === 0 || (frame.flags === lz4Flag && isBulk(frame.section))))
-    return true;
-  if (minor > imageMinor && !known && (frame.flags & ignorableFlag) !== 0) return false;
-  const what = `section ${frame.section} of version ${frame.version} with flags ${frame.flags}`;
-  if (minor > imageMinor) throw unsupported(`1.${minor} with ${what} at byte ${frame.offset}`);
-  throw corrupt(frame.offset, `${what} is unknown`);
 }
 
 /** Which sections may follow which. */
@@ -296,8 +161,12 @@ class SectionDecoder {
     if (this.#large === null) {
       const batch = parseRun(content, { frame, firstIndex: this.#nextIndex });
       const { payloadCrc32c, stored } = frame;
-      if (payloadCrc32c !== null) return { ...batch, payloadCrc32c };
-      return frame.flags & lz4Flag ? { ...batch, packed: stored } : batch;
+      const isPacked = (frame.flags & lz4Flag) !== 0;
+      return {
+        ...batch,
+        ...(payloadCrc32c && { payloadCrc32c }),
+        ...(isPacked && { packed: stored }),
+      };
     }
     const { pieces } = this.#large;
     // Pieces stay until the last one is there.
@@ -350,6 +219,7 @@ class SectionDecoder {
 }
 
 function contentOf(frame: Frame): Buffer {
+  if (frame.unpacked !== null) return frame.unpacked;
   if (!(frame.flags & lz4Flag)) return frame.stored;
   let content: Buffer;
   try {

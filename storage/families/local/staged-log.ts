@@ -22,7 +22,8 @@ const maxClosing = 2;
 
 interface GrowingSegment {
   readonly first: bigint;
-  readonly file: FileHandle;
+  /** It is made behind: the first bytes wait in memory for it. */
+  readonly file: Promise<FileHandle>;
   readonly stream: StreamedFile;
   /** Records and bytes. */
   count: number;
@@ -115,7 +116,7 @@ export class StagedLog {
   ): Promise<GrowingSegment> {
     const { first, offsets } = found;
     const { count, end } = offsets;
-    const file = await this.#files.open(path, 'read-write', { direct: true });
+    const file = this.#files.open(path, 'read-write', { direct: true });
     const stream = new StreamedFile(file);
     const piece = Buffer.allocUnsafe(Math.min(readBytes, end));
     while (stream.bytes < end) {
@@ -136,7 +137,7 @@ export class StagedLog {
   /** Takes the batch's entries; the caller may use its buffer again when this resolves. */
   async append(batch: EntryBatch): Promise<void> {
     for (let start = 0; start < batch.count;) {
-      const segment = this.#segment ?? (await this.#create(this.#lastIndex + 1n));
+      const segment = this.#segment ?? this.#create(this.#lastIndex + 1n);
       const room = this.#maxSegmentBytes - segment.bytes;
       if (room < 0) {
         await this.#close();
@@ -170,9 +171,9 @@ export class StagedLog {
     }
   }
 
-  async #create(first: bigint): Promise<GrowingSegment> {
+  #create(first: bigint): GrowingSegment {
     const path = join(this.#directory, openSegmentName(first));
-    const file = await this.#files.open(path, 'create', { direct: true });
+    const file = this.#files.open(path, 'create', { direct: true });
     this.#segment = { first, file, stream: new StreamedFile(file), count: 0, bytes: 0 };
     return this.#segment;
   }
@@ -194,10 +195,10 @@ export class StagedLog {
       const closed = closedSegmentName(first, first + BigInt(count) - 1n);
       const path = join(this.#directory, openSegmentName(first));
       await this.#files.rename(path, join(this.#directory, closed));
-      await file.sync();
+      await (await file).sync();
     } finally {
       await stream.release();
-      await file.close();
+      await (await file).close();
     }
   }
 
@@ -209,8 +210,10 @@ export class StagedLog {
   }
 
   async #syncSegment(): Promise<void> {
-    await this.#segment?.stream.flush();
-    await this.#segment?.file.sync();
+    if (this.#segment === null) return;
+    const { file, stream } = this.#segment;
+    await stream.flush();
+    await (await file).sync();
   }
 
   /** As {@link sync}, with the last segment closed. */
@@ -223,7 +226,9 @@ export class StagedLog {
   async close(): Promise<void> {
     await this.#segment?.stream.release();
     await this.#behind.ended();
-    await this.#segment?.file.close();
+    // One that could not be opened has failed the append.
+    const file = await this.#segment?.file.catch(() => null);
+    await file?.close();
     this.#segment = null;
   }
 }
