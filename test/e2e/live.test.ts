@@ -3,6 +3,7 @@ import { join } from 'node:path';
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
+import type { Phase } from '../../core/phases.ts';
 import type { MigrationStatus } from '../../workflows/messages.ts';
 import { entriesOf } from '../../storage/testing/conformance-env.ts';
 import type { HostProcess } from '../host/host-process.ts';
@@ -13,6 +14,15 @@ import { missing } from '../setup/toolchain.ts';
 import { holdPhase } from '../soak/hold-phase.ts';
 import { livePhases } from '../soak/walk-phases.ts';
 import { eventually, MigrationEnvironment } from './migration-environment.ts';
+
+/**
+ * A kill of the agent may cost a heartbeat time-out, one of the control worker a sticky queue's: in
+ * every phase by QUORUMSHIFT_LONG=1.
+ */
+const killedIn: Readonly<Record<string, readonly Phase[]>> =
+  process.env['QUORUMSHIFT_LONG'] === '1'
+    ? {}
+    : { agent: ['mirror', 'swap', 'rollback-swap'], control: ['validate', 'rollback-validate'] };
 
 describe.skipIf(missing('temporal'))('a live replica migrates by a workflow', () => {
   let environment: MigrationEnvironment;
@@ -135,13 +145,14 @@ describe.skipIf(missing('temporal'))('a live replica migrates by a workflow', ()
   });
 
   test.each(['agent', 'storage host', 'control'] as const)(
-    'kill -9 of the %s in every phase, to the soak and back: it ends as without [OPS-1] [CUT-5] [I1] [I13]',
+    'kill -9 of the %s in its phases, to the soak and back: it ends as without [OPS-1] [CUT-5] [I1] [I13]',
     { timeout: 180_000 },
     async (who) => {
       const { client, replica, store } = environment;
       const writer = new SteadyWriter(host.client, replica.member);
       await client.start(input('rocksdb', { policy: { finalize: 'manual', soakSeconds: 3600 } }));
-      const kill = async (phase: (typeof livePhases.forward)[number]) => {
+      const kill = async (phase: Phase) => {
+        if (phase === 'finalize' || killedIn[who]?.includes(phase) === false) return;
         const hold = await holdPhase(store, { migrationId: 'm1', phase });
         expect(hold?.phase).toBe(phase);
         if (who === 'storage host') await host.end('SIGKILL');
@@ -150,9 +161,8 @@ describe.skipIf(missing('temporal'))('a live replica migrates by a workflow', ()
         if (who === 'storage host') await restartHost();
         else await environment.start(who);
       };
-      for (const phase of livePhases.forward) {
-        if (phase !== 'finalize') await kill(phase);
-      }
+      for (const phase of livePhases.forward) await kill(phase);
+      await waiting('soak');
       await client.rollback(replica, 'test');
       for (const phase of livePhases.rollback) await kill(phase);
       expect(await environment.outcome()).toMatchObject({ outcome: 'rolled-back' });

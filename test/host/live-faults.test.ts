@@ -66,7 +66,7 @@ describe('a step whose record is written and whose stamps cannot be', () => {
   test.each([
     ['bootstrap', [], /mirrors\/b.*quorumshift-generation/],
     ['cutOver', ['bootstrap', 'prove'], /mirrors\/b.*quorumshift-generation/],
-    ['finalize', ['bootstrap'], /data\/a.*quorumshift-generation/],
+    ['drop', ['bootstrap'], /data\/a.*quorumshift-generation/],
   ] as const)(
     '%s: nothing more is acknowledged before the store is opened by what the record says [CUT-2] [I1] [I8] [LOG-8]',
     async (step, steps, stamp) => {

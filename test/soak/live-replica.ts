@@ -26,6 +26,8 @@ export interface ReplicaView {
   readonly primary: string;
   readonly mirror: string | null;
   readonly stage: string;
+  /** A mirror that failed was left, and is still there. */
+  readonly hasFormer: boolean;
 }
 
 export interface LiveReplicaOptions {
@@ -78,13 +80,18 @@ export class LiveReplica {
   async view(): Promise<ReplicaView | null> {
     const status = await this.#options.operator.show();
     if (status === null) return null;
-    const { refusal, primary, mirror, stage } = status;
+    const { refusal, primary, mirror, stage, former } = status;
     if (primary === undefined) throw new Error(`${this.name} is not served: ${refusal}`);
     const second = mirror === undefined ? null : shortUri(mirror.logUri);
-    return { primary: shortUri(primary.logUri), mirror: second, stage };
+    const hasFormer = former !== undefined;
+    return { primary: shortUri(primary.logUri), mirror: second, stage, hasFormer };
   }
 
-  async #step({ primary, mirror, stage }: ReplicaView): Promise<void> {
+  async #step({ primary, mirror, stage, hasFormer }: ReplicaView): Promise<void> {
+    if (hasFormer) {
+      if ((await this.#run('drop')).code === 0) this.ended.detached += 1;
+      return;
+    }
     this.#course ??= this.#plan(primary);
     const course = this.#course;
     if (mirror === null && primary === course.target) return this.#end(course.source, 'finalized');
@@ -95,9 +102,7 @@ export class LiveReplica {
   }
 
   async #mirror(course: Course, mirror: string | null): Promise<void> {
-    const { stderr } = await this.#run('mirror', mirror ?? course.target);
-    // It was left (DUAL-8), or dropped by a command that was killed: elsewhere, anew.
-    if (stderr.includes('instance.not-empty')) await this.#end(course.target, 'detached');
+    await this.#run('mirror', mirror ?? course.target);
   }
 
   async #cutOver(course: Course, before: string): Promise<void> {
@@ -132,7 +137,7 @@ export class LiveReplica {
   async #run(command: ReplicaCommand, uri?: string): Promise<CommandResult> {
     const result = await this.#options.operator.run(command, uri);
     const { code, stderr } = result;
-    const isKnown = [...passing, 'instance.not-empty'].some((known) => stderr.includes(known));
+    const isKnown = passing.some((known) => stderr.includes(known));
     if (code === null || code === 0 || isKnown) return result;
     throw new Error(`${this.name}: ${command} ${uri ?? ''} failed: ${stderr}`);
   }

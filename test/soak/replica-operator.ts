@@ -1,18 +1,7 @@
 /** Who moves a replica that a storage host serves: by commands that can be killed, or by calls. */
-import { credentials, type ServiceError } from '@grpc/grpc-js';
-
 import { hasCode, QuorumshiftError } from '../../core/errors.ts';
-import { fromGrpcError } from '../../host/grpc-errors.ts';
-import {
-  StorageHostAdminClient,
-  type CutOverResponse,
-  type DropResponse,
-  type FinalizeResponse,
-  type ListResponse,
-  type ProveResponse,
-  type ReplicaStatus,
-} from '../../host/proto/gen/storage_host_admin.ts';
-import { called } from '../host/host-session.ts';
+import { AdminClient, type Asked } from '../../host/admin-client.ts';
+import type { ReplicaStatus } from '../../host/proto/gen/storage_host_admin.ts';
 import { OperatorCommand, type CommandResult } from './operator-command.ts';
 
 export type ReplicaCommand = 'mirror' | 'prove' | 'cutover' | 'finalize' | 'drop';
@@ -38,11 +27,10 @@ export class CallingOperator implements ReplicaOperator {
   }
 
   async show(): Promise<ReplicaStatus | null> {
+    const { replica, socket } = this.#of;
     try {
-      const { replicas } = await this.#withClient((client) =>
-        called<ListResponse>((answer) => client.list({}, answer)),
-      );
-      return replicas.find(({ replica }) => replica === this.#of.replica) ?? null;
+      const replicas = await AdminClient.use({ socket }, (client) => client.list());
+      return replicas.find((status) => status.replica === replica) ?? null;
     } catch (error) {
       if (hasCode(error, 'host.unreachable')) return null;
       throw error;
@@ -50,51 +38,37 @@ export class CallingOperator implements ReplicaOperator {
   }
 
   async run(command: ReplicaCommand, uri = ''): Promise<CommandResult> {
+    const { replica, socket } = this.#of;
+    const asked = { replica, caller: { by: 'soak', claim: undefined } };
     try {
-      const answer = await this.#withClient((client) => this.#call(client, { command, uri }));
-      return { code: 0, answer: { ...answer }, stderr: '' };
+      const answer = await AdminClient.use({ socket }, (client) =>
+        calls[command](client, asked, uri),
+      );
+      return { code: 0, answer, stderr: '' };
     } catch (error) {
       if (!(error instanceof QuorumshiftError)) throw error;
       return { code: 1, answer: {}, stderr: `${error.code}: ${error.message}` };
     }
   }
-
-  #call(
-    client: StorageHostAdminClient,
-    { command, uri }: { readonly command: ReplicaCommand; readonly uri: string },
-  ): Promise<object> {
-    const { replica } = this.#of;
-    const given = { replica };
-    if (command === 'prove') return called<ProveResponse>((answer) => client.prove(given, answer));
-    if (command === 'cutover') {
-      return called<CutOverResponse>((answer) => client.cutOver(given, answer));
-    }
-    if (command === 'finalize') {
-      return called<FinalizeResponse>((answer) => client.finalize(given, answer));
-    }
-    if (command === 'drop') return called<DropResponse>((answer) => client.drop(given, answer));
-    const call = client.mirror({ replica, uri, bytesPerSecond: 0n });
-    call.resume();
-    return new Promise((resolve, reject) => {
-      call.once('end', () => resolve({}));
-      call.once('error', (error: ServiceError) => reject(error));
-    });
-  }
-
-  async #withClient<Result>(
-    use: (client: StorageHostAdminClient) => Promise<Result>,
-  ): Promise<Result> {
-    const { socket } = this.#of;
-    const client = new StorageHostAdminClient(`unix:${socket}`, credentials.createInsecure());
-    try {
-      return await use(client);
-    } catch (error) {
-      throw fromGrpcError(error, socket);
-    } finally {
-      client.close();
-    }
-  }
 }
+
+type Call = (client: AdminClient, asked: Asked, uri: string) => Promise<Record<string, unknown>>;
+
+const calls: Readonly<Record<ReplicaCommand, Call>> = {
+  mirror: async (client, asked, target) => {
+    await client.mirror({ ...asked, target, bytesPerSecond: null }, () => {});
+    return {};
+  },
+  prove: async (client, asked) => ({ ...(await client.prove(asked, () => {})) }),
+  cutover: async (client, asked) => ({ ...(await client.cutOver({ ...asked, digest: '' })) }),
+  finalize: async (client, asked) => ({
+    retired: await client.finalize({ ...asked, deletes: false }),
+  }),
+  drop: async (client, asked) => {
+    await client.drop(asked);
+    return {};
+  },
+};
 
 /** By `quorumshift replica …`, each a process. */
 export class CommandingOperator implements ReplicaOperator {
