@@ -92,6 +92,17 @@ export interface StepRequest extends Addressee {
   readonly approved?: ProofName;
 }
 
+/** Of a replica that soaks under this lease. */
+export interface SoakRequest extends Addressee {
+  readonly migrationId: string;
+  readonly lease: number;
+}
+
+export interface SoakAnswer {
+  /** Null: it serves as it should. */
+  readonly failure: string | null;
+}
+
 /** A step's result and the record after it. */
 export interface StepAnswer {
   readonly result: StepResult;
@@ -130,6 +141,7 @@ export type StepActivities = {
 
 export interface HostActivities extends StepActivities {
   preflight(request: Addressee & { readonly input: MigrationInput }): Promise<PreflightAnswer>;
+  checkSoak(request: SoakRequest): Promise<SoakAnswer>;
   own(request: OwnActivityRequest): Promise<OwnAnswer>;
   decideRollback(request: DecisionRequest): Promise<StepAnswer>;
   /** Ends a reversal: the replica is to stay on the target. */

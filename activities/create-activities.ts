@@ -2,6 +2,7 @@
 import type { StepPhase } from '../core/phases.ts';
 import type { AgentContext } from './agent-context.ts';
 import type { ControlActivities, HostActivities, StepAnswer, StepRequest } from './contract.ts';
+import { checkSoak } from './check-soak.ts';
 import { own, readBinding } from './own.ts';
 import { preflight } from './preflight.ts';
 import { decideToGoForward, decideToRollBack } from './decide.ts';
@@ -25,6 +26,7 @@ export function createHostActivities(context: AgentContext): HostActivities {
   const step = (phase: StepPhase) => stepActivity(context, phase);
   return {
     preflight: asActivity((request) => preflight(context, request)),
+    checkSoak: asActivity((request, attempt) => checkSoak(context, request, attempt)),
     own: asActivity((request) => own(context, request)),
     decideRollback: asActivity((request, attempt) => decideToRollBack(context, request, attempt)),
     decideForward: asActivity((request, attempt) => decideToGoForward(context, request, attempt)),

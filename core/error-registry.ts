@@ -246,6 +246,12 @@ export const errorRegistry = {
       'Cannot change "{primary}": its mirror "{mirror}" must take every change too: {reason}',
     remedy: 'Mend the mirror and open the pair again, or detach it.',
   },
+  'mirror.restart-failed': {
+    ...corrupt,
+    message: 'Cannot begin dual write with "{instance}": another process must open it: {reason}',
+    remedy:
+      'Look at its disk; give the mirror up (roll back, or "replica drop"), then make it again.',
+  },
   'mirror.behind': {
     retryable: true,
     httpStatus: 503,

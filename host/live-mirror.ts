@@ -38,12 +38,15 @@ import { requireSameTail } from '../storage/replication/log-match.ts';
 import type { Pair } from '../storage/replication/open-pair.ts';
 import { withPinned } from '../storage/replication/pinned-pair.ts';
 import { barrierBytes, MirrorBootstrap } from './mirror-bootstrap.ts';
+import type { DigestElsewhere } from './restart-check.ts';
 
 export interface LiveMirrorOptions {
   readonly families: FamilyRegistry;
   readonly store: RecordStore;
   readonly stateDir: string;
   readonly pair: () => Pair;
+  /** Shows that a mirror restarts, before dual write begins. */
+  readonly digestElsewhere?: DigestElsewhere | undefined;
   /** For the audit trail. */
   readonly by: string;
 }
@@ -161,9 +164,9 @@ export class LiveMirror {
         assert(current.mirror !== null, 'a mirror that joins is named');
         return { ...current, mirror: { ...current.mirror, stage: 'dual' } };
       });
-    await new MirrorBootstrap({ families, files: store.files, uris, pair: pair(), joined }).run(
-      options,
-    );
+    const { digestElsewhere } = this.#options;
+    const places = { families, files: store.files, uris };
+    await new MirrorBootstrap({ ...places, pair: pair(), joined, digestElsewhere }).run(options);
   }
 
   /**

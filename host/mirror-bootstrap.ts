@@ -10,10 +10,12 @@ import type { FileLayer } from '../storage/file-layer.ts';
 import { copyState } from '../storage/image/copy-state.ts';
 import type { TransferOptions } from '../storage/image/state-stream.ts';
 import { bringForward } from '../storage/replication/catch-up.ts';
+import { digestInstance } from '../storage/equivalence/state-digest.ts';
 import type { ChangeTracker } from '../storage/replication/change-tracker.ts';
 import type { Pair } from '../storage/replication/open-pair.ts';
 import { pairLimits } from '../storage/replication/pair-limits.ts';
 import { withPinned } from '../storage/replication/pinned-pair.ts';
+import type { DigestElsewhere } from './restart-check.ts';
 
 /** What is copied or compared while writers wait; more than it is done beside them first. */
 export const barrierBytes = 1024 * 1024;
@@ -28,11 +30,13 @@ export interface MirrorBootstrapOptions {
   readonly pair: Pair;
   /** Makes it durable that dual write begins; writers wait. */
   readonly joined: () => Promise<void>;
+  /** Absent: what was made is not shown to restart (instances that no other process can see). */
+  readonly digestElsewhere?: DigestElsewhere | undefined;
 }
 
 /** An instance at an earlier state of the primary. */
 interface Base {
-  readonly instance: Instance;
+  instance: Instance;
   /** What has changed since that state; null when another process's life made it. */
   since: ChangeTracker | null;
 }
@@ -52,6 +56,7 @@ export class MirrorBootstrap {
     const { uris } = this.#options;
     const base = await this.#openBase(options);
     try {
+      for (let isShown = false; !isShown;) isShown = await this.#showRestart(base, options);
       for (let round = 1; ; round += 1) {
         await this.#round(base);
         await this.#options.pair.engine.snapshots.ended();
@@ -112,17 +117,50 @@ export class MirrorBootstrap {
     });
   }
 
-  async #round(base: Base): Promise<void> {
+  /**
+   * Brings the base to a cut and has another process open it there (restart-check.ts); false when
+   * the cut was overtaken before both were read. @throws `state.different`
+   */
+  async #showRestart(base: Base, options: TransferOptions): Promise<boolean> {
+    const { families, files, uris, digestElsewhere } = this.#options;
+    if (digestElsewhere === undefined || families.familyOf(uris).places(uris).length === 0) {
+      return true;
+    }
+    const { signal, rateLimit } = options;
+    const paced = { ...(signal && { signal }), ...(rateLimit && { rateLimit }) };
+    return this.#round(base, async (cut) => {
+      await base.instance.close();
+      try {
+        const [found, wanted] = await Promise.all([
+          digestElsewhere(uris, signal),
+          digestInstance(cut, paced),
+        ]);
+        if (found === wanted.root) return;
+        const summary = `"${uris.log}" opened by another process has digest ${found}, the primary ${wanted.root}`;
+        throw fail('state.different', { summary });
+      } finally {
+        base.instance = await families.open(uris, 'read-write', { files });
+      }
+    });
+  }
+
+  /**
+   * Brings the base to a cut, and does `then` while that is held. False when it was overtaken: the
+   * next round begins with what is there by then.
+   */
+  async #round(base: Base, then?: (cut: Instance) => Promise<void>): Promise<boolean> {
     try {
       await withPinned(this.#options.pair, async (views) => {
         const snapshot = base.since?.snapshotReplaced === true ? 'copy' : 'copy-if-other';
         await bringForward(base.instance, views.primary, { snapshot, maxBytes: null });
         this.#untrack(base.since);
         base.since = views.keep();
+        await then?.(views.primary);
       });
+      return true;
     } catch (error) {
-      // The next round begins with what is there then.
       if (!hasCode(error, 'image.source-changed')) throw error;
+      return false;
     }
   }
 

@@ -27,6 +27,7 @@ import type { Pipeline } from '../storage/replication/group-commit.ts';
 import type { MirrorPolicy } from '../storage/replication/pair-engine.ts';
 import { EpochFile } from './epoch-file.ts';
 import { LiveMirror } from './live-mirror.ts';
+import type { DigestElsewhere } from './restart-check.ts';
 import { openStore, type OpenStore } from './open-store.ts';
 
 export interface ServedReplicaOptions {
@@ -40,6 +41,8 @@ export interface ServedReplicaOptions {
   readonly create: boolean;
   /** What is done about a mirror that fails (DUAL-8). */
   readonly policy: MirrorPolicy;
+  /** Shows that a mirror restarts; absent where no other process can see the instances. */
+  readonly digestElsewhere?: DigestElsewhere;
   /** For the audit trail: what serves it. */
   readonly by: string;
   readonly log: (line: string) => void;
@@ -95,9 +98,16 @@ export class ServedReplica {
     this.#lock = parts.lock;
     this.#epoch = parts.epoch;
     this.#serving = parts.serving;
-    const { families, stateDir, by } = parts.options;
+    const { families, stateDir, by, digestElsewhere } = parts.options;
     const pair = () => this.#serving;
-    this.mirror = new LiveMirror({ families, store: parts.store, stateDir, pair, by });
+    this.mirror = new LiveMirror({
+      families,
+      store: parts.store,
+      stateDir,
+      pair,
+      by,
+      digestElsewhere,
+    });
   }
 
   /**

@@ -17,6 +17,7 @@ import { storageHostAdminCalls } from './admin-calls.ts';
 import { maxWriteBytes, storageHostCalls, type ServedReplicas } from './host-calls.ts';
 import { StorageHostService } from './proto/gen/storage_host.ts';
 import { StorageHostAdminService } from './proto/gen/storage_host_admin.ts';
+import { digestElsewhere } from './restart-check.ts';
 import { ServedReplica } from './served-replica.ts';
 
 /** Beyond the entries: names, metadata, framing. */
@@ -113,7 +114,8 @@ async function openAll(
       const { stateDir } = config;
       const by = `storage host (pid ${process.pid})`;
       const policy = { onFailure: config.onMirrorFailure, limitMs: config.mirrorLimitMs };
-      const given = { files, families, stateDir, replica, uris, create, policy, by, log };
+      const places = { files, families, stateDir, replica, uris, create };
+      const given = { ...places, policy, digestElsewhere, by, log };
       replicas.set(name, await ServedReplica.start(given));
     } catch (error) {
       const cause = error instanceof Error ? error : new Error(String(error));

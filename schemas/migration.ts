@@ -25,6 +25,10 @@ export const migrationPolicySchema = z.strictObject({
   soakSeconds: z.number().int().min(0).max(31_536_000).default(0),
   /** `manual`: finalize waits for an operator; until then rollback is possible. */
   finalize: z.enum(['manual', 'auto']).default('manual'),
+  /** How often the probe runs while the replica soaks; null: only once, before. */
+  probeEverySeconds: z.number().int().min(1).nullable().default(60),
+  /** So many in a row that fail, and it rolls back by itself; null: it never does. */
+  probeFailures: z.number().int().min(1).nullable().default(3),
   /** Delete the source at finalize, instead of moving it aside. */
   deleteSource: z.boolean().default(false),
   /** Limit of bulk work; null is none. */

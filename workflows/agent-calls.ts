@@ -20,6 +20,12 @@ export function agentCalls(host: string) {
     change: byKind.change,
     /** Reads the whole log, and answers at its end. */
     measure: byKind.bulk,
+    /** Tried once: the next probe follows. */
+    probe: proxyActivities<HostActivities>({
+      ...hookOnHost,
+      taskQueue,
+      retry: { maximumAttempts: 1 },
+    }),
     step: (phase: StepPhase) => byKind[phases[phase].kind][phase],
   };
 }

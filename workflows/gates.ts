@@ -1,9 +1,10 @@
 /** What must be given before the next step of a migration may run: by operators, policy or time. */
 import type { MigrationState } from './migration-state.ts';
+import type { Soak } from './soak.ts';
 import type { Waits } from './waits.ts';
 
 /** True when the next step may run now; waits otherwise, and the status says why. */
-export async function passGates(state: MigrationState, waits: Waits): Promise<boolean> {
+export async function passGates(state: MigrationState, waits: Waits, soak: Soak): Promise<boolean> {
   if (state.wantsRollback || state.wantsForward) return true;
   if (state.paused) {
     const reason = 'an operator paused it';
@@ -24,7 +25,7 @@ export async function passGates(state: MigrationState, waits: Waits): Promise<bo
     await waits.until({ kind: 'approval', reason, remedy: 'approve' }, () => isApproved(state));
     return false;
   }
-  return phase === 'soak' ? passSoak(state, waits) : true;
+  return phase === 'soak' ? soak.pass() : true;
 }
 
 function isApproved({ approved, view }: MigrationState): boolean {
@@ -33,22 +34,4 @@ function isApproved({ approved, view }: MigrationState): boolean {
     approved.digest === view?.proof?.digest &&
     approved.generation === view.proof.generation
   );
-}
-
-async function passSoak(state: MigrationState, waits: Waits): Promise<boolean> {
-  if (state.completeWish !== null) return true;
-  const { soakSeconds, finalize } = state.request.input.policy;
-  state.soakStartedMs ??= Date.now();
-  const left = state.soakStartedMs + soakSeconds * 1000 - Date.now();
-  const completed = () => state.completeWish !== null;
-  if (left > 0) {
-    const reason = `the replica runs on the target for ${soakSeconds} s`;
-    const remedy = 'wait, complete or roll back';
-    await waits.until({ kind: 'soak', reason, remedy }, completed, left);
-    return false;
-  }
-  if (finalize === 'auto') return true;
-  const reason = 'the soak has ended; the source is kept until finalize';
-  await waits.until({ kind: 'finalize', reason, remedy: 'complete or roll back' }, completed);
-  return false;
 }

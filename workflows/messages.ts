@@ -99,6 +99,9 @@ export interface Carried {
   readonly approved: ProofName | null;
   readonly operationIds: readonly string[];
   readonly soakStartedMs: number | null;
+  /** Absent from runs of before; the next likewise. */
+  readonly soakProbedMs?: number | null;
+  readonly soakFailures?: number;
   /** Wishes that had not been fulfilled yet. */
   readonly rollbackWish: Wish | null;
   readonly completeWish: Wish | null;

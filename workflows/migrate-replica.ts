@@ -27,6 +27,7 @@ import { describeFailure, isHostAway, isSuperseded, isUnreachable } from './fail
 import type { MigrateReplicaRequest, MigrateReplicaResult, MigrationOutcome } from './messages.ts';
 import { MigrationState } from './migration-state.ts';
 import { passGates } from './gates.ts';
+import { Soak } from './soak.ts';
 import { positionOf } from './position.ts';
 import { Waits } from './waits.ts';
 
@@ -73,6 +74,7 @@ class ReplicaMigration {
   readonly #state: MigrationState;
   readonly #calls: AgentCalls;
   readonly #waits: Waits;
+  readonly #soak: Soak;
   #step = 0;
   #claims = 0;
   #looks = 0;
@@ -83,6 +85,7 @@ class ReplicaMigration {
     this.#state = state;
     this.#waits = new Waits(state);
     this.#calls = agentCalls(state.request.input.host);
+    this.#soak = new Soak(state, this.#waits, this.#calls);
   }
 
   async run(): Promise<MigrateReplicaResult> {
@@ -199,7 +202,7 @@ class ReplicaMigration {
   async #advance(): Promise<MigrationOutcome | null> {
     const { state } = this.#context();
     const wishBefore = state.retryVersion;
-    if (!(await passGates(state, this.#waits))) return null;
+    if (!(await passGates(state, this.#waits, this.#soak))) return null;
     const phase = state.phase === 'soak' ? 'finalize' : state.phase;
     if (phase === null || !isStepPhase(phase)) return null;
     try {

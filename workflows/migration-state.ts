@@ -46,6 +46,11 @@ export class MigrationState {
   bytesPerSecond: number | null;
   approved: ProofName | null;
   soakStartedMs: number | null;
+  soakProbedMs: number | null;
+  /** Probes in a row that failed. */
+  soakFailures: number;
+  /** Of the last probe; null when it was well. */
+  soakProblem: string | null = null;
   /** Raised whenever pause or throttle change: the control loop sends them to the machine. */
   controlVersion = 0;
   /** Raised by resume: ends a wait for an operator. */
@@ -67,6 +72,8 @@ export class MigrationState {
     this.bytesPerSecond = carried ? carried.bytesPerSecond : input.policy.bytesPerSecond;
     this.approved = carried?.approved ?? null;
     this.soakStartedMs = carried?.soakStartedMs ?? null;
+    this.soakProbedMs = carried?.soakProbedMs ?? null;
+    this.soakFailures = carried?.soakFailures ?? 0;
     this.rollbackWish = carried ? carried.rollbackWish : (request.rollback ?? null);
     this.completeWish = carried?.completeWish ?? null;
     this.abandonWish = carried?.abandonWish ?? null;
@@ -97,6 +104,8 @@ export class MigrationState {
     this.forwardWish = null;
     this.rollbackWish = null;
     this.soakStartedMs = null;
+    this.soakProbedMs = null;
+    this.soakFailures = 0;
   }
 
   /**
@@ -115,13 +124,16 @@ export class MigrationState {
   }
 
   carried(): Carried {
-    const { paused, bytesPerSecond, approved, soakStartedMs, cancelled } = this;
+    const { paused, bytesPerSecond, approved, cancelled } = this;
+    const { soakStartedMs, soakProbedMs, soakFailures } = this;
     const { rollbackWish, completeWish, abandonWish, forwardWish } = this;
     return {
       paused,
       bytesPerSecond,
       approved,
       soakStartedMs,
+      soakProbedMs,
+      soakFailures,
       rollbackWish,
       completeWish,
       abandonWish,

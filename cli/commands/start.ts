@@ -25,6 +25,9 @@ export interface StartOptions extends TemporalOptions, SideOptions {
   readonly approval: string;
   readonly soak: number;
   readonly finalize: string;
+  readonly mode?: 'live' | 'stopped';
+  readonly probeEvery: number;
+  readonly probeFailures: number;
   readonly deleteSource?: boolean;
   readonly throttle?: number;
   readonly standalone?: boolean;
@@ -52,6 +55,24 @@ export function addStartOptions(command: Command): Command {
         .choices(['manual', 'auto'])
         .default('manual'),
     )
+    .addOption(
+      new Option(
+        '--mode <mode>',
+        'how it is moved; by default live where a storage host serves it',
+      ).choices(['live', 'stopped']),
+    )
+    .option(
+      '--probe-every <seconds>',
+      'run the probe so often in the soak; 0 is never',
+      parseCount,
+      60,
+    )
+    .option(
+      '--probe-failures <count>',
+      'roll back after so many failed probes in a row; 0 is never',
+      parseCount,
+      3,
+    )
     .option('--delete-source', 'delete the source at finalize, instead of moving it aside')
     .option('--throttle <bytes>', 'limit of bulk work in bytes per second', parseBytes)
     .option('--standalone', 'you answer that no other voter of the group is at risk now')
@@ -63,7 +84,7 @@ export function addStartOptions(command: Command): Command {
 export function addStart(program: Command): void {
   const command = program
     .command('start')
-    .description('migrate a stopped replica')
+    .description('migrate a replica: live where a storage host serves it, else stopped')
     .addHelpText(
       'after',
       '\nExample:\n  quorumshift start kv/n1 --host m1 --source local:///data/a --target rocksdb:///data/b --standalone',
@@ -106,9 +127,12 @@ export function migrationInput(replicaArgument: string, options: StartOptions): 
       approval: options.approval,
       soakSeconds: options.soak,
       finalize: options.finalize,
+      probeEverySeconds: options.probeEvery === 0 ? null : options.probeEvery,
+      probeFailures: options.probeFailures === 0 ? null : options.probeFailures,
       deleteSource: options.deleteSource ?? false,
       bytesPerSecond: options.throttle ?? null,
     },
+    mode: options.mode ?? null,
     standalone: { by: identity(), note: options.note ?? '' },
     requestedBy: identity(),
   });

@@ -1,4 +1,4 @@
-import { rm, stat } from 'node:fs/promises';
+import { rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -29,7 +29,15 @@ describe.skipIf(missing('temporal'))('a live replica migrates by a workflow', ()
   let host: HostProcess;
 
   beforeEach(async () => {
-    environment = await MigrationEnvironment.create(await sharedTemporal());
+    environment = await MigrationEnvironment.create({
+      ...(await sharedTemporal()),
+      // It fails on the target alone, once there is such a file.
+      hooks: (root) => ({
+        probe: {
+          exec: ['sh', '-c', `case "$QUORUMSHIFT_LOG_URI" in */b) test ! -e ${root}/sick;; esac`],
+        },
+      }),
+    });
     host = await environment.startHost();
     await Promise.all([environment.start('control'), environment.start('agent')]);
   });
@@ -142,6 +150,22 @@ describe.skipIf(missing('temporal'))('a live replica migrates by a workflow', ()
       mirror: null,
       former: null,
     });
+  });
+
+  test('the probe fails in the soak: it rolls back by itself [OPS-2] [CUT-5]', async () => {
+    const { client, store } = environment;
+    const writer = new SteadyWriter(host.client, environment.replica.member);
+    const policy = { finalize: 'manual', probeEverySeconds: 1, probeFailures: 2 } as const;
+    await client.start(input('sqlite', { policy }));
+    await waiting('finalize');
+    await writeFile(join(environment.root, 'sick'), '');
+    const { outcome, reason } = await environment.outcome();
+    expect([outcome, reason]).toEqual([
+      'rolled-back',
+      expect.stringContaining('the probe failed 2 times in the soak'),
+    ]);
+    await expectAll(await writer.stop());
+    expect((await store.read())?.primary.uris.log).toBe(environment.uri('local', 'a/log'));
   });
 
   test.each(['agent', 'storage host', 'control'] as const)(
