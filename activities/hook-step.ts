@@ -14,7 +14,8 @@ const shownOutputCharacters = 500;
 /** A step that runs `hook` with the URIs of the instance that the replica is (to be) on. */
 export function hookStep(hook: HookName, side: 'source' | 'target'): StepBody {
   return async ({ context, store, guard, attempt, phase }) => {
-    const { migration, effect } = guard;
+    const { migration } = guard;
+    const effect = <T>(launch: () => Promise<T>) => guard.effect(launch);
     const { signal } = attempt;
     const ran = await runHookOf(context, { hook, side, store, migration, phase, signal, effect });
     if (ran === null) return { outcome: 'done', info: { hook: 'none' } };

@@ -1,4 +1,5 @@
 /** Progress of bulk work: one line that is redrawn on a terminal, plain lines elsewhere. */
+import type { TransferOptions } from '../storage/image/state-stream.ts';
 import { bytesText, durationText } from './output.ts';
 
 /** Redrawing faster than this only flickers. */
@@ -51,4 +52,22 @@ export function progressText(state: ProgressState, elapsedMs: number): string {
   const percent = Math.min(100, Math.floor((bytesDone * 100) / bytesTotal));
   const left = rate > 0 ? durationText((Math.max(0, bytesTotal - bytesDone) * 1000) / rate) : '?';
   return `${label}: ${percent} % of ${bytesText(bytesTotal)}, ${rateText}, ${left} left`;
+}
+
+/** Runs `work`, and shows how far it is. */
+export async function withProgress<T>(
+  label: string,
+  work: (options: TransferOptions) => Promise<T>,
+): Promise<T> {
+  const line = new ProgressLine();
+  try {
+    return await work({
+      onProgress: ({ bytesDone, entriesDone, entriesTotal }) => {
+        const bytesTotal = entriesDone > 0 ? (bytesDone * entriesTotal) / entriesDone : 0;
+        line.update({ label, bytesDone, bytesTotal });
+      },
+    });
+  } finally {
+    line.end();
+  }
 }

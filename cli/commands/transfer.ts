@@ -31,13 +31,14 @@ import {
   type SideOptions,
 } from '../instance-options.ts';
 import { bytesText, outputOption, print, stateDirOption, type OutputFormat } from '../output.ts';
-import { ProgressLine } from '../progress.ts';
+import { withProgress } from '../progress.ts';
 
 const files = nodeFileLayer;
 
 const verifyExamples = `
 Examples:
   quorumshift verify local:///data/a rocksdb:///data/b
+  quorumshift verify --proof /var/lib/quorumshift/replicas/kv/n1/proofs/m1-3-1_7.json
   quorumshift verify local:///data/a rocksdb:///data/b --meta local-merged:///m --group kv_0`;
 
 interface ImageOptions extends InstanceOptions {
@@ -67,10 +68,13 @@ export function addTransfers(program: Command): void {
   addInstanceOptions(importing).action(importCommand);
   const verifying = program
     .command('verify')
-    .description('compare two instances, or an instance and an image; exit code 4 when they differ')
+    .description(
+      'compare two instances, an instance and an image, or a proof; exit code 4 when they differ',
+    )
     .argument('[instance]', 'short URI')
     .argument('[other]', 'short URI of the other instance')
     .option('--image <file>', 'compare with this image instead; - for standard input')
+    .option('--proof <file>', 'hold a proof against its two instances, wherever they lie now')
     .addOption(outputOption())
     .addHelpText('after', verifyExamples);
   addSideOptions(addInstanceOptions(verifying), 'other').action(verifyCommand);
@@ -168,6 +172,7 @@ function imageBytes(image: string): ImageBytes {
 
 interface VerifyOptions extends InstanceOptions, SideOptions {
   readonly image?: string;
+  readonly proof?: string;
   readonly output: OutputFormat;
 }
 
@@ -176,6 +181,12 @@ async function verifyCommand(
   second: string | undefined,
   options: VerifyOptions,
 ): Promise<void> {
+  if (options.proof !== undefined) {
+    const isAlone = first === undefined && options.image === undefined && !areWhole(options);
+    const { verifyProof } = await import('./verify-proof.ts');
+    if (isAlone) return verifyProof(options.proof, options.output);
+    throw fail('usage.invalid', { reason: 'a proof names its instances: give --proof alone' });
+  }
   const { one, other } = sides([first, second], options);
   if ((other === null) === (options.image === undefined)) {
     throw fail('usage.invalid', { reason: 'give a second instance, or --image' });
@@ -228,21 +239,4 @@ async function compareWithOther(a: Instance, other: InstanceUris, progress: Tran
 
 function openToCompare(uris: InstanceUris): Promise<Instance> {
   return defaultFamilies().open(uris, 'read-only', { files, readsAll: true });
-}
-
-async function withProgress<T>(
-  label: string,
-  work: (options: TransferOptions) => Promise<T>,
-): Promise<T> {
-  const line = new ProgressLine();
-  try {
-    return await work({
-      onProgress: ({ bytesDone, entriesDone, entriesTotal }) => {
-        const bytesTotal = entriesDone > 0 ? (bytesDone * entriesTotal) / entriesDone : 0;
-        line.update({ label, bytesDone, bytesTotal });
-      },
-    });
-  } finally {
-    line.end();
-  }
 }
