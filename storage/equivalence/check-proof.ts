@@ -1,4 +1,4 @@
-/** Holds a proof against an instance later (EQ-3): what it proved may have been written on since. */
+/** Holds a proof against an instance later (EQ-3): it may have been written since. */
 import type { Instance } from '../contracts.ts';
 import type { Proof } from '../../schemas/proof.ts';
 import { LogDigest } from '../image/digest-tree.ts';
