@@ -90,9 +90,13 @@ export class MirrorBootstrap {
       try {
         since = await this.#copyCut(options);
       } catch (error) {
-        const isOvertaken =
-          hasCode(error, 'image.source-changed') || hasCode(error, 'image.resume-mismatch');
-        if (!isOvertaken) throw error;
+        // The place was empty when the record named it: what is there is of an earlier copy, of
+        // which a discarding that was cut off may have left a part that is neither.
+        const isOfNoUse =
+          hasCode(error, 'image.source-changed') ||
+          hasCode(error, 'image.resume-mismatch') ||
+          hasCode(error, 'instance.not-empty');
+        if (!isOfNoUse) throw error;
         await discardInstance(this.#options, uris);
       }
     }

@@ -195,3 +195,28 @@ describe(`a live migration stopped at every operation (SEED=${seed})`, () => {
     expect(operations).toBeGreaterThan(100);
   }, 600_000);
 });
+
+describe(`a copy that was overtaken and is made anew, stopped at every operation (SEED=${seed})`, () => {
+  test('it is made anew again: nothing that was half discarded is in its way [DUAL-3] [BOOT-4] [OPS-1]', async () => {
+    const operations = await everyCrash({
+      seed,
+      prepare: async (files) => {
+        const run = await started(files);
+        await run.served.mirror.begin(target);
+        // The removal of the mark that says that it is a copy: all of it has been written.
+        files.failAt({ operation: 'remove', code: 'EIO', nth: 1 });
+        await expect(run.served.mirror.bootstrap()).rejects.toThrow('EIO');
+        await run.client.replace(3n);
+        return run;
+      },
+      run: (_files, { served }) => served.mirror.bootstrap(),
+      check: async (survivor) => {
+        const served = await ServedReplica.start(optionsOn(survivor));
+        await served.mirror.bootstrap();
+        await served.mirror.prove();
+        await served.close();
+      },
+    });
+    expect(operations).toBeGreaterThan(20);
+  });
+});
