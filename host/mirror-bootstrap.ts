@@ -54,7 +54,7 @@ export class MirrorBootstrap {
     const base = await this.#openBase(options);
     try {
       for (let round = 1; ; round += 1) {
-        await this.#round(base);
+        await this.#round(base, options.signal);
         await this.#options.pair.engine.snapshots.ended();
         if (await this.#join(base)) return;
         if (round < mostRounds) continue;
@@ -113,11 +113,12 @@ export class MirrorBootstrap {
     });
   }
 
-  async #round(base: Base): Promise<void> {
+  async #round(base: Base, signal: AbortSignal | undefined): Promise<void> {
     try {
       await withPinned(this.#options.pair, async (views) => {
         const snapshot = base.since?.snapshotReplaced === true ? 'copy' : 'copy-if-other';
-        await bringForward(base.instance, views.primary, { snapshot, maxBytes: null });
+        const most = { snapshot, maxBytes: null, ...(signal && { signal }) } as const;
+        await bringForward(base.instance, views.primary, most);
         this.#untrack(base.since);
         base.since = views.keep();
       });

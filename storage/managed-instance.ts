@@ -137,9 +137,15 @@ export class ManagedInstance implements Instance {
     return this.alone(() => this.#applyNow(mutation));
   }
 
-  /** Runs `section` after every mutation given before it, and before every one given later. */
+  /**
+   * Runs `section` after every mutation given before it, and before every one given later.
+   * @throws `instance.closed`
+   */
   alone<Result>(section: () => Promise<Result>): Promise<Result> {
-    const done = this.#queue.then(section);
+    const done = this.#queue.then(() => {
+      this.#requireOpen('change');
+      return section();
+    });
     this.#queue = done.then(
       () => {},
       () => {},
