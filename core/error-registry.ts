@@ -119,6 +119,12 @@ export const errorRegistry = {
       'Cannot append to "{instance}": entry (index {index}, term {term}) must have one payload for ever: the one given differs from the one stored',
     remedy: 'Two leaders of one term, or a corrupt sender: stop the replica and compare its peers.',
   },
+  'log.term-falls': {
+    ...refused,
+    message:
+      'Cannot append to "{instance}" at index {index}: terms must not fall along the log: the entry before has term {stored}, the one given {given}',
+    remedy: 'Mend the writer: it follows another log. Truncate the suffix in the same mutation.',
+  },
   'log.truncate-below-first': {
     ...refused,
     message:

@@ -10,6 +10,8 @@ export const codeKey = 'quorumshift-code';
 export const retryableKey = 'quorumshift-retryable';
 /** The error's details as JSON, in URI encoding: metadata is ASCII. */
 const detailsKey = 'quorumshift-details';
+/** Of a text in a status, in characters: one too large is never sent, and its call never ends. */
+const maxTextLength = 1000;
 
 const byCode: Partial<Record<ErrorCode, status>> = {
   'session.fenced': status.ABORTED,
@@ -33,15 +35,22 @@ export function grpcError(error: unknown): ServiceError {
   const metadata = new Metadata();
   const cause = systemFailure(error) ?? (error instanceof Error ? error : new Error(String(error)));
   if (!(cause instanceof QuorumshiftError)) {
-    return Object.assign(cause, { code: status.INTERNAL, details: cause.message, metadata });
+    const details = cut(cause.message);
+    return Object.assign(cause, { code: status.INTERNAL, details, metadata });
   }
-  const { code, definition, message } = cause;
+  const { code, definition } = cause;
+  const message = cut(cause.message);
   metadata.set(codeKey, code);
   metadata.set(retryableKey, String(definition.retryable));
-  metadata.set(detailsKey, encodeURIComponent(JSON.stringify(cause.details)));
+  const given = Object.entries(cause.details).map(([name, value]) => [name, cut(value)]);
+  metadata.set(detailsKey, encodeURIComponent(JSON.stringify(Object.fromEntries(given))));
   const kind = byCode[code] ?? byHttpStatus[definition.httpStatus] ?? status.UNKNOWN;
   const details = `${message} (${definition.remedy})`;
   return Object.assign(new Error(message, { cause }), { code: kind, details, metadata });
+}
+
+function cut(text: string): string {
+  return text.length > maxTextLength ? `${text.slice(0, maxTextLength)}…` : text;
 }
 
 /** The error that a failed call was ended with, as the host made it; or that no host answers. */

@@ -82,6 +82,7 @@ export class LiveMirror {
   #held: HeldProof | null = null;
   /** One operation at a time: each begins with what the one before has left. */
   #turn: Promise<unknown> = Promise.resolve();
+  readonly #stopping = new AbortController();
 
   constructor(options: LiveMirrorOptions) {
     this.#options = options;
@@ -95,9 +96,24 @@ export class LiveMirror {
 
   /** Operators and agents ask in several calls at once: runs them one after the other. */
   inTurn<Result>(operation: () => Promise<Result>): Promise<Result> {
-    const done = this.#turn.then(operation);
+    const done = this.#turn.then(() => {
+      this.#stopping.signal.throwIfAborted();
+      return operation();
+    });
     this.#turn = done.catch(() => {});
     return done;
+  }
+
+  /** Begins nothing more; resolves when what was under way has ended, a copy or a proof early. */
+  async stop(): Promise<void> {
+    const instance = replicaText(this.#options.store.replica);
+    this.#stopping.abort(fail('instance.closed', { action: 'change the mirror of', instance }));
+    await this.#turn;
+  }
+
+  #stoppable({ signal, ...options }: TransferOptions): TransferOptions {
+    const stopping = this.#stopping.signal;
+    return { ...options, signal: signal ? AbortSignal.any([signal, stopping]) : stopping };
   }
 
   /**
@@ -166,7 +182,9 @@ export class LiveMirror {
       });
     const { digestElsewhere } = this.#options;
     const places = { families, files: store.files, uris };
-    await new MirrorBootstrap({ ...places, pair: pair(), joined, digestElsewhere }).run(options);
+    await new MirrorBootstrap({ ...places, pair: pair(), joined, digestElsewhere }).run(
+      this.#stoppable(options),
+    );
   }
 
   /**
@@ -185,8 +203,8 @@ export class LiveMirror {
     this.#held = null;
     const pair = this.#options.pair();
     return withPinned(pair, async ({ primary, mirror, keep }) => {
-      assert(mirror !== null, 'a pair that is proven has a mirror');
-      const compared = await compareInstances(primary, mirror, options);
+      if (mirror === null) throw conflict(store, 'prove', 'its mirror was left a moment ago');
+      const compared = await compareInstances(primary, mirror, this.#stoppable(options));
       if (!compared.equal) {
         throw fail('state.different', { summary: compared.report.summary });
       }

@@ -74,13 +74,16 @@ function entriesOf({ after, canonical }: Entries): NonNullable<Mutation['entries
   return { after, batches: [batch] };
 }
 
-/** I5. */
+/** I5, from term 0 on. */
 function requireRisingTerms(batch: EntryBatch): void {
-  for (let i = 1; i < batch.count; i += 1) {
-    if (termAt(batch, i) >= termAt(batch, i - 1)) continue;
-    const index = batch.firstIndex + BigInt(i);
-    const terms = `${termAt(batch, i - 1)} to ${termAt(batch, i)}`;
-    throw invalidRequest(`terms must not fall along the log: at index ${index} from ${terms}`);
+  let before = 0n;
+  for (let i = 0; i < batch.count; i += 1) {
+    const term = termAt(batch, i);
+    if (term < before) {
+      const at = `at index ${batch.firstIndex + BigInt(i)} from ${before} to ${term}`;
+      throw invalidRequest(`terms must not fall along the log: ${at}`);
+    }
+    before = term;
   }
 }
 

@@ -58,7 +58,7 @@ export class MirrorBootstrap {
     try {
       for (let isShown = false; !isShown;) isShown = await this.#showRestart(base, options);
       for (let round = 1; ; round += 1) {
-        await this.#round(base);
+        await this.#round(base, { signal: options.signal });
         await this.#options.pair.engine.snapshots.ended();
         if (await this.#join(base)) return;
         if (round < mostRounds) continue;
@@ -132,34 +132,43 @@ export class MirrorBootstrap {
     }
     const { signal, rateLimit } = options;
     const paced = { ...(signal && { signal }), ...(rateLimit && { rateLimit }) };
-    return this.#round(base, async (cut) => {
+    const show = async (cut: Instance) => {
       await base.instance.close();
+      const over = new AbortController();
+      const given = signal === undefined ? over.signal : AbortSignal.any([signal, over.signal]);
+      const elsewhere = digestElsewhere(uris, given);
       try {
-        const [found, wanted] = await Promise.all([
-          digestElsewhere(uris, signal),
-          digestInstance(cut, paced),
-        ]);
-        if (found === wanted.root) return;
-        const summary = `"${uris.log}" opened by another process has digest ${found}, the primary ${wanted.root}`;
+        const wanted = (await digestInstance(cut, paced)).root;
+        const found = await elsewhere;
+        if (found === wanted) return;
+        const summary = `"${uris.log}" opened by another process has digest ${found}, the primary ${wanted}`;
         throw fail('state.different', { summary });
       } finally {
+        over.abort();
+        // The other process is gone by then.
+        await elsewhere.catch(() => {});
         base.instance = await families.open(uris, 'read-write', { files });
       }
-    });
+    };
+    return this.#round(base, { signal, held: show });
   }
 
   /**
-   * Brings the base to a cut, and does `then` while that is held. False when it was overtaken: the
+   * Brings the base to a cut, and does `held` meanwhile. False when it was overtaken: the
    * next round begins with what is there by then.
    */
-  async #round(base: Base, then?: (cut: Instance) => Promise<void>): Promise<boolean> {
+  async #round(
+    base: Base,
+    { signal, held }: { signal: AbortSignal | undefined; held?: (cut: Instance) => Promise<void> },
+  ): Promise<boolean> {
     try {
       await withPinned(this.#options.pair, async (views) => {
         const snapshot = base.since?.snapshotReplaced === true ? 'copy' : 'copy-if-other';
-        await bringForward(base.instance, views.primary, { snapshot, maxBytes: null });
+        const most = { snapshot, maxBytes: null, ...(signal && { signal }) } as const;
+        await bringForward(base.instance, views.primary, most);
         this.#untrack(base.since);
         base.since = views.keep();
-        await then?.(views.primary);
+        await held?.(views.primary);
       });
       return true;
     } catch (error) {

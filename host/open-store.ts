@@ -54,6 +54,7 @@ export async function openStore(
       },
       watermark,
       window: defaultWindow,
+      isLive: true,
       policy,
       detached: (cause, left) => leaveMirror(store, options, { uris: left.uris, cause }),
     });

@@ -212,6 +212,7 @@ export class ServedReplica {
     this.#admitted = 0n;
     await this.#opening;
     try {
+      await this.mirror.stop();
       await this.#serving.commits.drained();
       await this.advanceWatermark();
       await this.#serving.instance.close();

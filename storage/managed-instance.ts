@@ -14,7 +14,7 @@ import type {
   SnapshotStorage,
   SnapshotWriter,
 } from './contracts.ts';
-import type { EntryBatch } from './entry-batch.ts';
+import { lastIndexOf, termAt, type EntryBatch } from './entry-batch.ts';
 import { planMutation, type MutationPlan } from './mutation-plan.ts';
 
 /** The size is large enough for bulk work, and small beside the memory bound. */
@@ -39,6 +39,8 @@ export interface ManagedInstanceOptions {
   readonly family: string;
   readonly limits: FamilyLimits;
   readonly readOnly: boolean;
+  /** Whether it is written by a Raft library, whose terms do not fall along the log (I5). */
+  readonly isLive?: boolean;
   readonly state: DurableState;
   readonly warnings?: readonly string[];
   readonly hazards?: readonly string[];
@@ -64,6 +66,8 @@ export class ManagedInstance implements Instance {
   #queue: Promise<void> = Promise.resolve();
   #poison: Error | null = null;
   #closed = false;
+  /** The last entry appended: what an append mostly follows. Another at its place replaces it. */
+  #appended: { readonly index: bigint; readonly term: bigint } | null = null;
 
   constructor(engine: StoreEngine, options: ManagedInstanceOptions) {
     this.#engine = engine;
@@ -137,9 +141,15 @@ export class ManagedInstance implements Instance {
     return this.alone(() => this.#applyNow(mutation));
   }
 
-  /** Runs `section` after every mutation given before it, and before every one given later. */
+  /**
+   * Runs `section` after every mutation given before it, and before every one given later.
+   * @throws `instance.closed`
+   */
   alone<Result>(section: () => Promise<Result>): Promise<Result> {
-    const done = this.#queue.then(section);
+    const done = this.#queue.then(() => {
+      this.#requireOpen('change');
+      return section();
+    });
     this.#queue = done.then(
       () => {},
       () => {},
@@ -164,6 +174,7 @@ export class ManagedInstance implements Instance {
         family,
         limits,
         stored: (from, to) => this.#engine.read(from, to, defaultRead),
+        ...(this.#options.isLive && { termOf: (index: bigint) => this.#termOf(index) }),
       },
       this.#state,
       mutation,
@@ -175,10 +186,20 @@ export class ManagedInstance implements Instance {
       throw error;
     }
     this.#state = plan.next;
+    const last = plan.append.at(-1);
+    if (last !== undefined) {
+      this.#appended = { index: lastIndexOf(last), term: termAt(last, last.count - 1) };
+    }
     assert(
       this.#state.lastIndex >= this.#state.firstIndex - 1n,
       'a range ends at first - 1 or above',
     );
+  }
+
+  async #termOf(index: bigint): Promise<bigint> {
+    if (this.#appended?.index === index) return this.#appended.term;
+    for await (const batch of this.#engine.read(index, index, defaultRead)) return termAt(batch, 0);
+    throw fail('data.corrupt', { file: this.uris.log, offset: 0, reason: `no entry ${index}` });
   }
 
   /** A writer whose failed sync closes the instance to mutations too. */

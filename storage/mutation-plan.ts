@@ -51,7 +51,12 @@ export interface PlanContext {
   readonly limits: FamilyLimits;
   /** Entries already stored, `from..to` inclusive. */
   readonly stored: (from: bigint, to: bigint) => AsyncIterable<EntryBatch>;
+  /** Of an entry that is stored; given where terms must not fall along the log (I5). */
+  readonly termOf?: (index: bigint) => Promise<bigint>;
 }
+
+/** A term is an i64. */
+const maxTerm = 2n ** 63n - 1n;
 
 /** @throws the refusals of LOG-2 to LOG-7; nothing has changed then */
 export async function planMutation(
@@ -67,10 +72,12 @@ export async function planMutation(
     checkBatches(context, mutation.entries);
     range = followSnapshot(range, snapshot, mutation.entries.after);
     append = await dropReplayed(context, range, mutation.entries);
+    await checkTerms(context, { range, snapshot }, append);
   }
   for (const batch of append) range = { ...range, last: lastIndexOf(batch) };
   const meta = mutation.meta && nextMeta(instance, state.meta, mutation.meta);
   if (meta !== undefined) checkVote(context, meta);
+  if (meta !== undefined) checkTerm(context, meta);
   const early = meta && append.length > 0 ? earlyMeta(state.meta, meta) : undefined;
   const { first, last, ...change } = range;
   return {
@@ -194,6 +201,38 @@ export function checkVote(
   if (actual === null) return;
   const [what, limit] = ['the vote', 'in the form that the family keeps'];
   throw fail('limit.exceeded', { family, what, limit, actual });
+}
+
+/** FAM-10 for terms: hashicorp/raft's are u64. @throws `limit.exceeded` */
+function checkTerm({ family }: PlanContext, { term }: Pick<RaftMeta, 'term'>): void {
+  if (term <= maxTerm) return;
+  const [what, limit, actual] = ['the term', `at most ${maxTerm}`, term];
+  throw fail('limit.exceeded', { family, what, limit, actual });
+}
+
+/**
+ * I5 from one batch to the next, and from what is before them; within a batch it is its maker's.
+ * @throws `log.term-falls`
+ */
+async function checkTerms(
+  context: PlanContext,
+  { range, snapshot }: { readonly range: PlannedRange; readonly snapshot: SnapshotMeta | null },
+  append: readonly EntryBatch[],
+): Promise<void> {
+  const [first] = append;
+  if (first === undefined || context.termOf === undefined) return;
+  const before = first.firstIndex - 1n;
+  let stored: bigint | null = null;
+  if (before >= range.first) stored = await context.termOf(before);
+  else if (snapshot?.lastIncludedIndex === before) stored = snapshot.lastIncludedTerm;
+  for (const batch of append) {
+    const given = termAt(batch, 0);
+    if (stored !== null && given < stored) {
+      const { instance } = context;
+      throw fail('log.term-falls', { instance, index: batch.firstIndex, stored, given });
+    }
+    stored = termAt(batch, batch.count - 1);
+  }
 }
 
 function checkIndex(context: Pick<PlanContext, 'family' | 'limits'>, index: bigint): void {

@@ -18,13 +18,15 @@ export interface BringForwardOptions {
   readonly snapshot: 'copy' | 'copy-if-other' | 'require';
   /** Of entries to copy; null for any number. */
   readonly maxBytes: number | null;
+  /** Ends it between two batches: the next round goes on. */
+  readonly signal?: AbortSignal;
 }
 
 /** @returns false when the snapshot must be the same and is not, or too much is missing */
 export async function bringForward(
   target: Instance,
   source: Instance,
-  { snapshot, maxBytes }: BringForwardOptions,
+  { snapshot, maxBytes, signal }: BringForwardOptions,
 ): Promise<boolean> {
   const wanted = source.state();
   if (snapshot === 'copy' || !(await haveSameSnapshot(target, source))) {
@@ -36,6 +38,7 @@ export async function bringForward(
   let bytes = 0;
   const next = target.state().lastIndex + 1n;
   for await (const batch of source.read(next, wanted.lastIndex)) {
+    signal?.throwIfAborted();
     bytes += batchBytes(batch);
     if (maxBytes !== null && bytes > maxBytes) return false;
     await target.apply({ entries: { after: batch.firstIndex - 1n, batches: [batch] } });

@@ -10,6 +10,8 @@ import type { Watermark } from './watermark.ts';
 
 export interface OpenPairOptions extends PairOptions {
   readonly limits: { readonly primary: FamilyLimits; readonly mirror: FamilyLimits | null };
+  /** Whether a Raft library writes to it. */
+  readonly isLive?: boolean;
 }
 
 /** A replica's store, and the sides that it stands on. */
@@ -38,6 +40,7 @@ export async function openPair(options: OpenPairOptions): Promise<Pair> {
     family: primary.family,
     limits: limits.mirror === null ? limits.primary : pairLimits(limits.primary, limits.mirror),
     readOnly: false,
+    isLive: options.isLive === true,
     state: primary.state(),
     warnings: warningsOf(primary, mirror),
     hazards: primary.hazards,

@@ -155,6 +155,47 @@ describe('a storage host', () => {
     expect((await stateOf(client, 'n1')).lastIndex).toBe(0n);
   });
 
+  test('terms below that of the entry before, in the log, in a group, at a snapshot: refused [I5]', async () => {
+    const { client } = await started(await makeHostPlace({ n1: 'local' }));
+    const { epoch } = await openReplica(client, 'n1');
+    const stream = new WriteStream(client, 'n1', epoch);
+    stream.send(appendMessage(0n, entriesOf(1n, 3n, 5n)));
+    stream.send(appendMessage(3n, entriesOf(4n, 4n, 6n)));
+    stream.send(appendMessage(4n, entriesOf(5n, 5n, 5n)));
+    expect(codeOf(await stream.ended)).toBe('log.term-falls');
+    expect(stream.acknowledged).toEqual([1n, 2n]);
+    const replaced = new WriteStream(client, 'n1', epoch);
+    const truncate = { $case: 'lastKept', value: 3n } as const;
+    replaced.send({ ...appendMessage(3n, entriesOf(4n, 4n, 4n)), truncate });
+    expect(codeOf(await replaced.ended)).toBe('log.term-falls');
+    expect((await stateOf(client, 'n1')).lastIndex).toBe(4n);
+  });
+
+  test.each(['local', 'rocksdb', 'sqlite'])(
+    '%s: a term beyond an i64, as hashicorp/raft could save it: refused, and the replica opens again [FAM-10] [LOG-6]',
+    async (scheme) => {
+      const place = await makeHostPlace({ n1: scheme });
+      const host = await started(place);
+      const { epoch } = await openReplica(host.client, 'n1');
+      const stream = new WriteStream(host.client, 'n1', epoch);
+      const currentTerm = new Map([['CurrentTerm', Buffer.from('8000000000000000', 'hex')]]);
+      const saved = { setAuxiliary: currentTerm, removeAuxiliary: [] };
+      stream.send({ truncate: undefined, entries: undefined, metadata: saved });
+      expect(codeOf(await stream.ended)).toBe('limit.exceeded');
+      await host.end('SIGTERM');
+      const { client } = await started(place);
+      expect((await openReplica(client, 'n1')).state?.metadata?.term).toBe(1n);
+    },
+  );
+
+  test('a refusal that quotes three million bytes: the call ends, with the code', async () => {
+    const { client } = await started(await makeHostPlace({ n1: 'local' }));
+    const { epoch } = await openReplica(client, 'n1');
+    const stream = new WriteStream(client, 'n1', epoch);
+    stream.send(metadata(7n, 'x'.repeat(3_000_000)));
+    expect(codeOf(await stream.ended)).toBe('limit.exceeded');
+  });
+
   test('an unknown replica, another protocol: refused by name', async () => {
     const { client } = await started(await makeHostPlace({ n1: 'local' }));
     await expect(openReplica(client, 'n2').catch(codeOf)).resolves.toBe('session.unknown-replica');
