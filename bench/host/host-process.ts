@@ -13,8 +13,6 @@ import {
   type CutOverResponse,
   type DropResponse,
   type ListResponse,
-  type MirrorProgress,
-  type ProveResponse,
 } from '../../host/proto/gen/storage_host_admin.ts';
 
 /** The cluster of every replica here; the load generator names it too. */
@@ -73,17 +71,20 @@ export class HostProcess {
   }
 
   /** Copies the member to its second instance, until dual write has begun. */
-  async mirror(member: string, uri: string): Promise<void> {
-    const call = this.#admin.mirror({ replica: replicaText(member), uri, bytesPerSecond: 0n });
-    for await (const _ of call as AsyncIterable<MirrorProgress>);
+  async mirror(member: string, uri: string, bytesPerSecond = 0): Promise<void> {
+    const limit = BigInt(bytesPerSecond);
+    await ended(
+      this.#admin.mirror({ ...asked(member), uri, uris: undefined, bytesPerSecond: limit }),
+    );
   }
 
-  prove(member: string): Promise<ProveResponse> {
-    return called((answer: Answer<ProveResponse>) => this.#admin.prove(asked(member), answer));
+  async prove(member: string): Promise<void> {
+    await ended(this.#admin.prove(asked(member)));
   }
 
   cutOver(member: string): Promise<CutOverResponse> {
-    return called((answer: Answer<CutOverResponse>) => this.#admin.cutOver(asked(member), answer));
+    const request = { ...asked(member), digest: '' };
+    return called((answer: Answer<CutOverResponse>) => this.#admin.cutOver(request, answer));
   }
 
   drop(member: string): Promise<DropResponse> {
@@ -129,7 +130,12 @@ function replicaText(member: string): string {
 }
 
 function asked(member: string) {
-  return { replica: replicaText(member) };
+  return { replica: replicaText(member), caller: undefined };
+}
+
+/** What it tells on the way is not looked at. */
+async function ended(progress: AsyncIterable<unknown>): Promise<void> {
+  for await (const _ of progress);
 }
 
 function called<Response>(call: (answer: Answer<Response>) => unknown): Promise<Response> {
