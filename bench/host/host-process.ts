@@ -73,13 +73,13 @@ export class HostProcess {
   /** Copies the member to its second instance, until dual write has begun. */
   async mirror(member: string, uri: string, bytesPerSecond = 0): Promise<void> {
     const limit = BigInt(bytesPerSecond);
-    await ended(
+    await drained(
       this.#admin.mirror({ ...asked(member), uri, uris: undefined, bytesPerSecond: limit }),
     );
   }
 
   async prove(member: string): Promise<void> {
-    await ended(this.#admin.prove(asked(member)));
+    await drained(this.#admin.prove(asked(member)));
   }
 
   cutOver(member: string): Promise<CutOverResponse> {
@@ -134,7 +134,7 @@ function asked(member: string) {
 }
 
 /** What it tells on the way is not looked at. */
-async function ended(progress: AsyncIterable<unknown>): Promise<void> {
+async function drained(progress: AsyncIterable<unknown>): Promise<void> {
   for await (const _ of progress);
 }
 
