@@ -19,12 +19,12 @@ import type {
   MirrorState,
 } from '../schemas/binding-record.ts';
 import type { Proof } from '../schemas/proof.ts';
-import { stampNamed } from '../storage/binding/generation-stamp.ts';
+import { prepareStamps, stampNamed } from '../storage/binding/generation-stamp.ts';
 import { requireFenceable, requireSeparate } from '../storage/binding/fence-obstacles.ts';
 import { settleFormer } from '../storage/binding/former-mirror.ts';
 import { namingAlone, requireUnnamed } from '../storage/binding/named-instances.ts';
 import { ownPaths, urisNow } from '../storage/binding/parking.ts';
-import type { RecordStore } from '../storage/binding/record-store.ts';
+import type { PreparedRecord, RecordChange, RecordStore } from '../storage/binding/record-store.ts';
 import { requireCaller, type StepClaim } from '../storage/binding/step-guard.ts';
 import type { Instance, InstanceUris } from '../storage/contracts.ts';
 import { compareInstances } from '../storage/equivalence/compare.ts';
@@ -33,10 +33,9 @@ import type { FamilyRegistry } from '../storage/family-registry.ts';
 import { readFence } from '../storage/fence-text.ts';
 import type { FileLayer } from '../storage/file-layer.ts';
 import type { TransferOptions } from '../storage/image/state-stream.ts';
-import type { ChangeTracker } from '../storage/replication/change-tracker.ts';
-import { requireSameTail } from '../storage/replication/log-match.ts';
 import type { Pair } from '../storage/replication/open-pair.ts';
 import { withPinned } from '../storage/replication/pinned-pair.ts';
+import { HeldProof } from './held-proof.ts';
 import { barrierBytes, MirrorBootstrap } from './mirror-bootstrap.ts';
 import type { DigestElsewhere } from './restart-check.ts';
 
@@ -68,14 +67,16 @@ export interface ProofOnFile {
 /** How long what was given to a mirror that was left may take to return. */
 const leftWithinMs = 5_000;
 
-/** A proof of this process's life, and what has changed since its cut. */
-interface HeldProof {
-  readonly proof: Proof;
-  readonly lastIndex: bigint;
-  readonly since: ChangeTracker;
-  /** Whose changes are tracked: one that was opened again since voids the proof (EQ-5). */
-  readonly pair: Pair;
+/** A cutover with all of it that may lie on the disk before its moment. */
+interface PreparedCutover {
+  readonly held: HeldProof;
+  readonly caller: Caller;
+  readonly record: PreparedRecord;
+  /** Gives the stamps their names. */
+  readonly stamp: () => Promise<void>;
 }
+
+type ChangeOfRecord = (record: BindingRecord) => BindingRecord;
 
 export class LiveMirror {
   readonly #options: LiveMirrorOptions;
@@ -127,7 +128,7 @@ export class LiveMirror {
     const { files } = store;
     await settleFormer(store, families, caller.by);
     await store.locked(async ({ record, write, confirm }) => {
-      const current = present(store, record);
+      const current = presentOf(store, record);
       requireCaller(current, caller.claim);
       if (current.mirror !== null) {
         const { ref } = current.mirror;
@@ -169,7 +170,7 @@ export class LiveMirror {
    */
   async bootstrap(options: TransferOptions = {}, caller = this.#byHand): Promise<void> {
     const { families, store, pair } = this.#options;
-    const record = present(store, await store.read());
+    const record = presentOf(store, await store.read());
     requireCaller(record, caller.claim);
     const { mirror } = record;
     if (mirror === null) throw conflict(store, 'bootstrap', 'no mirror is named');
@@ -194,12 +195,12 @@ export class LiveMirror {
    */
   async prove(options: TransferOptions = {}, caller = this.#byHand): Promise<ProofOnFile> {
     const { store } = this.#options;
-    const record = present(store, await store.read());
+    const record = presentOf(store, await store.read());
     requireCaller(record, caller.claim);
     if (record.mirror?.stage !== 'dual')
       throw conflict(store, 'prove', 'it has no mirror in dual write');
     const migrationId = record.migration?.id ?? 'none';
-    this.#untrack(this.#held?.since ?? null);
+    this.#held?.release();
     this.#held = null;
     const pair = this.#options.pair();
     return withPinned(pair, async ({ primary, mirror, keep }) => {
@@ -220,15 +221,16 @@ export class LiveMirror {
       const mark = by ? `${by.lease}_${by.step}` : String(lastIndex);
       const file = `${migrationId}-${record.generation}-${mark}.json`;
       await writeProof(store.files, join(store.directory.proofs, file), proof);
-      this.#held = { proof, lastIndex, since: keep(), pair };
+      this.#held = new HeldProof({ proof, lastIndex, since: keep(), pair });
       return { proof, file };
     });
   }
 
   /**
    * Makes the mirror the primary, in a pause whose length does not depend on the state's size: what
-   * changed since the proof is compared, then the record is swapped (EQ-5). Dual write goes on in
-   * the other direction.
+   * changed since the proof is compared, then the record is swapped (EQ-5). What can be compared
+   * and made durable before is, so that writers wait for little else than the swap and its stamps.
+   * Dual write goes on in the other direction.
    * @param digest of the proof that it is to rest on; absent: the last one
    * @returns how long writers waited, in milliseconds
    * @throws `proof.stale` when there is none of this generation, or too much has changed since
@@ -239,31 +241,37 @@ export class LiveMirror {
     if (digest !== undefined && held.proof.source.digest !== digest) {
       throw stale(held.proof.source.digest, digest);
     }
+    await held.bringForward();
+    const prepared = await this.#prepareCutover(held, caller);
     let pauseMs = 0;
     await this.#whileStill(async () => {
       const begun = performance.now();
-      await this.#swap(held, caller);
+      await this.#swap(prepared);
       pauseMs = performance.now() - begun;
     });
     return pauseMs;
   }
 
-  async #swap(held: HeldProof, caller: Caller): Promise<void> {
+  async #prepareCutover(held: HeldProof, caller: Caller): Promise<PreparedCutover> {
+    const { families, store } = this.#options;
+    const record = await store.prepare((present) =>
+      this.#changeOf('cutover', caller, { present, change: (from) => swapped(from, held) }),
+    );
+    const stamp = await prepareStamps({ files: store.files, families, record: record.record });
+    return { held, caller, record, stamp };
+  }
+
+  async #swap(prepared: PreparedCutover): Promise<void> {
+    const { held, caller } = prepared;
     const { engine } = this.#options.pair();
     const { primary, mirror } = engine;
     if (mirror === null) throw stale('none', 'a cutover without a mirror');
-    await this.#compareSince(held, { primary, mirror });
-    await this.#change('cutover', caller, (record) => {
-      if (record.generation !== held.proof.generation) {
-        throw stale(`generation ${record.generation}`, `generation ${held.proof.generation}`);
-      }
-      assert(record.mirror?.stage === 'dual', 'a cutover is of a pair');
-      const { ref } = record.mirror;
-      const left: MirrorState = { stage: 'dual', ref: record.primary, wasPrimary: true };
-      return { ...record, primary: ref, mirror: left };
-    });
+    await held.requireSameSince({ primary, mirror }, barrierBytes);
+    if (!(await this.#take(prepared))) {
+      await this.#change('cutover', caller, (present) => swapped(present, held));
+    }
     engine.swap();
-    engine.untrack(held.since);
+    held.release();
     this.#held = null;
   }
 
@@ -279,17 +287,6 @@ export class LiveMirror {
         return engine.snapshots.between(work);
       });
     }
-  }
-
-  async #compareSince(
-    held: HeldProof,
-    sides: { readonly primary: Instance; readonly mirror: Instance },
-  ): Promise<void> {
-    const { since, lastIndex } = held;
-    if (since.snapshotReplaced) throw stale('a snapshot was published since', held.proof.createdAt);
-    const lowest = since.lowestIndex;
-    const from = lowest === null || lowest > lastIndex ? lastIndex + 1n : lowest;
-    await requireSameTail(sides, { from, maxBytes: barrierBytes });
   }
 
   /**
@@ -339,7 +336,7 @@ export class LiveMirror {
   ): Promise<void> {
     const { store, pair } = this.#options;
     const { engine } = pair();
-    const before = present(store, await store.read());
+    const before = presentOf(store, await store.read());
     requireCaller(before, caller.claim);
     if (leftBy(before) === null) return;
     let detached: Instance | null = null;
@@ -356,35 +353,38 @@ export class LiveMirror {
     await (detached as Instance | null)?.close();
   }
 
-  #untrack(since: ChangeTracker | null): void {
-    if (since !== null) this.#options.pair().engine.untrack(since);
-  }
-
   /**
    * Writes the record, then, durably, the stamps of what it names (CUT-2). When one of these writes
    * fails the record may name other sides than those that are being written: nothing more is
    * acknowledged then before the store has been opened by what the record says.
    */
-  async #change(
-    event: string,
-    caller: Caller,
-    change: (record: BindingRecord) => BindingRecord,
-  ): Promise<void> {
+  async #change(event: string, caller: Caller, change: ChangeOfRecord): Promise<void> {
     const { store, pair } = this.#options;
     const { instance } = pair();
     let isBegun = false;
     try {
       const written = await store.locked(async ({ record, write }) => {
-        const current = present(store, record);
-        requireCaller(current, caller.claim);
-        const next = { ...change(current), generation: current.generation + 1 };
-        const details = { primary: next.primary.uris, mirror: next.mirror?.ref.uris ?? null };
+        const changed = this.#changeOf(event, caller, { present: record, change });
         isBegun = true;
-        return write({ next, audit: audit(event, caller, details) });
+        return write(changed);
       });
       await this.#stamp(event, written);
     } catch (error) {
       if (isBegun) instance.poison(error);
+      throw error;
+    }
+  }
+
+  /** What was prepared, as {@link #change} does it; false when the record has changed since. */
+  async #take({ record, stamp }: PreparedCutover): Promise<boolean> {
+    const { store, pair } = this.#options;
+    const { instance } = pair();
+    try {
+      if (!(await store.take(record))) return false;
+      await stamp();
+      return true;
+    } catch (error) {
+      instance.poison(error);
       throw error;
     }
   }
@@ -394,6 +394,18 @@ export class LiveMirror {
     // Of a mirror that joins the directory is new, and has no stamp that says whose it is.
     const made = event === 'dual-begin' ? record.mirror?.ref : undefined;
     await stampNamed({ files: store.files, families, record, ...(made && { made }) });
+  }
+
+  #changeOf(
+    event: string,
+    caller: Caller,
+    { present, change }: { present: BindingRecord | null; change: ChangeOfRecord },
+  ): RecordChange {
+    const current = presentOf(this.#options.store, present);
+    requireCaller(current, caller.claim);
+    const next = { ...change(current), generation: current.generation + 1 };
+    const details = { primary: next.primary.uris, mirror: next.mirror?.ref.uris ?? null };
+    return { next, audit: audit(event, caller, details) };
   }
 
   get #byHand(): Caller {
@@ -418,7 +430,18 @@ async function removeEndedFence(files: FileLayer, path: string, replica: string)
   await files.syncDirectory(dirname(path));
 }
 
-function present(store: RecordStore, record: BindingRecord | null): BindingRecord {
+/** @throws `proof.stale` when the record is of another generation than the proof */
+function swapped(record: BindingRecord, { proof }: HeldProof): BindingRecord {
+  if (record.generation !== proof.generation) {
+    throw stale(`generation ${record.generation}`, `generation ${proof.generation}`);
+  }
+  assert(record.mirror?.stage === 'dual', 'a cutover is of a pair');
+  const { ref } = record.mirror;
+  const left: MirrorState = { stage: 'dual', ref: record.primary, wasPrimary: true };
+  return { ...record, primary: ref, mirror: left };
+}
+
+function presentOf(store: RecordStore, record: BindingRecord | null): BindingRecord {
   if (record !== null) return record;
   throw fail('record.missing', {
     action: 'change the mirror of',

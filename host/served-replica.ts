@@ -7,7 +7,7 @@ import { replicaText, type ReplicaName } from '../core/ids.ts';
 import type { BindingRecord, InstanceRef } from '../schemas/binding-record.ts';
 import { settleFormer } from '../storage/binding/former-mirror.ts';
 import { requireNotNewer } from '../storage/binding/generation-stamp.ts';
-import { requireUnnamed } from '../storage/binding/named-instances.ts';
+import { NamedPlaces } from '../storage/binding/named-instances.ts';
 import { RecordStore } from '../storage/binding/record-store.ts';
 import type {
   DurableState,
@@ -39,6 +39,8 @@ export interface ServedReplicaOptions {
   readonly uris: InstanceUris;
   /** Whether the instance is made where nothing is; never where a record says that it was there. */
   readonly create: boolean;
+  /** What the records name, where that was read for many replicas; absent: it is read. */
+  readonly named?: NamedPlaces;
   /** What is done about a mirror that fails (DUAL-8). */
   readonly policy: MirrorPolicy;
   /** Shows that a mirror restarts; absent where no other process can see the instances. */
@@ -264,7 +266,8 @@ async function recordOf(store: RecordStore, options: ServedReplicaOptions): Prom
       await confirm();
       return record;
     }
-    await requireUnnamed({ families, files, stateDir, uris, except: replica });
+    const named = options.named ?? (await NamedPlaces.read({ families, files, stateDir }));
+    await named.claim(replica, uris);
     await requireNotNewer({ files, families, replica, record, named: [uris] });
     await makePrimary(options);
     const next = firstRecord(replica, { uris, parkedTag: null });

@@ -10,6 +10,8 @@ import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { fail, QuorumshiftError } from '../core/errors.ts';
 import { replicaText } from '../core/ids.ts';
 import { adminSocketOf, type HostConfig } from '../schemas/host-config.ts';
+import { NamedPlaces, namingAlone } from '../storage/binding/named-instances.ts';
+import { replicaDirectory } from '../storage/binding/replica-directory.ts';
 import type { FamilyRegistry } from '../storage/family-registry.ts';
 import type { FileLayer } from '../storage/file-layer.ts';
 import { isErrno } from '../storage/files.ts';
@@ -60,7 +62,7 @@ export class StorageHost {
     const { socket, socketMode, adminSocketMode } = config;
     const adminSocket = adminSocketOf(config);
     for (const path of [socket, adminSocket]) await freeSocket(path);
-    const replicas = await openAll(options);
+    const replicas = await openConfigured(options);
     const clients = newServer();
     clients.addService(StorageHostService, storageHostCalls(replicas));
     const admin = newServer();
@@ -101,9 +103,20 @@ function newServer(): Server {
   });
 }
 
-async function openAll(
-  options: StorageHostOptions,
-): Promise<ReadonlyMap<string, ServedReplica | Error>> {
+/** Those that no record knows yet are named beside no other process, by one look at all records. */
+async function openConfigured(options: StorageHostOptions): Promise<ServedReplicas> {
+  const { config, files, families } = options;
+  const { stateDir } = config;
+  const isKnown = async ({ cluster, member }: { cluster: string; member: string }) =>
+    (await files.stat(replicaDirectory(stateDir, { cluster, member }).record)) !== null;
+  const known = await Promise.all(config.replicas.map(isKnown));
+  if (known.every((one) => one)) return openAll(options);
+  return namingAlone(files, stateDir, async () =>
+    openAll(options, await NamedPlaces.read({ families, files, stateDir })),
+  );
+}
+
+async function openAll(options: StorageHostOptions, named?: NamedPlaces): Promise<ServedReplicas> {
   const { config, files, families, log } = options;
   const replicas = new Map<string, ServedReplica | Error>();
   const waiting = config.replicas.map(({ cluster, member, uri, create }) => async () => {
@@ -114,8 +127,8 @@ async function openAll(
       const { stateDir } = config;
       const by = `storage host (pid ${process.pid})`;
       const policy = { onFailure: config.onMirrorFailure, limitMs: config.mirrorLimitMs };
-      const places = { files, families, stateDir, replica, uris, create };
-      const given = { ...places, policy, digestElsewhere, by, log };
+      const shared = { ...(named && { named }), policy, digestElsewhere, by, log };
+      const given = { files, families, stateDir, replica, uris, create, ...shared };
       replicas.set(name, await ServedReplica.start(given));
     } catch (error) {
       const cause = error instanceof Error ? error : new Error(String(error));

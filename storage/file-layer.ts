@@ -26,6 +26,11 @@ export interface OpenHow {
    * of {@link directAlignment} from aligned memory: `streamed-file.ts` makes them so.
    */
   readonly direct?: boolean;
+  /**
+   * Each write makes its bytes durable, and the size that it needs (O_DSYNC): one call instead of
+   * a write and a {@link FileHandle.sync}. A write that has failed is as a failed sync.
+   */
+  readonly synced?: boolean;
 }
 
 export interface FileHandle {
@@ -34,7 +39,7 @@ export interface FileHandle {
    * at the end.
    */
   read(buffer: Uint8Array, offset: number, length: number, position: number): Promise<number>;
-  /** Writes all of `bytes` at `position`. Not durable before {@link sync}. */
+  /** Writes all of `bytes` at `position`. Not durable before {@link sync}, or as `synced` says. */
   write(bytes: Uint8Array, position: number): Promise<void>;
   truncate(bytes: number): Promise<void>;
   /** Makes bytes and size durable. After a rejection the file's state is unknown (LOG-8). */

@@ -74,15 +74,24 @@ export async function replaceDurably(
   { path, temporary }: { readonly path: string; readonly temporary: string },
   bytes: Uint8Array,
 ): Promise<void> {
-  const file = await files.open(temporary, 'create');
+  await writeSynced(files, temporary, bytes);
+  await files.rename(temporary, path);
+  await files.syncDirectory(dirname(path));
+}
+
+/** Makes or overwrites a file whose name is not durable yet; its bytes are. */
+export async function writeSynced(
+  files: FileLayer,
+  path: string,
+  bytes: Uint8Array,
+): Promise<void> {
+  const file = await files.open(path, 'create');
   try {
     await file.write(bytes, 0);
     await file.sync();
   } finally {
     await file.close();
   }
-  await files.rename(temporary, path);
-  await files.syncDirectory(dirname(path));
 }
 
 /** Makes the directory and missing parents, each durable in its parent. */

@@ -138,7 +138,7 @@ class NodeFileHandle implements FileHandle {
 }
 
 async function openFile(path: string, mode: FileOpenMode, how?: OpenHow): Promise<FileHandle> {
-  const flags = openFlags[mode];
+  const flags = openFlags[mode] | (how?.synced === true ? constants.O_DSYNC : 0);
   if (how?.direct === true) {
     try {
       const fd = await openAsync(path, flags | constants.O_DIRECT, fileMode);

@@ -18,7 +18,7 @@ import type { BindingRecord, InstanceRef } from '../../schemas/binding-record.ts
 import type { InstanceUris } from '../contracts.ts';
 import type { FamilyRegistry } from '../family-registry.ts';
 import type { FileLayer } from '../file-layer.ts';
-import { readWhole, writeDurably } from '../files.ts';
+import { readWhole, writeSynced } from '../files.ts';
 import { ownPaths, urisNow } from './parking.ts';
 
 export const generationStampName = 'quorumshift-generation.json';
@@ -76,54 +76,72 @@ function parseJson(bytes: Buffer): unknown {
 }
 
 /** Stamps the instance that we made at `directory`, durably; one that is as new stays. */
-export function writeStamp(
+export async function writeStamp(
   files: FileLayer,
   directory: string,
   stamp: GenerationStamp,
 ): Promise<void> {
-  return writeAt(files, { directory, place: 'inside' }, stamp);
+  const put = await prepareAt(files, { directory, place: 'inside' }, stamp);
+  await put();
+}
+
+interface StampOptions {
+  readonly files: FileLayer;
+  readonly families: FamilyRegistry;
+  readonly record: BindingRecord;
+  readonly made?: InstanceRef;
 }
 
 /**
  * Stamps, durably, what a record names as primary or as mirror in dual write: inside an instance
  * that has its stamp there, or that is said to be just `made`; else beside it.
  */
-export async function stampNamed(options: {
-  readonly files: FileLayer;
-  readonly families: FamilyRegistry;
-  readonly record: BindingRecord;
-  readonly made?: InstanceRef;
-}): Promise<void> {
+export async function stampNamed(options: StampOptions): Promise<void> {
+  const put = await prepareStamps(options);
+  await put();
+}
+
+/**
+ * The first half of {@link stampNamed}, before the record is there: the stamps' bytes, durably.
+ * @returns the second half, after it: gives them their names
+ */
+export async function prepareStamps(options: StampOptions): Promise<() => Promise<void>> {
   const { files, families, record, made } = options;
   const { replica, generation, primary, mirror } = record;
   const named = mirror?.stage === 'dual' ? [primary, mirror.ref] : [primary];
-  // Whoever is stopped until then waits for the slower disk, not for both.
-  await Promise.all(
+  const puts = await Promise.all(
     named.map(async (ref) => {
       const [directory] = ownPaths(families, urisNow(families, ref));
-      if (directory === undefined) return;
+      if (directory === undefined) return async () => {};
       const isOurs = ref === made || (await readStamp(files, directory, 'inside')) !== null;
       const place = isOurs ? 'inside' : 'beside';
-      await writeAt(files, { directory, place }, { replica, generation });
+      return prepareAt(files, { directory, place }, { replica, generation });
     }),
   );
+  // Whoever is stopped until then waits for the slower disk, not for both.
+  return async () => void (await Promise.all(puts.map((put) => put())));
 }
 
-async function writeAt(
+async function prepareAt(
   files: FileLayer,
   { directory, place }: { readonly directory: string; readonly place: StampPlace },
   stamp: GenerationStamp,
-): Promise<void> {
+): Promise<() => Promise<void>> {
   const replica = replicaText(stamp.replica);
   const { generation } = stamp;
   const file = stampFile(directory, place);
   const present = await readStamp(files, directory, place);
   if (present?.replica === replica && present.generation >= generation) {
     // Whoever wrote it may have been killed before this.
-    return files.syncDirectory(dirname(file));
+    return () => files.syncDirectory(dirname(file));
   }
   const json = JSON.stringify({ format: 'quorumshift-generation/1', replica, generation });
-  await writeDurably(files, file, Buffer.from(`${json}\n`));
+  const temporary = `${file}.tmp`;
+  await writeSynced(files, temporary, Buffer.from(`${json}\n`));
+  return async () => {
+    await files.rename(temporary, file);
+    await files.syncDirectory(dirname(file));
+  };
 }
 
 /**

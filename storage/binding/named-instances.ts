@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 
 import { fail } from '../../core/errors.ts';
-import { replicaText, type ReplicaName } from '../../core/ids.ts';
+import { parseReplica, replicaText, type ReplicaName } from '../../core/ids.ts';
 import type { BindingRecord } from '../../schemas/binding-record.ts';
 import type { InstanceUris } from '../contracts.ts';
 import type { FamilyRegistry } from '../family-registry.ts';
@@ -22,29 +22,73 @@ import { RecordStore } from './record-store.ts';
  * @throws `instance.named-by-record` when one of the instance's places is one that a record names,
  *   lies inside one, or holds one
  */
-export async function requireUnnamed(options: {
+export async function requireUnnamed(
+  options: WhereRecordsAre & {
+    readonly uris: InstanceUris;
+    /** Whose own record does not count. */
+    readonly except?: ReplicaName;
+  },
+): Promise<void> {
+  const { uris, except } = options;
+  const named = await NamedPlaces.read(options);
+  await named.requireUnnamed(uris, except);
+}
+
+export interface WhereRecordsAre {
   readonly families: FamilyRegistry;
   readonly files: FileLayer;
   readonly stateDir: string;
-  readonly uris: InstanceUris;
-  /** Whose own record does not count. */
-  readonly except?: ReplicaName;
-}): Promise<void> {
-  const { families, files, stateDir, uris, except } = options;
-  const real = async (paths: readonly string[]) =>
-    Promise.all(paths.map((path) => resolveExisting(files, path)));
-  const wanted = await real(ownPaths(families, uris));
-  for (const store of await knownReplicas(files, stateDir)) {
-    if (except !== undefined && replicaText(store.replica) === replicaText(except)) continue;
-    const record = await store.read();
-    if (record === null) continue;
-    const named = await real(namedPaths(families, record));
-    if (!named.some((path) => wanted.some((other) => overlaps(path, other)))) continue;
-    throw fail('instance.named-by-record', {
-      instance: uris.log,
-      replica: replicaText(store.replica),
-      record: store.directory.record,
-    });
+}
+
+/**
+ * What all records name, read once: for whoever names many places while nobody else names one
+ * ({@link namingAlone}), and would else read every record for each of them.
+ */
+export class NamedPlaces {
+  readonly #options: WhereRecordsAre;
+  /** Symbolic links resolved; by replica. */
+  readonly #places = new Map<string, readonly string[]>();
+
+  private constructor(options: WhereRecordsAre) {
+    this.#options = options;
+  }
+
+  static async read(options: WhereRecordsAre): Promise<NamedPlaces> {
+    const named = new NamedPlaces(options);
+    for (const store of await knownReplicas(options.files, options.stateDir)) {
+      const record = await store.read();
+      if (record === null) continue;
+      const places = await named.#real(namedPaths(options.families, record));
+      named.#places.set(replicaText(record.replica), places);
+    }
+    return named;
+  }
+
+  /**
+   * As {@link requireUnnamed} does.
+   * @returns the instance's places
+   */
+  async requireUnnamed(uris: InstanceUris, except?: ReplicaName): Promise<readonly string[]> {
+    const { families, files, stateDir } = this.#options;
+    const wanted = await this.#real(ownPaths(families, uris));
+    for (const [replica, named] of this.#places) {
+      if (except !== undefined && replica === replicaText(except)) continue;
+      if (!named.some((path) => wanted.some((other) => overlaps(path, other)))) continue;
+      const store = storeOf({ files, stateDir }, parseReplica(replica));
+      const { record } = store.directory;
+      throw fail('instance.named-by-record', { instance: uris.log, replica, record });
+    }
+    return wanted;
+  }
+
+  /** Requires the places to be unnamed, and counts them as this replica's from then on. */
+  async claim(replica: ReplicaName, uris: InstanceUris): Promise<void> {
+    const places = await this.requireUnnamed(uris, replica);
+    this.#places.set(replicaText(replica), places);
+  }
+
+  #real(paths: readonly string[]): Promise<string[]> {
+    return Promise.all(paths.map((path) => resolveExisting(this.#options.files, path)));
   }
 }
 
@@ -90,11 +134,14 @@ export async function knownReplicas(files: FileLayer, stateDir: string): Promise
   const stores: RecordStore[] = [];
   for (const cluster of await listOrNothing(files, root)) {
     for (const member of await listOrNothing(files, join(root, cluster))) {
-      const replica = { cluster, member };
-      stores.push(new RecordStore({ files, stateDir, replica, now: () => new Date() }));
+      stores.push(storeOf({ files, stateDir }, { cluster, member }));
     }
   }
   return stores;
+}
+
+function storeOf(where: Pick<WhereRecordsAre, 'files' | 'stateDir'>, replica: ReplicaName) {
+  return new RecordStore({ ...where, replica, now: () => new Date() });
 }
 
 async function listOrNothing(files: FileLayer, path: string): Promise<string[]> {

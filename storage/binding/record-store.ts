@@ -2,7 +2,7 @@
  * Reading and writing `binding.json`. A write happens under `record.lock`, after its journal line is
  * durable (I18), by temporary file, fsync, rename, fsync of the directory: a crash leaves the old
  * record or the new one (I8). A journal line whose revision no record reached describes a change
- * that a crash prevented.
+ * that a crash prevented, or that was refused after it had been prepared.
  *
  * Between the two the same bytes go to a copy (`binding.copy.json`), likewise. A record that the
  * disk has damaged is restored from it: the copy is what the record was, or the change that was
@@ -12,7 +12,7 @@ import { assert, fail, hasCode } from '../../core/errors.ts';
 import { replicaText, type ReplicaName } from '../../core/ids.ts';
 import type { BindingRecord } from '../../schemas/binding-record.ts';
 import type { FileLayer } from '../file-layer.ts';
-import { isErrno, makeDirectories, readWhole, writeDurably } from '../files.ts';
+import { isErrno, makeDirectories, readWhole, writeDurably, writeSynced } from '../files.ts';
 import { appendJournal, readJournal, verifyJournal } from './journal.ts';
 import { lockPatiently } from './patient-lock.ts';
 import { replicaDirectory, type ReplicaDirectory } from './replica-directory.ts';
@@ -32,13 +32,21 @@ export interface RecordChange {
   readonly audit: AuditNote;
 }
 
+/** A change that waits for its moment: see {@link RecordStore.prepare}. */
+export interface PreparedRecord {
+  /** What {@link RecordStore.take} makes the record. */
+  readonly record: BindingRecord;
+  /** The file's bytes that it was made from. */
+  readonly before: Buffer;
+}
+
 /** What is read under the lock, and how it may be changed there; see {@link RecordStore.locked}. */
 export interface LockedRecord {
   readonly record: BindingRecord | null;
   readonly write: (change: RecordChange) => Promise<BindingRecord>;
   /**
-   * Makes durable what was read, for an answer without a write: whoever wrote it may have been
-   * killed between the rename and the sync of the directory.
+   * Makes durable what was read, its copy too, for an answer without a write: whoever wrote it may
+   * have been killed between the rename and the sync of the directory.
    */
   readonly confirm: () => Promise<void>;
 }
@@ -127,8 +135,15 @@ export class RecordStore {
   }
 
   async #readAt(path: string): Promise<BindingRecord | null> {
-    const bytes = await readWhole(this.files, path, maxRecordBytes);
-    if (bytes === null) return null;
+    const bytes = await this.#bytes(path);
+    return bytes === null ? null : this.#parse(path, bytes);
+  }
+
+  #bytes(path: string): Promise<Buffer | null> {
+    return readWhole(this.files, path, maxRecordBytes);
+  }
+
+  async #parse(path: string, bytes: Buffer): Promise<BindingRecord> {
     // zod takes a tenth of a second to load: an offline command mostly finds no record.
     const { bindingRecordSchema } = await import('../../schemas/binding-record.ts');
     const parsed = bindingRecordSchema.safeParse(this.#parseJson(path, bytes));
@@ -158,10 +173,64 @@ export class RecordStore {
       return await section({
         record,
         write: (change) => this.#write(record, change),
-        confirm: () => this.files.syncDirectory(this.directory.root),
+        confirm: () => this.#confirm(),
       });
     } finally {
       await lock.release();
+    }
+  }
+
+  /**
+   * Does everything of a change but the change: its audit line is durable when it resolves, and the
+   * record's next bytes lie beside it, so that {@link take} is short. Nothing is held until then.
+   * One at a time for each replica, by whoever holds its lock.
+   * @throws `instance.locked`, what `change` throws
+   */
+  async prepare(change: (record: BindingRecord | null) => RecordChange): Promise<PreparedRecord> {
+    const lock = await this.#lock();
+    try {
+      const before = await this.#bytes(this.directory.record);
+      const present = before === null ? null : await this.#parse(this.directory.record, before);
+      const { next, audit } = change(present);
+      const record = following(present, next);
+      const bytes = encode(record);
+      await this.#journal(record, audit);
+      for (const path of this.#both()) await writeSynced(this.files, prepared(path), bytes);
+      return { record, before: before ?? Buffer.alloc(0) };
+    } finally {
+      await lock.release();
+    }
+  }
+
+  /**
+   * Makes what was prepared the record, durably: two renames and a sync.
+   * @returns false, with nothing changed, when the record is not what it was made from any more
+   */
+  async take({ before }: PreparedRecord): Promise<boolean> {
+    const lock = await this.#lock();
+    try {
+      const present = await this.#bytes(this.directory.record);
+      if (!before.equals(present ?? Buffer.alloc(0))) return false;
+      for (const path of this.#both()) await this.files.rename(prepared(path), path);
+      await this.files.syncDirectory(this.directory.root);
+      return true;
+    } finally {
+      await lock.release();
+    }
+  }
+
+  /** In the order in which they change. */
+  #both(): readonly [string, string] {
+    return [this.directory.recordCopy, this.directory.record];
+  }
+
+  /** Of two renames before one sync a crash may keep the second alone: then the copy is older. */
+  async #confirm(): Promise<void> {
+    const { record, recordCopy, root } = this.directory;
+    const [bytes, copied] = [await this.#bytes(record), await this.#bytes(recordCopy)];
+    await this.files.syncDirectory(root);
+    if (bytes !== null && copied?.equals(bytes) !== true) {
+      await writeDurably(this.files, recordCopy, bytes);
     }
   }
 
@@ -184,26 +253,41 @@ export class RecordStore {
   }
 
   async #write(before: BindingRecord | null, change: RecordChange): Promise<BindingRecord> {
-    const revision = (before?.revision ?? 0) + 1;
-    const record: BindingRecord = { ...change.next, revision };
-    assert(record.generation >= (before?.generation ?? 0), 'a generation never falls');
-    assert(record.lease >= (before?.lease ?? 0), 'a lease never falls');
-    const { files, directory } = this;
-    await appendJournal(files, directory.journal, {
+    const record = following(before, change.next);
+    await this.#journal(record, change.audit);
+    const bytes = encode(record);
+    for (const path of this.#both()) await writeDurably(this.files, path, bytes);
+    return record;
+  }
+
+  /** Durable before the change that it describes (I18). */
+  #journal(record: BindingRecord, audit: AuditNote): Promise<void> {
+    return appendJournal(this.files, this.directory.journal, {
       at: this.now(),
-      event: change.audit.event,
-      by: change.audit.by,
-      revision,
+      event: audit.event,
+      by: audit.by,
+      revision: record.revision,
       generation: record.generation,
       token: record.token,
       migration: record.migration?.id ?? record.lastEnded?.id ?? null,
       phase: record.migration?.phase ?? null,
       primary: record.primary,
-      ...change.audit.details,
+      ...audit.details,
     });
-    const bytes = Buffer.from(`${JSON.stringify(record, null, 2)}\n`);
-    await writeDurably(files, directory.recordCopy, bytes);
-    await writeDurably(files, directory.record, bytes);
-    return record;
   }
+}
+
+function following(before: BindingRecord | null, next: RecordChange['next']): BindingRecord {
+  assert(next.generation >= (before?.generation ?? 0), 'a generation never falls');
+  assert(next.lease >= (before?.lease ?? 0), 'a lease never falls');
+  return { ...next, revision: (before?.revision ?? 0) + 1 };
+}
+
+function encode(record: BindingRecord): Buffer {
+  return Buffer.from(`${JSON.stringify(record, null, 2)}\n`);
+}
+
+/** No `.tmp`: whoever else writes the record meanwhile uses that name. */
+function prepared(path: string): string {
+  return `${path}.next`;
 }

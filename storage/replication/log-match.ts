@@ -35,11 +35,11 @@ export async function lastCommon(
 
 /**
  * Requires both to hold the same from `from` on, and the same metadata.
- * @throws `pair.diverged`; `proof.stale` when that is more than `maxBytes`
+ * @throws `pair.diverged`; `proof.stale` when that is more than `maxBytes`, null being any number
  */
 export async function requireSameTail(
   { primary, mirror }: { readonly primary: Instance; readonly mirror: Instance },
-  { from, maxBytes }: { readonly from: bigint; readonly maxBytes: number },
+  { from, maxBytes }: { readonly from: bigint; readonly maxBytes: number | null },
 ): Promise<void> {
   const [p, m] = [primary.state(), mirror.state()];
   const fails = (actual: string) =>
@@ -54,7 +54,7 @@ export async function requireSameTail(
   const theirs = entriesIn(mirror.read(start, p.lastIndex));
   for await (const mine of entriesIn(primary.read(start, p.lastIndex))) {
     bytes += mine.bytes.length;
-    if (bytes > maxBytes) {
+    if (maxBytes !== null && bytes > maxBytes) {
       const given = `entries ${start}..${p.lastIndex} have changed since`;
       throw fail('proof.stale', { present: `at most ${maxBytes} bytes`, given });
     }

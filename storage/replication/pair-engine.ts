@@ -8,8 +8,6 @@
  * and its name cleared after, so that recovery can complete it (recover-pair.ts). Without a mirror
  * the same holds, for the mirror that comes later.
  */
-import { setTimeout as delay } from 'node:timers/promises';
-
 import { assert, fail } from '../../core/errors.ts';
 import type { Instance, Mutation, ReadOptions } from '../contracts.ts';
 import { lastIndexOf, termAt, type EntryBatch } from '../entry-batch.ts';
@@ -174,20 +172,24 @@ export class PairEngine implements StoreEngine {
   }
 
   /** Rejects when the mirror takes longer than it may. */
-  async #inTime(onMirror: Promise<void>, onPrimary: Promise<void>): Promise<void> {
+  #inTime(onMirror: Promise<void>, onPrimary: Promise<void>): Promise<void> {
     const { limitMs } = this.#options.policy;
     if (limitMs === null) return onMirror;
-    const ended = new AbortController();
-    const tooLate = async () => {
-      await onPrimary;
-      await delay(limitMs, undefined, { signal: ended.signal });
-      throw new Error(`it took more than ${limitMs} ms longer than the primary`);
-    };
-    try {
-      await Promise.race([onMirror, tooLate()]);
-    } finally {
-      ended.abort();
-    }
+    return new Promise((resolve, reject) => {
+      let hasReturned = false;
+      let timer: NodeJS.Timeout | undefined;
+      const tooLate = () => {
+        reject(new Error(`it took more than ${limitMs} ms longer than the primary`));
+      };
+      onPrimary.then(() => {
+        if (!hasReturned) timer = setTimeout(tooLate, limitMs);
+      }, reject);
+      const returned = () => {
+        hasReturned = true;
+        clearTimeout(timer);
+      };
+      onMirror.finally(returned).then(resolve, reject);
+    });
   }
 
   async #leave(mirror: Instance, reason: unknown): Promise<void> {

@@ -133,7 +133,7 @@ export class CrashFileLayer implements FileLayer {
     if (mode === 'read' || mode === 'read-write') {
       if (node === null) throw errno('ENOENT', 'open', path);
       if (node.kind === 'directory' && mode === 'read-write') throw errno('EISDIR', 'open', path);
-      return this.#handle({ node, path, writable: mode === 'read-write', direct: how?.direct });
+      return this.#handle({ node, path, writable: mode === 'read-write', how });
     }
     if (node !== null && mode === 'create-exclusive') throw errno('EEXIST', 'open', path);
     if (node?.kind === 'directory') throw errno('EISDIR', 'open', path);
@@ -143,7 +143,7 @@ export class CrashFileLayer implements FileLayer {
       if (node === null) this.#tree.change([{ directory, name, node: file }]);
       else if (file.content.size > 0) file.content.truncate(0);
     });
-    return this.#handle({ node: file, path, writable: true, direct: how?.direct });
+    return this.#handle({ node: file, path, writable: true, how });
   }
 
   async list(path: string): Promise<string[]> {
@@ -253,9 +253,9 @@ export class CrashFileLayer implements FileLayer {
     node: Node;
     path: string;
     writable: boolean;
-    direct: boolean | undefined;
+    how: OpenHow | undefined;
   }): FileHandle {
-    const { node, path, writable, direct } = opened;
+    const { node, path, writable, how } = opened;
     let open = true;
     const use = (call: string, needed: 'reading' | 'writing'): FileNode => {
       this.#requireAlive();
@@ -276,8 +276,9 @@ export class CrashFileLayer implements FileLayer {
       write: async (bytes, position) => {
         const { content } = use('write', 'writing');
         const whole = bytes.length % directAlignment === 0 && position % directAlignment === 0;
-        if (direct === true && !whole) throw errno('EINVAL', 'write', path);
+        if (how?.direct === true && !whole) throw errno('EINVAL', 'write', path);
         if (bytes.length > 0) this.#write({ content, path, bytes, position });
+        if (how?.synced === true) this.#sync(path, content);
       },
       truncate: async (size) => {
         const { content } = use('ftruncate', 'writing');
@@ -286,8 +287,7 @@ export class CrashFileLayer implements FileLayer {
       sync: async () => {
         if (node.kind === 'directory' && open) return this.syncDirectory(path);
         const { content } = use('fsync', 'reading');
-        const ifFailed = () => content.failSync();
-        this.#mutate('sync', path, () => content.sync(), ifFailed);
+        this.#sync(path, content);
       },
       size: async () =>
         node.kind === 'directory' ? directoryBytes : use('fstat', 'reading').content.size,
@@ -296,6 +296,11 @@ export class CrashFileLayer implements FileLayer {
         open = false;
       },
     };
+  }
+
+  #sync(path: string, content: FileNode['content']): void {
+    const ifFailed = () => content.failSync();
+    this.#mutate('sync', path, () => content.sync(), ifFailed);
   }
 
   #write(write: {

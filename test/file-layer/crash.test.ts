@@ -36,6 +36,15 @@ describe('a crash', () => {
     expect(await outcomes(files, (after) => read(after, '/a'))).toEqual(['"kept"']);
   });
 
+  it('keeps what a file opened for synced writing was given, always', async () => {
+    const files = new CrashFileLayer();
+    await write(files, '/a', '');
+    await files.syncDirectory('/');
+    const file = await files.open('/a', 'read-write', { synced: true });
+    await file.write(Buffer.from('kept'), 0);
+    expect(await outcomes(files, (after) => read(after, '/a'))).toEqual(['"kept"']);
+  });
+
   it('may lose the unsynced name of a synced file', async () => {
     const files = new CrashFileLayer();
     await write(files, '/a', 'kept');

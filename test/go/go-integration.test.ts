@@ -7,7 +7,7 @@ import { go } from './go-module.ts';
 const firstBuildMs = 300_000;
 
 describe.skipIf(missing('go'))('the Go modules', () => {
-  test.each(['integrations/go', 'examples/hashicorp-raft', 'test/go/kv-history'])(
+  test.each(['integrations/go', 'examples/hashicorp-raft', 'test/go/kv-history', 'bench/load'])(
     '%s: go vet finds nothing',
     async (module) => {
       expect(await go(module, ['vet', './...'])).toEqual({ code: 0, output: '' });

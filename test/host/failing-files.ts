@@ -17,7 +17,10 @@ export class FailingFiles {
       makeDirectory: (path) => files.makeDirectory(path),
       removeFile: (path) => files.removeFile(path),
       removeDirectory: (path) => files.removeDirectory(path),
-      rename: (from, to) => files.rename(from, to),
+      rename: async (from, to) => {
+        if (this.refused?.test(to)) throw eio('rename', to);
+        return files.rename(from, to);
+      },
       exchange: (a, b) => files.exchange(a, b),
       syncDirectory: (path) => files.syncDirectory(path),
       lock: (path, kind) => files.lock(path, kind),

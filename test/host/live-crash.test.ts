@@ -154,6 +154,32 @@ describe('a proof', () => {
   });
 });
 
+describe('a cutover long after its proof', () => {
+  test('what was appended since is compared beside the writers, however much it is [EQ-5] [CUT-1]', async () => {
+    const large = new FamilyRegistry([createLocalFamily({ maxSegmentBytes: 8 * 1024 * 1024 })]);
+    const options = { ...optionsOn(new CrashFileLayer(1)), families: large };
+    const served = await ServedReplica.start(options);
+    await served.mirror.begin(target);
+    await served.mirror.bootstrap();
+    const { epoch } = await served.open({ opener: '', resumes: 0n });
+    await served.mirror.prove();
+    const payload = Buffer.alloc(64 * 1024, 'x');
+    for (let index = 1n; index <= 40n; index += 1n) {
+      const entries = {
+        after: index - 1n,
+        batches: [batchOf([{ index, term: 1n, type: 2, payload }])],
+      };
+      await served.apply(epoch, { entries });
+    }
+    const most = 1024 * 1024;
+    expect(40 * payload.length).toBeGreaterThan(2 * most);
+    await served.mirror.cutOver();
+    expect(served.mirror.sides.primary.uris).toEqual(target);
+    expect(served.mirror.sides.primary.state().lastIndex).toBe(40n);
+    await served.close();
+  });
+});
+
 describe(`a live migration stopped at every operation (SEED=${seed})`, () => {
   test('the replica opens with all that was acknowledged, on what its record names; the migration goes on to its end [I1] [I4] [I8] [I11] [CUT-1] [CUT-2] [CUT-4] [DUAL-3]', async () => {
     const operations = await everyCrash({

@@ -64,9 +64,9 @@ const isAcknowledged = (write: Promise<void>) =>
 
 describe('a step whose record is written and whose stamps cannot be', () => {
   test.each([
-    ['bootstrap', [], /mirrors\/b.*quorumshift-generation/],
-    ['cutOver', ['bootstrap', 'prove'], /mirrors\/b.*quorumshift-generation/],
-    ['drop', ['bootstrap'], /data\/a.*quorumshift-generation/],
+    ['bootstrap', [], /mirrors\/b.*quorumshift-generation\.json$/],
+    ['cutOver', ['bootstrap', 'prove'], /mirrors\/b.*quorumshift-generation\.json$/],
+    ['drop', ['bootstrap'], /data\/a.*quorumshift-generation\.json$/],
   ] as const)(
     '%s: nothing more is acknowledged before the store is opened by what the record says [CUT-2] [I1] [I8] [LOG-8]',
     async (step, steps, stamp) => {

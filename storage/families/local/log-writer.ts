@@ -31,7 +31,7 @@ export class LogWriter implements ReadableLog {
   #firstIndex: bigint;
   #generation = 0;
   #removal: Promise<void> = Promise.resolve();
-  /** The open segment's file, once it has been written to. */
+  /** The open segment's file, once it has been written to; its writes are durable. */
   #file: FileHandle | null = null;
   #hasNewName = false;
 
@@ -182,7 +182,7 @@ export class LogWriter implements ReadableLog {
   }
 
   async #openFile(segment: Segment): Promise<FileHandle> {
-    this.#file ??= await this.files.open(segment.path, 'read-write');
+    this.#file ??= await this.files.open(segment.path, 'read-write', { synced: true });
     return this.#file;
   }
 
@@ -227,18 +227,17 @@ export class LogWriter implements ReadableLog {
 
   async #create(first: bigint): Promise<void> {
     const segment = new Segment({ directory: this.directory, first, namedLast: null });
-    this.#file = await this.files.open(segment.path, 'create');
+    this.#file = await this.files.open(segment.path, 'create', { synced: true });
     this.#hasNewName = true;
     this.#segments.push(segment);
   }
 
-  /** One write and one sync: what a crash leaves of several writes could have a hole. */
+  /** One write: what a crash leaves of several could have a hole. */
   async #flush(segment: Segment, run: SegmentRun): Promise<void> {
     if (run.count === 0) return;
     const file = await this.#openFile(segment);
     const { bytes, sizes } = run.drain();
     await file.write(bytes, segment.offsets.end);
-    await file.sync();
     for (const size of sizes) segment.offsets.push(size);
   }
 

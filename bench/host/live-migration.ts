@@ -1,0 +1,151 @@
+/**
+ * A replica that is written all the time: its appends while a mirror is bootstrapped, and the
+ * pauses of cutovers back and forth.
+ */
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+
+import { writeBraftDirectory } from '../braft-directory.ts';
+import { parseByteSize } from '../byte-size.ts';
+import { median } from '../measure.ts';
+import type { Figure } from './figures.ts';
+import { HostProcess } from './host-process.ts';
+import { LoadProcess, type LoadReport } from './load-process.ts';
+import type { Setting } from './setting.ts';
+
+/** One at a time, as a leader with one client: every pause is somebody's. */
+const shape = { inFlight: 1, entries: 1, entryBytes: 1024 };
+const member = 'n1';
+
+/** A host and a load on it that goes on. */
+interface Live {
+  readonly host: HostProcess;
+  readonly load: LoadProcess;
+  readonly setting: Setting;
+  /** Of the state, for the reader. */
+  readonly size: string;
+}
+
+export async function measureLiveMigration(setting: Setting, size: string): Promise<Figure[]> {
+  const directory = join(setting.work, `live-${size}`);
+  writeBraftDirectory({
+    directory: join(directory, member),
+    bytes: parseByteSize(size),
+    entryBytes: 1024,
+    kind: 'text',
+    seed: 1,
+  });
+  const host = await HostProcess.start(directory, { [member]: 'local' });
+  const load = new LoadProcess(setting.load, { store: 'host', socket: host.socket, member });
+  try {
+    await load.start(shape);
+    const live = { host, load, setting, size };
+    const figures = [...(await measureBootstraps(live)), ...(await measureCutovers(live))];
+    await load.stop();
+    return figures;
+  } finally {
+    await load.end();
+    await host.stop();
+    rmSync(directory, { recursive: true });
+  }
+}
+
+/** Each with an interval before it in which the replica has no mirror; the last mirror stays. */
+async function measureBootstraps({ host, load, setting, size }: Live): Promise<Figure[]> {
+  const repetitions = setting.quick ? 1 : 5;
+  const uri = `rocksdb://${host.directory}/mirror`;
+  const intervals: { idle: LoadReport; busy: LoadReport }[] = [];
+  const [seconds, drops]: [number[], number[]] = [[], []];
+  for (let i = 0; i < repetitions; i += 1) {
+    if (i > 0) drops.push((await timed(() => host.drop(member))) / 1000);
+    await load.take();
+    await delay(setting.quick ? 500 : 3000);
+    const idle = await load.take();
+    seconds.push((await timed(() => host.mirror(member, uri))) / 1000);
+    const busy = await load.take();
+    intervals.push({ idle, busy });
+    setting.log(
+      `${size}: bootstrap ${seconds.at(-1)?.toFixed(1)} s, append p50 ${busy.p50} p99 ${busy.p99} ` +
+        `longest ${busy.longest} µs; idle p50 ${idle.p50} p99 ${idle.p99} µs`,
+    );
+  }
+  const middle = (pick: (one: (typeof intervals)[number]) => number) =>
+    median(intervals.map(pick)).toFixed(0);
+  return [
+    {
+      name: 'append p99 during bootstrap, against idle',
+      unit: 'ratio',
+      samples: intervals.map(({ idle, busy }) => busy.p99 / idle.p99),
+      aim: { atMost: 1.25 },
+      measured: `${middle(({ busy }) => busy.p99)} / ${middle(({ idle }) => idle.p99)} µs`,
+    },
+    { name: 'bootstrap, until dual write has begun', unit: 's', samples: seconds },
+    ...(drops.length === 0
+      ? []
+      : [{ name: 'rollback before a cutover (drop)', unit: 's', samples: drops } as const]),
+  ];
+}
+
+/** Each proven anew: a cutover raises the generation. Every second one is the way back. */
+async function measureCutovers({ host, load, setting, size }: Live): Promise<Figure[]> {
+  const count = setting.quick ? 4 : 50;
+  const pauses: number[] = [];
+  const longest: number[] = [];
+  const p99s: number[] = [];
+  const proofs: number[] = [];
+  const ways: number[] = [];
+  const epoch = await host.epoch(member);
+  for (let i = 0; i < count; i += 1) {
+    await load.take();
+    await delay(setting.quick ? 200 : 500);
+    p99s.push((await load.take()).p99 / 1000);
+    proofs.push((await timed(() => host.prove(member))) / 1000);
+    await load.take();
+    const way = await timed(async () => pauses.push((await host.cutOver(member)).pauseMs));
+    ways.push(way / 1000);
+    // What was sent under the barrier has its answer by then.
+    await delay(50);
+    longest.push((await load.take()).longest / 1000);
+    if ((i + 1) % 10 === 0) setting.log(`${size}: ${i + 1} of ${count} cutovers`);
+  }
+  const p99 = median(p99s);
+  const backs = ways.flatMap((way, i) => (i % 2 === 1 ? [(proofs[i] ?? 0) + way] : []));
+  return [
+    {
+      name: `pause of ${count} cutovers as the host counts it, p50`,
+      unit: 'ms',
+      samples: pauses,
+      aim: { atMost: 5 },
+    },
+    { name: 'the same, p99', unit: 'ms', samples: pauses, of: 'p99' },
+    {
+      name: 'longest append across a cutover, p50',
+      unit: 'ms',
+      samples: longest,
+      aim: { atMost: 5 },
+    },
+    {
+      name: 'longest append across a cutover, p99, against append p99 in dual write',
+      unit: 'ratio',
+      samples: longest.map((ms) => ms / p99),
+      of: 'p99',
+      aim: { atMost: 2 },
+      measured: `append p99 ${p99.toFixed(2)} ms`,
+    },
+    {
+      name: 'requests that failed: sessions opened again',
+      unit: 'count',
+      samples: [Number((await host.epoch(member)) - epoch)],
+      aim: { atMost: 0 },
+    },
+    { name: 'proof', unit: 's', samples: proofs },
+    { name: 'rollback after a cutover: proof and the way back', unit: 's', samples: backs },
+  ];
+}
+
+async function timed(work: () => Promise<unknown>): Promise<number> {
+  const begun = performance.now();
+  await work();
+  return performance.now() - begun;
+}

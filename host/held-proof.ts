@@ -1,0 +1,94 @@
+/**
+ * A proof while its replica is written on (EQ-5): from the proof's cut on every change is tracked,
+ * and what has changed is all that must still be compared.
+ */
+import { assert, fail, hasCode } from '../core/errors.ts';
+import type { Proof } from '../schemas/proof.ts';
+import type { Instance } from '../storage/contracts.ts';
+import type { ChangeTracker } from '../storage/replication/change-tracker.ts';
+import { requireSameTail } from '../storage/replication/log-match.ts';
+import type { Pair } from '../storage/replication/open-pair.ts';
+import { withPinned } from '../storage/replication/pinned-pair.ts';
+
+/** So few changed entries are left to the barrier: reading them takes a part of a millisecond. */
+const fewEntries = 64n;
+/** A load that changes more than that in each round is not waited for. */
+const mostRounds = 4;
+
+/** Both sides, where nothing is being written, or held at one cut. */
+interface Sides {
+  readonly primary: Instance;
+  readonly mirror: Instance;
+}
+
+export class HeldProof {
+  readonly proof: Proof;
+  /** Whose changes are tracked: a pair that was opened again since voids the proof. */
+  readonly pair: Pair;
+  /** Both sides were found equal up to here, at the cut from which `#since` tracks. */
+  #lastIndex: bigint;
+  #since: ChangeTracker;
+
+  constructor(parts: {
+    readonly proof: Proof;
+    readonly pair: Pair;
+    readonly lastIndex: bigint;
+    readonly since: ChangeTracker;
+  }) {
+    this.proof = parts.proof;
+    this.pair = parts.pair;
+    this.#lastIndex = parts.lastIndex;
+    this.#since = parts.since;
+  }
+
+  /**
+   * Requires both to hold the same in what has changed since the cut, and the same metadata.
+   * @throws `pair.diverged`; `proof.stale` when a snapshot was published since, or when more than
+   *   `maxBytes` of entries have changed, null being any number
+   */
+  async requireSameSince(sides: Sides, maxBytes: number | null): Promise<void> {
+    if (this.#since.snapshotReplaced) {
+      const { createdAt } = this.proof;
+      throw fail('proof.stale', { present: 'a snapshot was published since', given: createdAt });
+    }
+    await requireSameTail(sides, { from: this.#firstChanged(), maxBytes });
+  }
+
+  /**
+   * Moves the cut: what has changed until now is read back from both sides and compared while
+   * writing goes on, so that little is left for whoever stops it.
+   * @throws as {@link requireSameSince}; the cut is then where it was
+   */
+  async bringForward(): Promise<void> {
+    for (let round = 0; round < mostRounds; round += 1) {
+      await this.#moveCut();
+      const { lastIndex } = this.pair.instance.state();
+      if (lastIndex - this.#firstChanged() < fewEntries) return;
+    }
+  }
+
+  /** Tracks nothing any more. */
+  release(): void {
+    this.pair.engine.untrack(this.#since);
+  }
+
+  #firstChanged(): bigint {
+    const lowest = this.#since.lowestIndex;
+    return lowest === null || lowest > this.#lastIndex ? this.#lastIndex + 1n : lowest;
+  }
+
+  async #moveCut(): Promise<void> {
+    try {
+      await withPinned(this.pair, async ({ primary, mirror, keep }) => {
+        assert(mirror !== null, 'a pair that is proven has a mirror');
+        await this.requireSameSince({ primary, mirror }, null);
+        this.release();
+        this.#lastIndex = primary.state().lastIndex;
+        this.#since = keep();
+      });
+    } catch (error) {
+      // What was to be compared has been rewritten meanwhile: it is compared later.
+      if (!hasCode(error, 'image.source-changed')) throw error;
+    }
+  }
+}
