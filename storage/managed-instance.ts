@@ -83,6 +83,10 @@ export class ManagedInstance implements Instance {
         this.requireWritable('write snapshot of');
         return this.#watched(await engine.snapshots.begin(meta));
       },
+      found: async () => {
+        this.#requireOpen('read snapshot of');
+        return engine.snapshots.found();
+      },
     };
   }
 
@@ -193,7 +197,7 @@ export class ManagedInstance implements Instance {
     };
     return {
       file: (file, bytes) => watch(writer.file(file, bytes)),
-      prepare: () => watch(writer.prepare()),
+      prepare: (tag) => watch(writer.prepare(tag)),
       abort: () => writer.abort(),
     };
   }

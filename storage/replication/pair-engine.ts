@@ -17,7 +17,7 @@ import type { StoreEngine } from '../managed-instance.ts';
 import type { MutationPlan } from '../mutation-plan.ts';
 import { ChangeTracker } from './change-tracker.ts';
 import { entryTerm } from './entry-term.ts';
-import { PairSnapshots, preparedOn } from './pair-snapshots.ts';
+import { PairSnapshots, preparedOn, tagOf } from './pair-snapshots.ts';
 import { splitMutation, type PairWindow } from './pair-window.ts';
 import type { LogPosition, NamedLogChange, Watermark } from './watermark.ts';
 
@@ -212,8 +212,11 @@ export class PairEngine implements StoreEngine {
 /** What the watermark must name before the plan has any effect; null when it only adds. */
 function namedChange(plan: MutationPlan, firstIndex: bigint) {
   const log = namedLogChange(plan, firstIndex);
-  const snapshot = plan.snapshot?.meta.lastIncludedIndex ?? null;
-  return log === null && snapshot === null ? null : { log, snapshot };
+  const snapshot = plan.snapshot && {
+    index: plan.snapshot.meta.lastIncludedIndex,
+    tag: tagOf(plan.snapshot),
+  };
+  return log === null && snapshot === undefined ? null : { log, snapshot: snapshot ?? null };
 }
 
 /**
