@@ -14,7 +14,9 @@ import type { FamilyRegistry } from '../storage/family-registry.ts';
 import type { FileLayer } from '../storage/file-layer.ts';
 import { isErrno } from '../storage/files.ts';
 import { storageHostAdminCalls } from './admin-calls.ts';
+import { HostActivity } from './host-activity.ts';
 import { maxWriteBytes, storageHostCalls, type ServedReplicas } from './host-calls.ts';
+import type { HostMetrics } from './host-metrics.ts';
 import { StorageHostService } from './proto/gen/storage_host.ts';
 import { StorageHostAdminService } from './proto/gen/storage_host_admin.ts';
 import { ServedReplica } from './served-replica.ts';
@@ -38,14 +40,23 @@ export class StorageHost {
   readonly #replicas: ServedReplicas;
   readonly #advancing: NodeJS.Timeout;
   readonly #config: HostConfig;
+  readonly #activity: HostActivity;
+  readonly #metrics: HostMetrics | null;
 
   private constructor(
     config: HostConfig,
-    running: { servers: readonly Server[]; replicas: ServedReplicas },
+    running: {
+      servers: readonly Server[];
+      replicas: ServedReplicas;
+      activity: HostActivity;
+      metrics: HostMetrics | null;
+    },
   ) {
     this.#config = config;
     this.#servers = running.servers;
     this.#replicas = running.replicas;
+    this.#activity = running.activity;
+    this.#metrics = running.metrics;
     this.#advancing = setInterval(() => this.#advance(), advanceEveryMs);
   }
 
@@ -58,15 +69,24 @@ export class StorageHost {
     const { config, families } = options;
     const { socket, socketMode, adminSocketMode } = config;
     const adminSocket = adminSocketOf(config);
-    for (const path of [socket, adminSocket]) await freeSocket(path);
-    const replicas = await openAll(options);
+    for (const path of [socket, adminSocket, ...metricsSocketOf(config)]) await freeSocket(path);
+    const { idleMs, most } = config.snapshotStreams;
+    const activity = new HostActivity({ mostSnapshotStreams: most });
+    const metrics = await newMetrics(config);
+    const files = activity.counting(options.files);
+    const replicas = await openAll({ ...options, files }, metrics);
     const clients = newServer();
-    clients.addService(StorageHostService, storageHostCalls(replicas));
+    clients.addService(StorageHostService, storageHostCalls({ replicas, activity, idleMs }));
     const admin = newServer();
-    admin.addService(StorageHostAdminService, storageHostAdminCalls({ replicas, families }));
+    const { appendGuard } = config;
+    admin.addService(
+      StorageHostAdminService,
+      storageHostAdminCalls({ replicas, families, activity, appendGuard }),
+    );
+    if (config.metrics !== null) await metrics?.listen(config.metrics, { replicas, activity });
     await listen(admin, { path: adminSocket, mode: adminSocketMode });
     await listen(clients, { path: socket, mode: socketMode });
-    return new StorageHost(config, { servers: [clients, admin], replicas });
+    return new StorageHost(config, { servers: [clients, admin], replicas, activity, metrics });
   }
 
   /** Takes no new call, finishes what was given, closes every replica. */
@@ -80,7 +100,10 @@ export class StorageHost {
     }
     for (const server of this.#servers) server.forceShutdown();
     await Promise.all(stopped);
-    for (const path of [this.#config.socket, adminSocketOf(this.#config)]) {
+    await this.#metrics?.stop();
+    this.#activity.stop();
+    const { socket } = this.#config;
+    for (const path of [socket, adminSocketOf(this.#config), ...metricsSocketOf(this.#config)]) {
       await rm(path, { force: true });
     }
   }
@@ -100,8 +123,20 @@ function newServer(): Server {
   });
 }
 
+function metricsSocketOf({ metrics }: HostConfig): readonly string[] {
+  return metrics !== null && 'socket' in metrics ? [metrics.socket] : [];
+}
+
+/** Null unless they are asked for: prom-client is loaded then alone. */
+async function newMetrics({ metrics }: HostConfig): Promise<HostMetrics | null> {
+  if (metrics === null) return null;
+  const { HostMetrics: Metrics } = await import('./host-metrics.ts');
+  return new Metrics();
+}
+
 async function openAll(
   options: StorageHostOptions,
+  metrics: HostMetrics | null,
 ): Promise<ReadonlyMap<string, ServedReplica | Error>> {
   const { config, files, families, log } = options;
   const replicas = new Map<string, ServedReplica | Error>();
@@ -112,8 +147,22 @@ async function openAll(
       const uris = typeof uri === 'string' ? families.expand(uri) : uri;
       const { stateDir } = config;
       const by = `storage host (pid ${process.pid})`;
-      const policy = { onFailure: config.onMirrorFailure, limitMs: config.mirrorLimitMs };
-      const given = { files, families, stateDir, replica, uris, create, policy, by, log };
+      const { onMirrorFailure: onFailure, mirrorLimitMs: limitMs, slowMirror: slow } = config;
+      const policy = { onFailure, limitMs, slow };
+      const appended = metrics?.appendsOf(name);
+      const watched = appended === undefined ? {} : { appended };
+      const given = {
+        files,
+        families,
+        stateDir,
+        replica,
+        uris,
+        create,
+        policy,
+        by,
+        log,
+        ...watched,
+      };
       replicas.set(name, await ServedReplica.start(given));
     } catch (error) {
       const cause = error instanceof Error ? error : new Error(String(error));

@@ -153,8 +153,17 @@ function textOf(status: ReplicaStatus): string {
     row('snapshot', status.snapshotIndex === 0n ? 'none' : `to ${status.snapshotIndex}`),
     row('epoch', String(status.epoch)),
     row('generation', String(status.generation)),
+    row('session', status.hasSession ? 'a client has it open' : 'none'),
     row('appended', `${status.appendedEntries} entries since the host started`),
+    row('append', `p50 ${ms(status.appendP50Ms)}, p99 ${ms(status.appendP99Ms)} (last minute)`),
+    ...(second === undefined
+      ? []
+      : [row('on mirror', `p99 ${ms(status.mirrorP99Ms)}, ${ms(status.mirrorLagP99Ms)} longer`)]),
   ].join('\n');
+}
+
+function ms(milliseconds: number): string {
+  return `${milliseconds.toFixed(1)} ms`;
 }
 
 async function asked<Result>(
