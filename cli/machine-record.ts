@@ -1,6 +1,8 @@
 /** The binding record of a replica, where the state directory of its agent is on this machine. */
 import { fail } from '../core/errors.ts';
 import { replicaText, type ReplicaName } from '../core/ids.ts';
+import { AdminClient } from '../host/admin-client.ts';
+import type { ReplicaStatus } from '../host/proto/gen/storage_host_admin.ts';
 import type { BindingRecord } from '../schemas/binding-record.ts';
 import { readControl, type BulkControl } from '../storage/binding/control-file.ts';
 import { RecordStore } from '../storage/binding/record-store.ts';
@@ -33,12 +35,35 @@ export interface MachineLook {
   readonly record: BindingRecord | null;
   /** Why a record that is here cannot be read. */
   readonly problem: string | null;
+  /** As this machine's storage host shows it; null where none answers. */
+  readonly served: ReplicaStatus | null;
 }
 
-export async function lookAtMachine(replica: ReplicaName, stateDir: string): Promise<MachineLook> {
+/** A host that is busy for longer is not waited for. */
+const hostAnswersWithinMs = 1_000;
+
+export async function lookAtMachine(
+  replica: ReplicaName,
+  { stateDir, socket }: { readonly stateDir: string; readonly socket: string },
+): Promise<MachineLook> {
+  const store = storeOf(replica, stateDir);
   try {
-    return { record: await storeOf(replica, stateDir).read(), problem: null };
+    const record = await store.read();
+    // Only a host makes this lock.
+    const isServed = (await store.files.stat(store.directory.lock)) !== null;
+    const served = record !== null && isServed ? await askHost(replica, socket) : null;
+    return { record, problem: null, served };
   } catch (error) {
-    return { record: null, problem: error instanceof Error ? error.message : String(error) };
+    const problem = error instanceof Error ? error.message : String(error);
+    return { record: null, problem, served: null };
+  }
+}
+
+async function askHost(replica: ReplicaName, socket: string): Promise<ReplicaStatus | null> {
+  const signal = AbortSignal.timeout(hostAnswersWithinMs);
+  try {
+    return await AdminClient.use({ socket, signal }, (client) => client.show(replicaText(replica)));
+  } catch {
+    return null;
   }
 }

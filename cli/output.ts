@@ -14,6 +14,13 @@ export function outputOption(): Option {
     .default('text');
 }
 
+/** `options.socket` */
+export function hostSocketOption(): Option {
+  return new Option('--socket <path>', "the storage host's admin socket").default(
+    '/run/quorumshift/host-admin.sock',
+  );
+}
+
 export function stateDirOption(): Option {
   return new Option('--state-dir <dir>', 'where binding records are')
     .default('/var/lib/quorumshift')

@@ -5,7 +5,8 @@ import type { AttemptReport } from '../client/attempt-report.ts';
 import type { MigrationReport } from '../client/migration-client.ts';
 import { replicaText } from '../core/ids.ts';
 import { phases } from '../core/phases.ts';
-import type { BindingRecord, LeftAside } from '../schemas/binding-record.ts';
+import type { ReplicaStatus } from '../host/proto/gen/storage_host_admin.ts';
+import type { BindingRecord, LeftAside, StepResult } from '../schemas/binding-record.ts';
 import type { MachineLook } from './machine-record.ts';
 import { bytesText, durationText } from './output.ts';
 
@@ -28,7 +29,7 @@ export function reportText(report: MergedReport): string {
       lines.push(`on its machine, see: quorumshift status --local ${name}`);
       return [...lines, ...problemLines(machine)].join('\n');
     }
-    lines.push('what its machine says:', recordText(machine.record));
+    lines.push('what its machine says:', recordText(machine.record, machine.served));
     return lines.join('\n');
   }
   lines.push(`from     ${status.input.source.log}`, `to       ${status.input.target.log}`);
@@ -40,6 +41,7 @@ export function reportText(report: MergedReport): string {
       lines.push(`proof    ${digest} (generation ${generation})`);
     }
   }
+  lines.push(...servedLines(machine.served), ...pauseLines(status.results));
   lines.push(...machineLines(report), ...attemptLines(report), ...progressLines(report));
   // Of a run that is over, the workflow's last words no longer hold.
   const runs = report.run === 'running';
@@ -62,6 +64,38 @@ export function reportText(report: MergedReport): string {
     lines.push(pc.dim(`rollback would: ${status.compensations.join(' → ')}`));
   }
   return lines.join('\n');
+}
+
+/** What its storage host measures: in the soak of a live migration, how the target does. */
+function servedLines(served: ReplicaStatus | null): string[] {
+  if (served === null) return [];
+  const { refusal, mirror, stage, former, firstIndex, lastIndex, term } = served;
+  if (refusal !== '') return [`${pc.red('host')}     it is not served: ${refusal}`];
+  const range = `entries ${firstIndex}..${lastIndex}, term ${term}`;
+  const lines = [
+    `host     ${range}; append p50 ${msText(served.appendP50Ms)}, p99 ${msText(served.appendP99Ms)}`,
+  ];
+  if (mirror !== undefined) {
+    const lag = `p99 ${msText(served.mirrorLagP99Ms)} longer than the primary`;
+    lines.push(`mirror   ${mirror.logUri}, ${stage}; ${lag}`);
+  }
+  if (former !== undefined) {
+    const lost = former.wasPrimary ? ' (rollback target lost)' : '';
+    lines.push(`${pc.yellow('left')}     ${former.logUri}${lost}: ${former.why}`);
+  }
+  return lines;
+}
+
+function pauseLines(results: readonly StepResult[]): string[] {
+  const pauses = results.flatMap(({ did, info }) => {
+    const ms = info['pauseMs'];
+    return typeof ms === 'number' ? [`${did} ${msText(ms)}`] : [];
+  });
+  return pauses.length === 0 ? [] : [`pause    writers waited: ${pauses.join(', ')}`];
+}
+
+function msText(ms: number): string {
+  return `${ms.toFixed(1)} ms`;
 }
 
 function runText(report: MigrationReport): string {
@@ -146,12 +180,13 @@ function asideLines(leftAside: readonly LeftAside[]): string[] {
   return leftAside.map(({ uris, tag, why }) => `aside    ${uris.log} ${tag}: ${why}`);
 }
 
-export function recordText(record: BindingRecord): string {
+export function recordText(record: BindingRecord, served: ReplicaStatus | null = null): string {
   const { migration, primary, lastEnded } = record;
   const name = replicaText(record.replica);
   const lines = [
     `${pc.bold(name)}  generation ${record.generation}, revision ${record.revision}`,
     `primary  ${placeText(primary.uris.log, primary.parkedTag)}`,
+    ...servedLines(served),
   ];
   if (migration === null) {
     lines.push('no migration owns it: it is safe to start a new one');
@@ -171,13 +206,19 @@ export function recordText(record: BindingRecord): string {
   if (rollback !== null) lines.push(`rollback decided by ${rollback.by}: ${rollback.reason}`);
   if (proof !== null) lines.push(`proof    ${proof.digest} (${proof.file})`);
   lines.push(...asideLines(migration.leftAside));
+  const isLive = migration.mode === 'live';
+  const leave = isLive
+    ? 'leave it as it is: the storage host serves it, and no write is lost'
+    : 'leave it as it is: nothing opens at a fenced place, and no write is lost';
   lines.push(
-    `${pc.bold('safe:')} leave it as it is: nothing opens at a fenced place, and no write is lost`,
+    `${pc.bold('safe:')} ${leave}`,
     `${pc.bold('safe:')} quorumshift resume ${name} --from-record  (if no workflow runs)`,
     ...(rollback === null
       ? [`${pc.bold('safe:')} quorumshift rollback ${name} --from-record  (likewise, to go back)`]
       : []),
-    `${pc.bold('never:')} move or remove fence files, or start the replica by hand while it is fenced`,
+    isLive
+      ? `${pc.bold('never:')} move or remove its instances, or steer them by hand beside the migration`
+      : `${pc.bold('never:')} move or remove fence files, or start the replica by hand while it is fenced`,
   );
   return lines.join('\n');
 }

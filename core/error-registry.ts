@@ -287,6 +287,16 @@ export const errorRegistry = {
     message: 'Cannot open {replica}: this host must serve it: it serves {served}',
     remedy: "Add it to the host's configuration, or ask the host that serves it.",
   },
+  'session.stream-idle': {
+    ...busy,
+    message: 'Cannot go on with the stream: it must not stand still for {idleMs} ms: it did',
+    remedy: 'Begin it again, and send or take what comes without a pause.',
+  },
+  'session.too-many-streams': {
+    ...busy,
+    message: 'Cannot begin another snapshot stream: at most {most} may be under way',
+    remedy: 'Try again when one has ended; the host\'s "snapshotStreams.most" is the limit.',
+  },
   'record.missing': {
     ...refused,
     message:

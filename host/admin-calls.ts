@@ -8,23 +8,30 @@ import { withPace } from '../storage/binding/control-file.ts';
 import type { StepClaim } from '../storage/binding/step-guard.ts';
 import type { FamilyRegistry } from '../storage/family-registry.ts';
 import type { InstanceUris } from '../storage/contracts.ts';
+import type { RateLimit } from '../storage/image/rate-limit.ts';
 import type { TransferOptions, TransferProgress } from '../storage/image/state-stream.ts';
+import { guardingAppends, type AppendGuardLimits } from './append-guard.ts';
 import { answered, streamed } from './answers.ts';
+import type { HostActivity } from './host-activity.ts';
 import { findReplica, type ServedReplicas } from './host-calls.ts';
 import type { Caller } from './live-mirror.ts';
 import type * as wire from './proto/gen/storage_host_admin.ts';
-import { replicaStatus } from './replica-status.ts';
+import { hostStatus, replicaStatus } from './replica-status.ts';
 import type { ServedReplica } from './served-replica.ts';
 import { send } from './snapshot-streams.ts';
 
 export interface AdminOptions {
   readonly replicas: ServedReplicas;
   readonly families: FamilyRegistry;
+  readonly activity: HostActivity;
+  readonly appendGuard: AppendGuardLimits | null;
 }
 
 export function storageHostAdminCalls({
   replicas,
   families,
+  activity,
+  appendGuard,
 }: AdminOptions): wire.StorageHostAdminServer {
   const find = (replica: string) => findReplica(replicas, parseReplica(replica));
   return {
@@ -32,6 +39,7 @@ export function storageHostAdminCalls({
       replicas: await Promise.all(
         [...replicas].map(([name, served]) => replicaStatus(name, served)),
       ),
+      host: hostStatus(activity),
     })),
     mirror: streamed(async (call) => {
       const { replica, uri, uris, bytesPerSecond } = call.request;
@@ -42,7 +50,7 @@ export function storageHostAdminCalls({
       const byHand = bytesPerSecond === 0n ? null : Number(bytesPerSecond);
       const report = (progress: TransferProgress) => void send(call, progressMessage(progress));
       await mirror.inTurn(() =>
-        asBulkWork(served, { call, caller, byHand, report }, async (options) => {
+        asBulkWork(served, { call, caller, byHand, report, appendGuard }, async (options) => {
           await mirror.begin(target, caller);
           await mirror.bootstrap(options, caller);
         }),
@@ -55,7 +63,7 @@ export function storageHostAdminCalls({
       const report = (progress: TransferProgress) =>
         void send(call, { progress: progressMessage(progress), proof: undefined });
       const { proof, file } = await mirror.inTurn(() =>
-        asBulkWork(served, { call, caller, byHand: null, report }, (options) =>
+        asBulkWork(served, { call, caller, byHand: null, report, appendGuard }, (options) =>
           mirror.prove(options, caller),
         ),
       );
@@ -88,7 +96,10 @@ export function storageHostAdminCalls({
   };
 }
 
-/** Work that ends with the call that asked for it; a migration's keeps its control file's pace. */
+/**
+ * Work that ends with the call that asked for it, and makes room for the replica's appends; a
+ * migration's keeps its control file's pace.
+ */
 async function asBulkWork<Result>(
   served: ServedReplica,
   asked: {
@@ -97,10 +108,11 @@ async function asBulkWork<Result>(
     /** Bytes per second of an operator's; null is no limit. */
     readonly byHand: number | null;
     readonly report: (progress: TransferProgress) => void;
+    readonly appendGuard: AppendGuardLimits | null;
   },
   work: (options: TransferOptions) => Promise<Result>,
 ): Promise<Result> {
-  const { call, caller, byHand, report } = asked;
+  const { call, caller, byHand, report, appendGuard: limits } = asked;
   const gone = new AbortController();
   const reason = 'whoever asked for it has gone';
   const end = () => gone.abort(fail('session.invalid-request', { reason }));
@@ -108,10 +120,10 @@ async function asBulkWork<Result>(
   call.once('cancelled', end);
   const options = { signal: gone.signal, onProgress: report };
   gone.signal.throwIfAborted();
-  if (caller.claim === null) return work({ ...options, rateLimit: { bytesPerSecond: byHand } });
-  return withPace(served.store.files, served.store.directory, ({ rateLimit }) =>
-    work({ ...options, rateLimit }),
-  );
+  const atRate = (rateLimit: RateLimit) =>
+    guardingAppends(served.appendLatency, { limits, given: { ...options, rateLimit } }, work);
+  if (caller.claim === null) return atRate({ bytesPerSecond: byHand });
+  return withPace(served.store.files, served.store.directory, ({ rateLimit }) => atRate(rateLimit));
 }
 
 /** @throws `session.invalid-request` */

@@ -3,6 +3,7 @@ import { fail } from '../core/errors.ts';
 import { replicaText, type ReplicaName } from '../core/ids.ts';
 import { canonicalBytes } from '../storage/entry-batch.ts';
 import { answer, answered, streamed } from './answers.ts';
+import type { HostActivity } from './host-activity.ts';
 import {
   mutationOf,
   openerOf,
@@ -21,7 +22,15 @@ export const maxWriteBytes = 64 * 1024 * 1024;
 
 export type ServedReplicas = ReadonlyMap<string, ServedReplica | Error>;
 
-export function storageHostCalls(replicas: ServedReplicas): StorageHostServer {
+export interface HostCallsOptions {
+  readonly replicas: ServedReplicas;
+  readonly activity: HostActivity;
+  /** How long a client may let a snapshot's stream stand still. */
+  readonly idleMs: number;
+}
+
+export function storageHostCalls(options: HostCallsOptions): StorageHostServer {
+  const { replicas, activity, idleMs } = options;
   const find = (replica: ReplicaName) => findReplica(replicas, replica);
   return {
     describe: answered(async () => ({
@@ -45,7 +54,7 @@ export function storageHostCalls(replicas: ServedReplicas): StorageHostServer {
       return { sequence };
     }),
     write: (call) => {
-      void serveWrites(call, find);
+      void activity.duringWrites(() => serveWrites(call, find));
     },
     read: streamed(async (call) => {
       const { replica, first, last } = call.request;
@@ -55,9 +64,13 @@ export function storageHostCalls(replicas: ServedReplicas): StorageHostServer {
       }
     }),
     writeSnapshot: (call, callback) => {
-      void answer(callback, () => writeSnapshot(call, find));
+      void answer(callback, () =>
+        activity.duringSnapshot(() => writeSnapshot(call, { find, idleMs })),
+      );
     },
-    readSnapshot: streamed((call) => readSnapshot(call, find)),
+    readSnapshot: streamed((call) =>
+      activity.duringSnapshot(() => readSnapshot(call, { find, idleMs })),
+    ),
   };
 }
 

@@ -4,11 +4,19 @@
  */
 import type { Readable } from 'node:stream';
 
+import { fail } from '../core/errors.ts';
+
 /** Messages taken from the stream before they are asked for. */
 const mostWaiting = 64;
 
-/** @throws when the client has cancelled */
-export async function* incoming<Message>(call: Readable): AsyncGenerator<Message, void> {
+/**
+ * @param idleMs how long a message may be waited for; null: for ever
+ * @throws when the client has cancelled; `session.stream-idle`
+ */
+export async function* incoming<Message>(
+  call: Readable,
+  idleMs: number | null = null,
+): AsyncGenerator<Message, void> {
   const waiting: Message[] = [];
   let hasEnded = false;
   const failure = { error: null as Error | null };
@@ -40,7 +48,24 @@ export async function* incoming<Message>(call: Readable): AsyncGenerator<Message
     } else if (hasEnded) {
       return;
     } else {
-      await new Promise<void>((resolve) => (wake = resolve));
+      await inTime(new Promise<void>((resolve) => (wake = resolve)), idleMs);
     }
+  }
+}
+
+/** @throws `session.stream-idle` when it takes longer than `idleMs` */
+export async function inTime(awaited: Promise<unknown>, idleMs: number | null): Promise<void> {
+  if (idleMs === null) {
+    await awaited;
+    return;
+  }
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(fail('session.stream-idle', { idleMs })), idleMs);
+  });
+  try {
+    await Promise.race([awaited, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }

@@ -18,6 +18,7 @@ import type { RecordStore } from '../storage/binding/record-store.ts';
 import type { Instance, InstanceUris } from '../storage/contracts.ts';
 import { GroupCommit } from '../storage/replication/group-commit.ts';
 import { openPair, type Pair } from '../storage/replication/open-pair.ts';
+import type { PairLatencies } from '../storage/replication/pair-engine.ts';
 import { defaultWindow } from '../storage/replication/pair-window.ts';
 import { requireAcknowledged } from '../storage/replication/plan-recovery.ts';
 import { Watermark } from '../storage/replication/watermark.ts';
@@ -32,7 +33,7 @@ export interface OpenStore extends Pair {
 export async function openStore(
   store: RecordStore,
   options: ServedReplicaOptions,
-  record: BindingRecord,
+  { record, latencies }: { readonly record: BindingRecord; readonly latencies: PairLatencies },
 ): Promise<OpenStore> {
   const { files, families, policy } = options;
   const limitsOf = (ref: InstanceRef) => families.familyOf(ref.uris).limits;
@@ -56,6 +57,7 @@ export async function openStore(
       window: defaultWindow,
       isLive: true,
       policy,
+      latencies,
       detached: (cause, left) => leaveMirror(store, options, { uris: left.uris, cause }),
     });
     return { ...pair, commits: new GroupCommit(pair.instance, defaultWindow) };

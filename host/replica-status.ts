@@ -1,5 +1,6 @@
 /** What operators and agents are told of a served replica. */
-import type { ReplicaStatus } from './proto/gen/storage_host_admin.ts';
+import type { HostActivity } from './host-activity.ts';
+import type { HostStatus, ReplicaStatus } from './proto/gen/storage_host_admin.ts';
 import type { ServedReplica } from './served-replica.ts';
 
 export async function replicaStatus(
@@ -30,6 +31,30 @@ export async function replicaStatus(
     term: state.meta.term,
     snapshotIndex: state.snapshot?.lastIncludedIndex ?? 0n,
     appendedEntries,
+    ...latenciesOf(served),
+  };
+}
+
+function latenciesOf(served: ServedReplica) {
+  const { append, mirror, lag } = served.latencies();
+  return {
+    appendP50Ms: append.p50Ms,
+    appendP99Ms: append.p99Ms,
+    mirrorP99Ms: mirror.p99Ms,
+    mirrorLagP99Ms: lag.p99Ms,
+    hasSession: served.hasSession,
+  };
+}
+
+export function hostStatus(activity: HostActivity): HostStatus {
+  const { p50Ms, p99Ms, maxMs } = activity.eventLoopDelay;
+  return {
+    eventLoopP50Ms: p50Ms,
+    eventLoopP99Ms: p99Ms,
+    eventLoopMaxMs: maxMs,
+    fileSyncs: BigInt(activity.fileSyncs),
+    writeStreams: activity.writeStreams,
+    snapshotStreams: activity.snapshotStreams,
   };
 }
 
@@ -48,4 +73,9 @@ const nothingServed: Omit<ReplicaStatus, 'replica' | 'refusal'> = {
   term: 0n,
   snapshotIndex: 0n,
   appendedEntries: 0n,
+  appendP50Ms: 0,
+  appendP99Ms: 0,
+  mirrorP99Ms: 0,
+  mirrorLagP99Ms: 0,
+  hasSession: false,
 };

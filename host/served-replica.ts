@@ -24,7 +24,8 @@ import { makeDirectories } from '../storage/files.ts';
 import { lockInstance } from '../storage/instance-lock.ts';
 import { entryTerm } from '../storage/replication/entry-term.ts';
 import type { Pipeline } from '../storage/replication/group-commit.ts';
-import type { MirrorPolicy } from '../storage/replication/pair-engine.ts';
+import { LatencyWindow, type LatencySummary } from '../storage/replication/latency-window.ts';
+import { PairLatencies, type MirrorPolicy } from '../storage/replication/pair-engine.ts';
 import { EpochFile } from './epoch-file.ts';
 import { LiveMirror } from './live-mirror.ts';
 import type { DigestElsewhere } from './restart-check.ts';
@@ -47,6 +48,8 @@ export interface ServedReplicaOptions {
   readonly digestElsewhere?: DigestElsewhere;
   /** For the audit trail: what serves it. */
   readonly by: string;
+  /** Told how long each append took, in milliseconds. */
+  readonly appended?: (ms: number) => void;
   readonly log: (line: string) => void;
 }
 
@@ -73,6 +76,19 @@ export interface ReplicaReport {
   readonly appendedEntries: bigint;
 }
 
+/** What {@link ServedReplica.latencies} tells of, in the last minute. */
+const recentMs = 60_000;
+
+/** `append`: from taking one to its acknowledgement; the others: on each side alone. */
+export type ReplicaLatencies = Readonly<
+  Record<'append' | 'primary' | 'mirror' | 'lag', LatencySummary>
+>;
+
+/** How long things take, in the life of the process. */
+class Latencies extends PairLatencies {
+  readonly append: LatencyWindow = new LatencyWindow();
+}
+
 export class ServedReplica {
   readonly replica: ReplicaName;
   /** Its second instance, and the way there and back. */
@@ -81,6 +97,7 @@ export class ServedReplica {
   readonly #store: RecordStore;
   readonly #lock: PathLock;
   readonly #epoch: EpochFile;
+  readonly #latencies: Latencies;
   #serving: OpenStore;
   /** Of the session that may write; 0 until one opens. */
   #admitted = 0n;
@@ -92,6 +109,7 @@ export class ServedReplica {
     store: RecordStore;
     lock: PathLock;
     epoch: EpochFile;
+    latencies: Latencies;
     serving: OpenStore;
   }) {
     this.#options = parts.options;
@@ -99,6 +117,7 @@ export class ServedReplica {
     this.#store = parts.store;
     this.#lock = parts.lock;
     this.#epoch = parts.epoch;
+    this.#latencies = parts.latencies;
     this.#serving = parts.serving;
     const { families, stateDir, by, digestElsewhere } = parts.options;
     const pair = () => this.#serving;
@@ -127,8 +146,9 @@ export class ServedReplica {
       const record = await recordOf(store, options);
       await settleLeft(store, options);
       const epoch = await EpochFile.open(files, store.directory.epoch);
-      const serving = await openStore(store, options, record);
-      return new ServedReplica({ options, store, lock, epoch, serving });
+      const latencies = new Latencies();
+      const serving = await openStore(store, options, { record, latencies });
+      return new ServedReplica({ options, store, lock, epoch, latencies, serving });
     } catch (error) {
       await lock.release();
       throw error;
@@ -163,12 +183,52 @@ export class ServedReplica {
    * @throws `session.fenced`, and what {@link Instance.apply} throws
    */
   apply(epoch: bigint, mutation: Mutation, pipeline?: Pipeline): Promise<void> {
-    this.#requireAdmitted(epoch);
-    return this.#serving.commits.apply(mutation, pipeline);
+    this.requireAdmitted(epoch);
+    const applied = this.#serving.commits.apply(mutation, pipeline);
+    return mutation.entries === undefined ? applied : this.#timed(applied);
+  }
+
+  async #timed(append: Promise<void>): Promise<void> {
+    const begun = performance.now();
+    await append;
+    const took = performance.now() - begun;
+    this.#latencies.append.note(took);
+    this.#options.appended?.(took);
+  }
+
+  /** Of the last minute. */
+  latencies(): ReplicaLatencies {
+    const { append, primary, mirror, lag } = this.#latencies;
+    const since = performance.now() - recentMs;
+    return {
+      append: append.summary(since),
+      primary: primary.summary(since),
+      mirror: mirror.summary(since),
+      lag: lag.summary(since),
+    };
+  }
+
+  /** For who makes room for them. */
+  get appendLatency(): LatencyWindow {
+    return this.#latencies.append;
+  }
+
+  get hasSession(): boolean {
+    return this.#admitted !== 0n;
+  }
+
+  /** Whether the store stands still until the client opens again (LOG-8). */
+  get isPoisoned(): boolean {
+    return this.#serving.instance.isPoisoned;
+  }
+
+  /** Since the store was opened. */
+  get appendedEntries(): bigint {
+    return this.#serving.commits.appendedEntries;
   }
 
   async beginSnapshot(epoch: bigint, meta: SnapshotMeta): Promise<SnapshotWriter> {
-    this.#requireAdmitted(epoch);
+    this.requireAdmitted(epoch);
     return this.#serving.instance.snapshots.begin(meta);
   }
 
@@ -184,7 +244,7 @@ export class ServedReplica {
       throw fail('record.missing', { action: 'show', replica: replicaText(this.replica), path });
     }
     const state = this.#serving.instance.state();
-    const { appendedEntries } = this.#serving.commits;
+    const { appendedEntries } = this;
     return { record, state, appendedEntries, epoch: this.#epoch.epoch };
   }
 
@@ -227,7 +287,10 @@ export class ServedReplica {
     // It has failed already; what matters is that its locks are gone.
     await this.#serving.instance.close().catch(() => {});
     const record = await recordOf(this.#store, this.#options);
-    this.#serving = await openStore(this.#store, this.#options, record);
+    this.#serving = await openStore(this.#store, this.#options, {
+      record,
+      latencies: this.#latencies,
+    });
   }
 
   #requireServed(): void {
@@ -235,7 +298,8 @@ export class ServedReplica {
     throw fail('instance.closed', { action: 'open', instance: replicaText(this.replica) });
   }
 
-  #requireAdmitted(epoch: bigint): void {
+  /** @throws `session.fenced` */
+  requireAdmitted(epoch: bigint): void {
     if (epoch === 0n || epoch !== this.#admitted) throw this.#fenced(epoch);
   }
 

@@ -3,9 +3,9 @@ import { once } from 'node:events';
 
 import type { ServerReadableStream, ServerWritableStream } from '@grpc/grpc-js';
 
-import { hasCode } from '../core/errors.ts';
+import { hasCode, QuorumshiftError } from '../core/errors.ts';
 import { SnapshotPipe } from '../storage/image/snapshot-pipe.ts';
-import { incoming } from './incoming.ts';
+import { incoming, inTime } from './incoming.ts';
 import {
   fileMessage,
   invalidRequest,
@@ -31,14 +31,24 @@ interface Writing {
   readonly pipe: SnapshotPipe;
 }
 
-/** @throws what beginning, writing or publishing it throws; nothing of it is seen then */
+export interface SnapshotCalls {
+  readonly find: FindReplica;
+  /** How long a client may let a stream stand still. */
+  readonly idleMs: number;
+}
+
+/**
+ * @throws what beginning, writing or publishing it throws, `session.stream-idle`; nothing of it is
+ *   seen then
+ */
 export async function writeSnapshot(
   call: ServerReadableStream<WriteSnapshotRequest, WriteResponse>,
-  find: FindReplica,
+  { find, idleMs }: SnapshotCalls,
 ): Promise<WriteResponse> {
   let writing: Writing | null = null;
   try {
-    for await (const { part } of incoming<WriteSnapshotRequest>(call)) {
+    for await (const { part } of incoming<WriteSnapshotRequest>(call, idleMs)) {
+      writing?.served.requireAdmitted(writing.epoch);
       if (part === undefined) throw invalidRequest('a part of a snapshot must be of a known kind');
       if (part.$case === 'begin') {
         if (writing !== null) throw invalidRequest('a snapshot begins once');
@@ -75,30 +85,33 @@ async function publish(
     await served.apply(epoch, { ...rest, snapshot });
   } catch (error) {
     // Of a failure whose outcome is unknown, opening again decides.
-    if (isRefusal(error)) await snapshot.abort();
+    if (isRefusal(error) && !served.isPoisoned) await snapshot.abort();
     throw error;
   }
   return { sequence };
 }
 
+/** Of what is refused before its first effect nothing else is waiting for the snapshot. */
 function isRefusal(error: unknown): boolean {
-  return hasCode(error, 'snapshot.older') || hasCode(error, 'session.fenced');
+  if (hasCode(error, 'session.fenced')) return true;
+  return error instanceof QuorumshiftError && /^(snapshot|log|meta|limit)\./.test(error.code);
 }
 
 /** Sends the latest snapshot; an empty stream when there is none. */
 export async function readSnapshot(
   call: ServerWritableStream<ReadSnapshotRequest, ReadSnapshotResponse>,
-  find: FindReplica,
+  { find, idleMs }: SnapshotCalls,
 ): Promise<void> {
   const reader = await find(replicaOf(call.request.replica)).latestSnapshot();
   if (reader === null) return;
   try {
-    await send(call, { part: { $case: 'metadata', value: snapshotMessage(reader.meta) } });
+    const metadata = snapshotMessage(reader.meta);
+    await send(call, { part: { $case: 'metadata', value: metadata } }, idleMs);
     for (const file of reader.files) {
-      await send(call, { part: { $case: 'file', value: fileMessage(file) } });
+      await send(call, { part: { $case: 'file', value: fileMessage(file) } }, idleMs);
       for await (const value of reader.read(file.path)) {
         if (call.cancelled) return;
-        await send(call, { part: { $case: 'bytes', value } });
+        await send(call, { part: { $case: 'bytes', value } }, idleMs);
       }
     }
   } finally {
@@ -106,11 +119,16 @@ export async function readSnapshot(
   }
 }
 
-/** Writes one message, and waits while the client has not taken what came before. */
+/**
+ * Writes one message, and waits while the client has not taken what came before.
+ * @param idleMs how long; null: for ever
+ * @throws `session.stream-idle`
+ */
 export async function send<Message>(
   call: ServerWritableStream<unknown, Message>,
   message: Message,
+  idleMs: number | null = null,
 ): Promise<void> {
   if (call.write(message) || call.cancelled) return;
-  await Promise.race([once(call, 'drain'), once(call, 'cancelled')]);
+  await inTime(Promise.race([once(call, 'drain'), once(call, 'cancelled')]), idleMs);
 }

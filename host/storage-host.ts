@@ -16,7 +16,9 @@ import type { FamilyRegistry } from '../storage/family-registry.ts';
 import type { FileLayer } from '../storage/file-layer.ts';
 import { isErrno } from '../storage/files.ts';
 import { storageHostAdminCalls } from './admin-calls.ts';
+import { HostActivity } from './host-activity.ts';
 import { maxWriteBytes, storageHostCalls, type ServedReplicas } from './host-calls.ts';
+import type { HostMetrics } from './host-metrics.ts';
 import { StorageHostService } from './proto/gen/storage_host.ts';
 import { StorageHostAdminService } from './proto/gen/storage_host_admin.ts';
 import { digestElsewhere } from './restart-check.ts';
@@ -41,14 +43,23 @@ export class StorageHost {
   readonly #replicas: ServedReplicas;
   readonly #advancing: NodeJS.Timeout;
   readonly #config: HostConfig;
+  readonly #activity: HostActivity;
+  readonly #metrics: HostMetrics | null;
 
   private constructor(
     config: HostConfig,
-    running: { servers: readonly Server[]; replicas: ServedReplicas },
+    running: {
+      servers: readonly Server[];
+      replicas: ServedReplicas;
+      activity: HostActivity;
+      metrics: HostMetrics | null;
+    },
   ) {
     this.#config = config;
     this.#servers = running.servers;
     this.#replicas = running.replicas;
+    this.#activity = running.activity;
+    this.#metrics = running.metrics;
     this.#advancing = setInterval(() => this.#advance(), advanceEveryMs);
   }
 
@@ -61,15 +72,24 @@ export class StorageHost {
     const { config, families } = options;
     const { socket, socketMode, adminSocketMode } = config;
     const adminSocket = adminSocketOf(config);
-    for (const path of [socket, adminSocket]) await freeSocket(path);
-    const replicas = await openConfigured(options);
+    for (const path of [socket, adminSocket, ...metricsSocketOf(config)]) await freeSocket(path);
+    const { idleMs, most } = config.snapshotStreams;
+    const activity = new HostActivity({ mostSnapshotStreams: most });
+    const metrics = await newMetrics(config);
+    const files = activity.counting(options.files);
+    const replicas = await openConfigured({ ...options, files }, metrics);
     const clients = newServer();
-    clients.addService(StorageHostService, storageHostCalls(replicas));
+    clients.addService(StorageHostService, storageHostCalls({ replicas, activity, idleMs }));
     const admin = newServer();
-    admin.addService(StorageHostAdminService, storageHostAdminCalls({ replicas, families }));
+    const { appendGuard } = config;
+    admin.addService(
+      StorageHostAdminService,
+      storageHostAdminCalls({ replicas, families, activity, appendGuard }),
+    );
+    if (config.metrics !== null) await metrics?.listen(config.metrics, { replicas, activity });
     await listen(admin, { path: adminSocket, mode: adminSocketMode });
     await listen(clients, { path: socket, mode: socketMode });
-    return new StorageHost(config, { servers: [clients, admin], replicas });
+    return new StorageHost(config, { servers: [clients, admin], replicas, activity, metrics });
   }
 
   /** Takes no new call, finishes what was given, closes every replica. */
@@ -83,7 +103,10 @@ export class StorageHost {
     }
     for (const server of this.#servers) server.forceShutdown();
     await Promise.all(stopped);
-    for (const path of [this.#config.socket, adminSocketOf(this.#config)]) {
+    await this.#metrics?.stop();
+    this.#activity.stop();
+    const { socket } = this.#config;
+    for (const path of [socket, adminSocketOf(this.#config), ...metricsSocketOf(this.#config)]) {
       await rm(path, { force: true });
     }
   }
@@ -103,20 +126,38 @@ function newServer(): Server {
   });
 }
 
+function metricsSocketOf({ metrics }: HostConfig): readonly string[] {
+  return metrics !== null && 'socket' in metrics ? [metrics.socket] : [];
+}
+
+/** Null unless they are asked for: prom-client is loaded then alone. */
+async function newMetrics({ metrics }: HostConfig): Promise<HostMetrics | null> {
+  if (metrics === null) return null;
+  const { HostMetrics: Metrics } = await import('./host-metrics.ts');
+  return new Metrics();
+}
+
 /** Those that no record knows yet are named beside no other process, by one look at all records. */
-async function openConfigured(options: StorageHostOptions): Promise<ServedReplicas> {
+async function openConfigured(
+  options: StorageHostOptions,
+  metrics: HostMetrics | null,
+): Promise<ServedReplicas> {
   const { config, files, families } = options;
   const { stateDir } = config;
   const isKnown = async ({ cluster, member }: { cluster: string; member: string }) =>
     (await files.stat(replicaDirectory(stateDir, { cluster, member }).record)) !== null;
   const known = await Promise.all(config.replicas.map(isKnown));
-  if (known.every((one) => one)) return openAll(options);
+  if (known.every((one) => one)) return openAll(options, metrics);
   return namingAlone(files, stateDir, async () =>
-    openAll(options, await NamedPlaces.read({ families, files, stateDir })),
+    openAll(options, metrics, await NamedPlaces.read({ families, files, stateDir })),
   );
 }
 
-async function openAll(options: StorageHostOptions, named?: NamedPlaces): Promise<ServedReplicas> {
+async function openAll(
+  options: StorageHostOptions,
+  metrics: HostMetrics | null,
+  named?: NamedPlaces,
+): Promise<ServedReplicas> {
   const { config, files, families, log } = options;
   const replicas = new Map<string, ServedReplica | Error>();
   const waiting = config.replicas.map(({ cluster, member, uri, create }) => async () => {
@@ -126,8 +167,11 @@ async function openAll(options: StorageHostOptions, named?: NamedPlaces): Promis
       const uris = typeof uri === 'string' ? families.expand(uri) : uri;
       const { stateDir } = config;
       const by = `storage host (pid ${process.pid})`;
-      const policy = { onFailure: config.onMirrorFailure, limitMs: config.mirrorLimitMs };
-      const shared = { ...(named && { named }), policy, digestElsewhere, by, log };
+      const { onMirrorFailure: onFailure, mirrorLimitMs: limitMs, slowMirror: slow } = config;
+      const policy = { onFailure, limitMs, slow };
+      const appended = metrics?.appendsOf(name);
+      const watched = appended === undefined ? {} : { appended };
+      const shared = { ...(named && { named }), policy, digestElsewhere, by, log, ...watched };
       const given = { files, families, stateDir, replica, uris, create, ...shared };
       replicas.set(name, await ServedReplica.start(given));
     } catch (error) {

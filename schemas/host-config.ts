@@ -18,6 +18,37 @@ const mode = z
   .regex(/^0?[0-7]{3}$/, 'must be octal, such as "600"')
   .default('600');
 
+const snapshotStreamsSchema = z.strictObject({
+  /** How long a client may let one stand still. */
+  idleMs: z.number().int().min(1).default(60_000),
+  /** Under way at once, both ways, of all replicas. */
+  most: z.number().int().min(1).default(64),
+});
+
+/** Bulk work slows down when the replica's own appends do. */
+const appendGuardSchema = z.strictObject({
+  /** How many times its usual p99 an append may take. */
+  multiple: z.number().min(1).default(1.5),
+  /** Bulk work is never slower than this. */
+  floorBytesPerSecond: z
+    .number()
+    .int()
+    .min(1)
+    .default(4 * 1024 * 1024),
+});
+
+const slowMirrorSchema = z.strictObject({
+  /** How much longer than the primary a mirror may take for 99 of 100 appends. */
+  p99Ms: z.number().min(1),
+  /** How long it may take longer than that before it is left. */
+  forMs: z.number().int().min(1),
+});
+
+const metricsSchema = z.union([
+  z.strictObject({ port: z.number().int().min(1).max(65_535) }),
+  z.strictObject({ socket: socketPath, mode }),
+]);
+
 const servedReplicaSchema = replicaNameSchema.extend({
   /** Short form, or the three URIs: its instance where the state directory knows none yet. */
   uri: z.union([z.string().min(1), instanceUrisSchema]),
@@ -41,6 +72,13 @@ export const hostConfigSchema = z.strictObject({
   onMirrorFailure: z.enum(['detach', 'fail']).default('detach'),
   /** How much longer than the primary a mirror may take for one mutation; null is no limit. */
   mirrorLimitMs: z.number().int().min(1).nullable().default(5000),
+  /** Of `detach`: when a mirror that is slow for long is left; null is never. */
+  slowMirror: slowMirrorSchema.nullable().default(null),
+  /** How copies and proofs heed the appends of their replica; null: not at all. */
+  appendGuard: appendGuardSchema.nullable().prefault({}),
+  snapshotStreams: snapshotStreamsSchema.prefault({}),
+  /** Prometheus metrics: a port of 127.0.0.1, or a unix socket; null: none. */
+  metrics: metricsSchema.nullable().default(null),
   replicas: z.array(servedReplicaSchema).min(1),
 });
 

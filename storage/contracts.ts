@@ -69,6 +69,13 @@ export interface PreparedSnapshot {
   abort(): Promise<void>;
 }
 
+/** One that was prepared under a tag before this opening, and neither published nor aborted. */
+export interface FoundSnapshot extends PreparedSnapshot {
+  readonly tag: string;
+  /** Sorted by the bytes of `path`. */
+  readonly files: readonly SnapshotFile[];
+}
+
 /**
  * Writes a snapshot's tree. One writer at a time for an instance. A failed sync poisons the
  * instance (LOG-8); any other failure concerns this snapshot alone.
@@ -82,8 +89,12 @@ export interface SnapshotWriter {
     file: { readonly path: string; readonly userMeta: Uint8Array | null },
     bytes: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   ): Promise<void>;
-  /** Makes everything written durable, without publishing it. */
-  prepare(): Promise<PreparedSnapshot>;
+  /**
+   * Makes everything written durable, without publishing it. With a tag it outlives this opening:
+   * the next one finds it ({@link SnapshotStorage.found}). Without one the next opening removes it.
+   * @param tag 1 to 64 of A-Z a-z 0-9 . _ -, used once
+   */
+  prepare(tag?: string): Promise<PreparedSnapshot>;
   /** Removes everything written. */
   abort(): Promise<void>;
 }
@@ -92,6 +103,11 @@ export interface SnapshotStorage {
   /** The published snapshot, opened; null when there is none. */
   latest(): Promise<SnapshotReader | null>;
   begin(meta: SnapshotMeta): Promise<SnapshotWriter>;
+  /**
+   * What a crash left prepared under tags (DUAL-7), to be published or aborted before the next
+   * {@link begin}. Empty of an instance that is open read-only.
+   */
+  found(): Promise<readonly FoundSnapshot[]>;
 }
 
 /** What a replica would see after a restart. Empty log: `lastIndex === firstIndex - 1n`. */

@@ -87,6 +87,10 @@ export class ManagedInstance implements Instance {
         this.requireWritable('write snapshot of');
         return this.#watched(await engine.snapshots.begin(meta));
       },
+      found: async () => {
+        this.#requireOpen('read snapshot of');
+        return engine.snapshots.found();
+      },
     };
   }
 
@@ -214,7 +218,7 @@ export class ManagedInstance implements Instance {
     };
     return {
       file: (file, bytes) => watch(writer.file(file, bytes)),
-      prepare: () => watch(writer.prepare()),
+      prepare: (tag) => watch(writer.prepare(tag)),
       abort: () => writer.abort(),
     };
   }

@@ -2,18 +2,21 @@
  * Snapshots of the engine families: files on disk, named by the database.
  *
  *     <instance>/snapshots/<id>/tree/<path of the file>
+ *     <instance>/snapshots/<id>/prepared.json            its record, of one with a tag
  *
  * The database's record of the published snapshot holds its id, metadata, and each file's path,
  * size and CRC-32. Preparing makes a new tree durable under an id of its own; publishing is the
  * change of the record, in the transaction of the whole mutation. A tree that the record does not
  * name was never published or is replaced: it is removed after the commit, when its last reader
- * closes, or at the next opening for writing (LOG-7).
+ * closes, or at the next opening for writing (LOG-7), except that one prepared with a tag is found
+ * then (DUAL-7).
  */
 import { dirname, join } from 'node:path';
 import { crc32 } from 'node:zlib';
 
-import { assert, fail } from '../core/errors.ts';
+import { assert, fail, hasCode } from '../core/errors.ts';
 import type {
+  FoundSnapshot,
   PreparedSnapshot,
   SnapshotFile,
   SnapshotMeta,
@@ -21,11 +24,15 @@ import type {
   SnapshotWriter,
 } from './contracts.ts';
 import type { FileLayer } from './file-layer.ts';
-import { isErrno, makeDirectories, removeTree } from './files.ts';
+import { encodePreparedTree } from './engines/engine-records.ts';
+import { isErrno, makeDirectories, readWhole, removeTree, writeDurably } from './files.ts';
 import { byPathBytes, SnapshotPaths } from './snapshot-path.ts';
 
 /** Readers give pieces of at most this many bytes, as the contract says. */
 const pieceBytes = 1024 * 1024;
+const preparedName = 'prepared.json';
+/** A snapshot of a million files has a record of some 200 MB. */
+const maxPreparedBytes = 512 * 1024 * 1024;
 
 export interface StoredSnapshotFile extends SnapshotFile {
   readonly crc32: number;
@@ -45,17 +52,24 @@ export interface SnapshotTreesOptions {
   readonly instance: string;
 }
 
-class PreparedTree implements PreparedSnapshot {
+class PreparedTree implements FoundSnapshot {
   readonly record: SnapshotRecord;
+  /** Empty: of this opening alone. */
+  readonly tag: string;
   readonly #remove: () => Promise<void>;
 
-  constructor(record: SnapshotRecord, remove: () => Promise<void>) {
+  constructor(record: SnapshotRecord, how: { tag: string; remove: () => Promise<void> }) {
     this.record = record;
-    this.#remove = remove;
+    this.tag = how.tag;
+    this.#remove = how.remove;
   }
 
   get meta(): SnapshotMeta {
     return this.record.meta;
+  }
+
+  get files(): readonly SnapshotFile[] {
+    return this.record.files;
   }
 
   abort(): Promise<void> {
@@ -73,22 +87,50 @@ export class SnapshotTrees {
   readonly #options: SnapshotTreesOptions;
   readonly #readers = new Map<number, number>();
   readonly #retired = new Set<number>();
+  #found: readonly PreparedTree[] = [];
   #nextId = 1;
 
   constructor(options: SnapshotTreesOptions) {
     this.#options = options;
   }
 
-  /** Makes ready for writing: removes every tree but the `published` one. */
+  /** Makes ready for writing: removes every tree but the `published` one and those with tags. */
   async recover(published: SnapshotRecord | null): Promise<void> {
     const { files, directory } = this.#options;
     await makeDirectories(files, directory);
     const keep = published === null ? null : String(published.id);
+    const found: PreparedTree[] = [];
     for (const name of await files.list(directory)) {
-      if (name !== keep) await removeTree(files, join(directory, name));
+      if (name === keep) continue;
+      const prepared = await this.#readPrepared(name);
+      if (prepared === null) await removeTree(files, join(directory, name));
+      else found.push(prepared);
     }
     await files.syncDirectory(directory);
-    this.#nextId = (published?.id ?? 0) + 1;
+    this.#found = found;
+    this.#nextId = Math.max(published?.id ?? 0, ...found.map(({ record }) => record.id)) + 1;
+  }
+
+  /** What {@link recover} has kept besides the published one. */
+  found(): readonly FoundSnapshot[] {
+    return this.#found;
+  }
+
+  /** Null for a tree without a tag, and for one that was being removed. */
+  async #readPrepared(name: string): Promise<PreparedTree | null> {
+    const { files, directory } = this.#options;
+    const path = join(directory, name, preparedName);
+    const bytes = await readWhole(files, path, maxPreparedBytes);
+    if (bytes === null) return null;
+    const { decodePreparedTree } = await import('./engines/decode-records.ts');
+    try {
+      const { tag, record } = decodePreparedTree(path, bytes);
+      const { id } = record;
+      return new PreparedTree(record, { tag, remove: () => this.#remove(id) });
+    } catch (error) {
+      if (!hasCode(error, 'data.corrupt')) throw error;
+      return null;
+    }
   }
 
   async begin(meta: SnapshotMeta): Promise<SnapshotWriter> {
@@ -221,16 +263,19 @@ class TreeWriter implements SnapshotWriter {
     }
   }
 
-  async prepare(): Promise<PreparedSnapshot> {
+  async prepare(tag = ''): Promise<PreparedSnapshot> {
     const { files, tree, id, meta, remove } = this.#options;
+    const record = { id, meta, files: this.#written.toSorted(byPathBytes) };
     for (const directory of [...this.#made].toReversed()) {
       await files.syncDirectory(join(tree, directory));
     }
     await files.syncDirectory(tree);
-    await files.syncDirectory(dirname(tree));
-    await files.syncDirectory(dirname(dirname(tree)));
-    const listed = this.#written.toSorted(byPathBytes);
-    return new PreparedTree({ id, meta, files: listed }, remove);
+    const own = dirname(tree);
+    // Last, and with the sync of this directory: what it names is durable.
+    if (tag === '') await files.syncDirectory(own);
+    else await writeDurably(files, join(own, preparedName), encodePreparedTree(tag, record));
+    await files.syncDirectory(dirname(own));
+    return new PreparedTree(record, { tag, remove });
   }
 
   abort(): Promise<void> {

@@ -11,6 +11,7 @@ import type { MigrationClient, MigrationReport } from '../../client/migration-cl
 import type { Accepted } from '../../workflows/messages.ts';
 import { localRecord, lookAtMachine, storeOf } from '../machine-record.ts';
 import {
+  hostSocketOption,
   outputOption,
   parseBytes,
   parseCount,
@@ -26,6 +27,8 @@ import { addTemporalOptions, withClient, type TemporalOptions } from '../tempora
 
 interface OperateOptions extends TemporalOptions {
   readonly output: OutputFormat;
+  /** The storage host's admin socket. */
+  readonly socket: string;
   readonly reason?: string;
   readonly proof?: string;
   readonly yes?: boolean;
@@ -52,6 +55,7 @@ export function addOperations(program: Command): void {
   onReplica('status', 'where a migration stands, why it waits, what is safe to do', '--watch')
     .option('-w, --watch', 'until it ends')
     .option('--local', 'from the record on this machine, without Temporal')
+    .addOption(hostSocketOption())
     .addOption(stateDirOption())
     .action(status);
   command('list', 'migrations, newest first', '--limit 10')
@@ -130,7 +134,8 @@ async function status(text: string, options: OperateOptions): Promise<void> {
   const replica = parseReplica(text);
   if (options.local === true) {
     const record = await localRecord(replica, options.stateDir);
-    print(options.output, record, () => recordText(record));
+    const { served } = await lookAtMachine(replica, options);
+    print(options.output, { ...record, served }, () => recordText(record, served));
     return;
   }
   await withClient(options, async (client) => {
@@ -148,7 +153,7 @@ async function status(text: string, options: OperateOptions): Promise<void> {
 
 /** With the machine's own record, where it lies on this machine. */
 async function merged(report: MigrationReport, options: OperateOptions): Promise<MergedReport> {
-  return { ...report, machine: await lookAtMachine(report.replica, options.stateDir) };
+  return { ...report, machine: await lookAtMachine(report.replica, options) };
 }
 
 /** On a terminal the status is redrawn in place; elsewhere it is printed when it changed. */

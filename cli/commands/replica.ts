@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import type { AdminClient, Asked } from '../../host/admin-client.ts';
 import type { Progress, ReplicaStatus } from '../../host/proto/gen/storage_host_admin.ts';
 import { identity } from '../identity.ts';
-import { outputOption, parseBytes, print, type OutputFormat } from '../output.ts';
+import { hostSocketOption, outputOption, parseBytes, print, type OutputFormat } from '../output.ts';
 import { ProgressLine } from '../progress.ts';
 
 interface ReplicaOptions {
@@ -21,7 +21,7 @@ export function addReplica(program: Command): void {
     replica
       .command(name)
       .description(description)
-      .option('--socket <path>', "the host's admin socket", '/run/quorumshift/host-admin.sock')
+      .addOption(hostSocketOption())
       .addOption(outputOption())
       .addHelpText('after', `\nExample:\n  quorumshift replica ${name} ${example}`.trimEnd());
   const named = (name: string, description: string, example = 'kv/n1') =>
@@ -153,8 +153,17 @@ function textOf(status: ReplicaStatus): string {
     row('snapshot', status.snapshotIndex === 0n ? 'none' : `to ${status.snapshotIndex}`),
     row('epoch', String(status.epoch)),
     row('generation', String(status.generation)),
+    row('session', status.hasSession ? 'a client has it open' : 'none'),
     row('appended', `${status.appendedEntries} entries since the host started`),
+    row('append', `p50 ${ms(status.appendP50Ms)}, p99 ${ms(status.appendP99Ms)} (last minute)`),
+    ...(second === undefined
+      ? []
+      : [row('on mirror', `p99 ${ms(status.mirrorP99Ms)}, ${ms(status.mirrorLagP99Ms)} longer`)]),
   ].join('\n');
+}
+
+function ms(milliseconds: number): string {
+  return `${milliseconds.toFixed(1)} ms`;
 }
 
 async function asked<Result>(

@@ -28,6 +28,7 @@ export interface StartOptions extends TemporalOptions, SideOptions {
   readonly mode?: 'live' | 'stopped';
   readonly probeEvery: number;
   readonly probeFailures: number;
+  readonly appendP99?: number;
   readonly deleteSource?: boolean;
   readonly throttle?: number;
   readonly standalone?: boolean;
@@ -67,6 +68,7 @@ export function addStartOptions(command: Command): Command {
       parseCount,
       60,
     )
+    .option('--append-p99 <ms>', 'live: a p99 of appends above this is a failed probe', parseCount)
     .option(
       '--probe-failures <count>',
       'roll back after so many failed probes in a row; 0 is never',
@@ -129,6 +131,7 @@ export function migrationInput(replicaArgument: string, options: StartOptions): 
       finalize: options.finalize,
       probeEverySeconds: options.probeEvery === 0 ? null : options.probeEvery,
       probeFailures: options.probeFailures === 0 ? null : options.probeFailures,
+      appendP99Ms: options.appendP99 ?? null,
       deleteSource: options.deleteSource ?? false,
       bytesPerSecond: options.throttle ?? null,
     },

@@ -51,6 +51,7 @@ export class ChunkEngine implements StoreEngine {
     this.snapshots = {
       latest: async () => this.#state.snapshot && options.trees.open(this.#state.snapshot),
       begin: (meta) => options.trees.begin(meta),
+      found: async () => options.trees.found(),
     };
   }
 

@@ -5,6 +5,7 @@
 import { z } from 'zod';
 
 import { fail } from '../../core/errors.ts';
+import type { SnapshotRecord } from '../snapshot-tree.ts';
 import type { EngineState, StagingCheckpoint } from './engine-records.ts';
 
 const int64 = z
@@ -29,6 +30,7 @@ const snapshotSchema = z.object({
     z.object({ path: z.string(), bytes: z.int(), crc32: z.int(), userMeta: bytes.nullable() }),
   ),
 });
+const preparedSchema = z.object({ tag: z.string(), record: snapshotSchema });
 const progressSchema = z.object({
   firstIndex: int64,
   lastIndex: int64,
@@ -57,6 +59,14 @@ export function decodeState(file: string, records: ReadonlyMap<string, Buffer>):
 /** @throws `data.corrupt` */
 export function decodeCheckpoint(file: string, stored: Buffer): StagingCheckpoint {
   return decode(file, { name: 'checkpoint', stored, schema: checkpointSchema });
+}
+
+/** @throws `data.corrupt` */
+export function decodePreparedTree(
+  file: string,
+  stored: Buffer,
+): { readonly tag: string; readonly record: SnapshotRecord } {
+  return decode(file, { name: 'prepared', stored, schema: preparedSchema });
 }
 
 function decode<Output>(

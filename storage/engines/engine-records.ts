@@ -79,6 +79,11 @@ export function encodeSnapshot(record: SnapshotRecord): Buffer {
   return encode(jsonSnapshot(record));
 }
 
+/** Beside a tree that is prepared under a tag, and that no record names. */
+export function encodePreparedTree(tag: string, record: SnapshotRecord): Buffer {
+  return encode({ tag, record: jsonSnapshot(record) });
+}
+
 export function encodeCheckpoint(checkpoint: StagingCheckpoint): Buffer {
   const { range, meta, snapshot, progress } = checkpoint;
   return encode({

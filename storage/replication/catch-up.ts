@@ -6,12 +6,11 @@
  * while it was being read is not given to it. So a round that was interrupted is continued by the
  * next one.
  */
-import { isDeepStrictEqual } from 'node:util';
-
-import type { Instance, SnapshotFile } from '../contracts.ts';
+import type { Instance } from '../contracts.ts';
 import { batchBytes } from '../entry-batch.ts';
 import { lastCommon } from './log-match.ts';
-import { copySnapshot, metaUpdateTo } from './recover-pair.ts';
+import { metaUpdateTo } from './recover-pair.ts';
+import { copySnapshot, haveSameSnapshot } from './settle-snapshots.ts';
 
 export interface BringForwardOptions {
   /** `copy-if-other`: told apart by metadata and list of files. `require`: it must be the same. */
@@ -46,23 +45,6 @@ export async function bringForward(
   const update = metaUpdateTo(target.state().meta, wanted.meta);
   if (update.meta !== undefined) await target.apply(update);
   return true;
-}
-
-async function haveSameSnapshot(a: Instance, b: Instance): Promise<boolean> {
-  const [x, y] = [await a.snapshots.latest(), await b.snapshots.latest()];
-  try {
-    return isDeepStrictEqual(
-      x && [x.meta, x.files.map(outline)],
-      y && [y.meta, y.files.map(outline)],
-    );
-  } finally {
-    await x?.close();
-    await y?.close();
-  }
-}
-
-function outline({ path, bytes, userMeta }: SnapshotFile) {
-  return [path, bytes, userMeta && Buffer.from(userMeta).toString('hex')];
 }
 
 /** Leaves of the target's log what the source holds too; an empty one where the source begins. */

@@ -6,6 +6,7 @@ import { PairEngine, type PairOptions } from './pair-engine.ts';
 import { pairLimits } from './pair-limits.ts';
 import { requireAcknowledged } from './plan-recovery.ts';
 import { recoverPair } from './recover-pair.ts';
+import { discardFound } from './settle-snapshots.ts';
 import type { Watermark } from './watermark.ts';
 
 export interface OpenPairOptions extends PairOptions {
@@ -29,6 +30,7 @@ export async function openPair(options: OpenPairOptions): Promise<Pair> {
   const { primary, mirror, watermark, window, limits } = options;
   if (mirror === null) {
     await requireAcknowledged(primary, watermark.state);
+    await discardFound(primary, null);
     await watermark.clearName();
   } else {
     await recoverPair({ primary, mirror }, { watermark, window });

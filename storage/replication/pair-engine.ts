@@ -15,8 +15,10 @@ import type { StoreEngine } from '../managed-instance.ts';
 import type { MutationPlan } from '../mutation-plan.ts';
 import { ChangeTracker } from './change-tracker.ts';
 import { entryTerm } from './entry-term.ts';
-import { PairSnapshots, preparedOn } from './pair-snapshots.ts';
+import { LatencyWindow } from './latency-window.ts';
+import { PairSnapshots, preparedOn, tagOf } from './pair-snapshots.ts';
 import { splitMutation, type PairWindow } from './pair-window.ts';
+import { SlowMirrorWatch, type SlowMirrorLimit } from './slow-mirror.ts';
 import type { LogPosition, NamedLogChange, Watermark } from './watermark.ts';
 
 /** What is done about a mirror that fails or is too slow. */
@@ -28,6 +30,15 @@ export interface MirrorPolicy {
   readonly onFailure: 'detach' | 'fail';
   /** How long the mirror may take for one mutation beyond the primary; null: for ever. */
   readonly limitMs: number | null;
+  /** Of `detach`: when one that is slow for long is left; null or absent: never. */
+  readonly slow?: SlowMirrorLimit | null;
+}
+
+/** How long appends take on each side, and how much longer on the mirror. */
+export class PairLatencies {
+  readonly primary: LatencyWindow = new LatencyWindow();
+  readonly mirror: LatencyWindow = new LatencyWindow();
+  readonly lag: LatencyWindow = new LatencyWindow();
 }
 
 export interface PairOptions {
@@ -38,12 +49,17 @@ export interface PairOptions {
   readonly policy: MirrorPolicy;
   /** Makes it durable that the mirror is left, before anything is acknowledged without it. */
   readonly detached: (cause: Error, mirror: Instance) => Promise<void>;
+  /** Where they are noted; absent: nowhere but here. */
+  readonly latencies?: PairLatencies;
 }
 
 export class PairEngine implements StoreEngine {
   readonly snapshots: PairSnapshots;
   readonly #options: PairOptions;
   readonly #trackers = new Set<ChangeTracker>();
+  readonly #latencies: PairLatencies;
+  /** Of the present mirror. */
+  #slow: SlowMirrorWatch | null = null;
   #primary: Instance;
   #mirror: Instance | null;
   /** A mirror that was left, once every write given to it has returned. */
@@ -54,6 +70,8 @@ export class PairEngine implements StoreEngine {
     this.#options = options;
     this.#primary = options.primary;
     this.#mirror = options.mirror;
+    this.#latencies = options.latencies ?? new PairLatencies();
+    this.#watchMirror();
     this.snapshots = new PairSnapshots({
       primary: () => this.#primary,
       mirror: () => this.#mirror,
@@ -81,6 +99,15 @@ export class PairEngine implements StoreEngine {
     assert(this.#mirror === null, 'a pair has one mirror');
     assert(!this.snapshots.areWritten, 'no snapshot is being written');
     this.#mirror = mirror;
+    this.#watchMirror();
+  }
+
+  #watchMirror(): void {
+    const { onFailure, slow } = this.#options.policy;
+    const isWatched = onFailure === 'detach' && slow !== null && slow !== undefined;
+    this.#latencies.lag.clear();
+    this.#latencies.mirror.clear();
+    this.#slow = isWatched ? new SlowMirrorWatch(slow, this.#latencies.lag) : null;
   }
 
   /** Primary and mirror change places: both hold the same, and nothing is being written. */
@@ -88,6 +115,7 @@ export class PairEngine implements StoreEngine {
     assert(this.#mirror !== null, 'a cutover goes to the mirror');
     assert(!this.snapshots.areWritten, 'no snapshot is being written');
     [this.#primary, this.#mirror] = [this.#mirror, this.#primary];
+    this.#watchMirror();
   }
 
   /** Dual write ends: the mirror is the caller's to close. */
@@ -157,22 +185,40 @@ export class PairEngine implements StoreEngine {
 
   async #apply(part: Mutation): Promise<void> {
     const mirror = this.#mirror;
-    if (mirror === null) return this.#primary.apply(forPrimary(part));
-    const { snapshot, truncate } = part;
+    const { snapshot, truncate, entries } = part;
     const primaryFirst = snapshot !== undefined || (truncate && 'firstKept' in truncate);
-    const onPrimary = this.#primary.apply(forPrimary(part));
+    const begun = performance.now();
+    const onPrimary = timed(this.#primary.apply(forPrimary(part)), begun);
+    if (mirror === null) {
+      const took = await onPrimary;
+      if (entries !== undefined) this.#latencies.primary.note(took);
+      return;
+    }
     if (primaryFirst) await onPrimary;
-    const onMirror = mirror.apply(forMirror(part, mirror));
+    const onMirror = timed(mirror.apply(forMirror(part, mirror)), begun);
     const [primary, mirrored] = await Promise.allSettled([
       onPrimary,
       this.#inTime(onMirror, onPrimary),
     ]);
     if (primary.status === 'rejected') throw primary.reason;
-    if (mirrored.status === 'rejected') await this.#leave(mirror, mirrored.reason);
+    if (mirrored.status === 'rejected') return this.#leave(mirror, mirrored.reason);
+    if (entries !== undefined) await this.#noteAppend(primary.value, mirrored.value);
+  }
+
+  /** Both have it; a mirror that has been slow for long is left now. */
+  async #noteAppend(primaryMs: number, mirrorMs: number): Promise<void> {
+    const { primary, mirror, lag } = this.#latencies;
+    primary.note(primaryMs);
+    mirror.note(mirrorMs);
+    lag.note(Math.max(0, mirrorMs - primaryMs));
+    const reason = this.#slow?.exceeded() ?? null;
+    if (reason !== null && this.#mirror !== null) {
+      await this.#leave(this.#mirror, new Error(reason));
+    }
   }
 
   /** Rejects when the mirror takes longer than it may. */
-  #inTime(onMirror: Promise<void>, onPrimary: Promise<void>): Promise<void> {
+  #inTime(onMirror: Promise<number>, onPrimary: Promise<number>): Promise<number> {
     const { limitMs } = this.#options.policy;
     if (limitMs === null) return onMirror;
     return new Promise((resolve, reject) => {
@@ -211,11 +257,20 @@ export class PairEngine implements StoreEngine {
   }
 }
 
+/** How long after `begun` it was done, in milliseconds. */
+async function timed(work: Promise<void>, begun: number): Promise<number> {
+  await work;
+  return performance.now() - begun;
+}
+
 /** What the watermark must name before the plan has any effect; null when it only adds. */
 function namedChange(plan: MutationPlan, firstIndex: bigint) {
   const log = namedLogChange(plan, firstIndex);
-  const snapshot = plan.snapshot?.meta.lastIncludedIndex ?? null;
-  return log === null && snapshot === null ? null : { log, snapshot };
+  const snapshot = plan.snapshot && {
+    index: plan.snapshot.meta.lastIncludedIndex,
+    tag: tagOf(plan.snapshot),
+  };
+  return log === null && snapshot === undefined ? null : { log, snapshot: snapshot ?? null };
 }
 
 /**

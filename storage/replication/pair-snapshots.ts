@@ -2,9 +2,15 @@
  * Snapshots of a pair: written to both sides at once, prepared on both, and published by the
  * mutation that names them (DUAL-7). One is prepared on the sides that are there when it begins:
  * until it has ended no side may come, go, or change its place. One is written at a time.
+ *
+ * Both sides prepare it under one tag, which the watermark names while it is being published: so
+ * recovery tells what is to be committed on the other side too (settle-snapshots.ts).
  */
+import { randomUUID } from 'node:crypto';
+
 import { assert, hasCode } from '../../core/errors.ts';
 import type {
+  FoundSnapshot,
   Instance,
   PreparedSnapshot,
   SnapshotMeta,
@@ -22,12 +28,15 @@ export interface SnapshotSides {
 }
 
 class PairSnapshot implements PreparedSnapshot {
+  /** Under which both sides have prepared it; null without a mirror. */
+  readonly tag: string | null;
   readonly primary: PreparedSnapshot;
   readonly mirror: { readonly of: Instance; readonly prepared: PreparedSnapshot } | null;
   /** Told when it is published or aborted. */
   readonly ended: () => void;
 
-  constructor(parts: Pick<PairSnapshot, 'primary' | 'mirror' | 'ended'>) {
+  constructor(parts: Pick<PairSnapshot, 'tag' | 'primary' | 'mirror' | 'ended'>) {
+    this.tag = parts.tag;
     this.primary = parts.primary;
     this.mirror = parts.mirror;
     this.ended = parts.ended;
@@ -52,6 +61,10 @@ export function preparedOn(
   if (side === 'primary') return snapshot.primary;
   assert(snapshot.mirror?.of === side.mirror, 'the mirror has prepared what the primary has');
   return snapshot.mirror.prepared;
+}
+
+export function tagOf(snapshot: PreparedSnapshot): string | null {
+  return snapshot instanceof PairSnapshot ? snapshot.tag : null;
 }
 
 /** A snapshot that has begun and not ended. */
@@ -79,6 +92,11 @@ export class PairSnapshots implements SnapshotStorage {
 
   latest(): ReturnType<SnapshotStorage['latest']> {
     return this.#sides.primary().snapshots.latest();
+  }
+
+  /** Nothing: recovery has published or aborted what a crash left. */
+  async found(): Promise<readonly FoundSnapshot[]> {
+    return [];
   }
 
   get areWritten(): boolean {
@@ -184,15 +202,19 @@ export class PairSnapshots implements SnapshotStorage {
   }
 
   async #prepare(writers: PairWriters): Promise<PairSnapshot> {
-    const primary = await writers.primary.prepare();
     const { mirror, opening } = writers;
     const ended = () => this.#end(opening);
-    if (mirror === null) return new PairSnapshot({ primary, mirror: null, ended });
+    if (mirror === null) {
+      const primary = await writers.primary.prepare();
+      return new PairSnapshot({ tag: null, primary, mirror: null, ended });
+    }
+    const tag = randomUUID();
+    const primary = await writers.primary.prepare(tag);
     let prepared: PairSnapshot['mirror'] = null;
     await this.#onMirror(async (of) => {
-      if (of === mirror.of) prepared = { of, prepared: await mirror.writer.prepare() };
+      if (of === mirror.of) prepared = { of, prepared: await mirror.writer.prepare(tag) };
     });
-    return new PairSnapshot({ primary, mirror: prepared, ended });
+    return new PairSnapshot({ tag, primary, mirror: prepared, ended });
   }
 
   /** Does something on the mirror, if there is one; leaves it by policy when that fails. */

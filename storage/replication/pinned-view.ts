@@ -44,6 +44,7 @@ class PinnedView implements Instance {
       // The view closes it.
       latest: async () => held && { ...held, treePath: held.treePath, close: async () => {} },
       begin: () => Promise.reject(this.#readOnly('write snapshot of')),
+      found: async () => [],
     };
   }
 

@@ -5,7 +5,7 @@
  *
  * Stopped at any point it can be run again: it only ever moves a side towards the end state.
  */
-import type { Instance, MetaUpdate, RaftMeta } from '../contracts.ts';
+import type { MetaUpdate, RaftMeta } from '../contracts.ts';
 import { sameMeta, sameVote } from '../meta-rules.ts';
 import { entryTerm } from './entry-term.ts';
 import type { PairWindow } from './pair-window.ts';
@@ -18,6 +18,7 @@ import {
   type RecoverySides,
   type Side,
 } from './plan-recovery.ts';
+import { settleSnapshots } from './settle-snapshots.ts';
 import type { Watermark } from './watermark.ts';
 
 /**
@@ -34,34 +35,12 @@ export async function recoverPair(
   }
   const log = await planLogRecovery(sides, { named: named?.log ?? null, window });
   const meta = newerMeta(sides);
-  await equaliseSnapshots(sides, named?.snapshot ?? null);
+  await settleSnapshots(sides, named?.snapshot ?? null);
   for (const side of ['primary', 'mirror'] as const) {
     await repair(sides, side, { log, meta });
   }
   await requireEqual(sides, log);
   await watermark.clearName();
-}
-
-/** The newer snapshot goes to the other side; of one index the primary's, where one is named. */
-async function equaliseSnapshots(sides: RecoverySides, named: bigint | null): Promise<void> {
-  const { primary, mirror } = sides;
-  const p = primary.state().snapshot?.lastIncludedIndex ?? -1n;
-  const m = mirror.state().snapshot?.lastIncludedIndex ?? -1n;
-  if (p > m || (p === m && p === named)) await copySnapshot(primary, mirror);
-  if (m > p) await copySnapshot(mirror, primary);
-}
-
-/** Publishes on `to` what `from` has published; copies its files. */
-export async function copySnapshot(from: Instance, to: Instance): Promise<void> {
-  const reader = await from.snapshots.latest();
-  if (reader === null) return;
-  try {
-    const writer = await to.snapshots.begin(reader.meta);
-    for (const file of reader.files) await writer.file(file, reader.read(file.path));
-    await to.apply({ snapshot: await writer.prepare() });
-  } finally {
-    await reader.close();
-  }
 }
 
 async function repair(

@@ -20,10 +20,17 @@ export type NamedLogChange =
   | { readonly kind: 'replace'; readonly index: bigint; readonly term: bigint }
   | { readonly kind: 'reset'; readonly to: bigint };
 
+/** A snapshot that is being published. */
+export interface NamedSnapshot {
+  /** Its last included index. */
+  readonly index: bigint;
+  /** Under which both sides have prepared it; null without a mirror. */
+  readonly tag: string | null;
+}
+
 export interface NamedChange {
   readonly log: NamedLogChange | null;
-  /** Last included index of a snapshot that is being published. */
-  readonly snapshot: bigint | null;
+  readonly snapshot: NamedSnapshot | null;
 }
 
 /** Everything up to `index`, whose entry has this term, was acknowledged; 0 claims nothing. */
@@ -54,7 +61,7 @@ const watermarkSchema = z.strictObject({
           z.strictObject({ kind: z.literal('reset'), to: i64 }),
         ])
         .nullable(),
-      snapshot: i64.nullable(),
+      snapshot: z.strictObject({ index: i64, tag: z.string().nullable() }).nullable(),
     })
     .nullable(),
 });

@@ -14,8 +14,15 @@ import {
   voteA,
   withSubject,
 } from './conformance-env.ts';
-import { dumpSnapshot, dumpState } from './state-dump.ts';
-import { dumpModel, prepareSnapshot, type ModelSnapshot, type StateModel } from './state-model.ts';
+import { byPathBytes } from '../snapshot-path.ts';
+import { dumpSnapshot, dumpSnapshotMeta, dumpState } from './state-dump.ts';
+import {
+  applyToModel,
+  dumpModel,
+  prepareSnapshot,
+  type ModelSnapshot,
+  type StateModel,
+} from './state-model.ts';
 
 export const openingCases: readonly ConformanceCase[] = [
   {
@@ -199,6 +206,43 @@ export const snapshotCases: readonly ConformanceCase[] = [
           for await (const piece of reader.read('nowhere')) strictEqual(piece.length, 0);
         });
         await reader.close();
+      }),
+  },
+];
+
+/** Of a family alone: a pair has settled what it found before it serves. */
+export const foundCases: readonly ConformanceCase[] = [
+  {
+    name: 'prepared under a tag: found after a reopen, published or aborted then, and not found again',
+    clauses: ['DUAL-7'],
+    run: (env) =>
+      withSubject(env, async (subject) => {
+        await subject.apply({ snapshot: snapshotOf(4n, 'replaced') });
+        for (const [tag, index] of [
+          ['later', 6n],
+          ['of-the-same-index', 6n],
+        ] as const) {
+          const next = snapshotOf(index, tag);
+          await prepareSnapshot(subject.instance, next, tag);
+          await subject.reopen();
+          const [found, ...rest] = await subject.instance.snapshots.found();
+          ok(found !== undefined);
+          deepStrictEqual([found.tag, rest], [tag, []]);
+          deepStrictEqual(dumpSnapshotMeta(found.meta), dumpSnapshotMeta(next.meta));
+          deepStrictEqual(
+            found.files.map(({ path, bytes }) => [path, bytes]),
+            next.files.toSorted(byPathBytes).map(({ path, content }) => [path, content.length]),
+          );
+          await subject.instance.apply({ snapshot: found });
+          subject.model = applyToModel(subject.model, { snapshot: next });
+          await subject.reopen();
+        }
+        await prepareSnapshot(subject.instance, snapshotOf(9n, 'given up'), 'given-up');
+        await subject.reopen();
+        for (const found of await subject.instance.snapshots.found()) await found.abort();
+        await subject.reopen();
+        deepStrictEqual(await subject.instance.snapshots.found(), []);
+        await subject.apply({ snapshot: snapshotOf(9n, 'published after all') });
       }),
   },
 ];

@@ -7,7 +7,7 @@
  *     }
  */
 import type { ConformanceCase } from './conformance-env.ts';
-import { openingCases, snapshotCases, stagingCases } from './conformance-life.ts';
+import { foundCases, openingCases, snapshotCases, stagingCases } from './conformance-life.ts';
 import { logCases } from './conformance-log.ts';
 import { pairCases } from './conformance-pairs.ts';
 import { refusalCases } from './conformance-refusals.ts';
@@ -23,4 +23,8 @@ export const storeCases: readonly ConformanceCase[] = [
   ...pairCases,
 ];
 
-export const conformanceCases: readonly ConformanceCase[] = [...storeCases, ...stagingCases];
+export const conformanceCases: readonly ConformanceCase[] = [
+  ...storeCases,
+  ...foundCases,
+  ...stagingCases,
+];

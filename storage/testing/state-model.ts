@@ -123,8 +123,9 @@ export async function applyToInstance(instance: Instance, mutation: ModelMutatio
 export async function prepareSnapshot(
   instance: { readonly snapshots: Pick<SnapshotStorage, 'begin'> },
   snapshot: ModelSnapshot,
+  tag?: string,
 ) {
   const writer = await instance.snapshots.begin(snapshot.meta);
   for (const { content, ...file } of snapshot.files) await writer.file(file, [content]);
-  return writer.prepare();
+  return writer.prepare(tag);
 }

@@ -28,9 +28,13 @@ export interface HostPlace {
   readonly adminSocket: string;
 }
 
-/** A directory with a host's configuration for these instances of the cluster "kv". */
+/**
+ * A directory with a host's configuration for these instances of the cluster "kv", and for whatever
+ * `settings` adds for that directory.
+ */
 export async function makeHostPlace(
   instances: Readonly<Record<string, string>>,
+  settings: (directory: string) => Readonly<Record<string, unknown>> = () => ({}),
 ): Promise<HostPlace> {
   const directory = await mkdtemp(join(tmpdir(), 'quorumshift-host-'));
   const socket = join(directory, 'host.sock');
@@ -44,7 +48,13 @@ export async function makeHostPlace(
   }));
   await writeFile(
     config,
-    JSON.stringify({ stateDir: `${directory}/state`, socket, adminSocket, replicas }),
+    JSON.stringify({
+      stateDir: `${directory}/state`,
+      socket,
+      adminSocket,
+      replicas,
+      ...settings(directory),
+    }),
   );
   return { directory, config, socket, adminSocket };
 }

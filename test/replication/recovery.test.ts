@@ -135,7 +135,7 @@ describe('a pair whose sides differ', () => {
 
   test('a named snapshot of one index: the primary has it, the mirror gets it [DUAL-7]', async () => {
     const snapshot = (label: string): ModelMutation => ({ snapshot: snapshotOf(9n, label) });
-    const watermark = { named: { log: null, snapshot: 9n } };
+    const watermark = { named: { log: null, snapshot: { index: 9n, tag: 'of-another-life' } } };
     const primary = [base, snapshot('new')];
     const found = await recover({ primary, mirror: [base, snapshot('old')], watermark });
     expect(JSON.stringify(found.snapshot?.meta)).toContain(Buffer.from('new').toString('hex'));

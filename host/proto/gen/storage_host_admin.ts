@@ -51,6 +51,19 @@ export interface ListRequest {
 
 export interface ListResponse {
   replicas: ReplicaStatus[];
+  host: HostStatus | undefined;
+}
+
+export interface HostStatus {
+  /** How late the event loop came to its timers, in the last 10 to 20 seconds. */
+  eventLoopP50Ms: number;
+  eventLoopP99Ms: number;
+  eventLoopMaxMs: number;
+  /** fsync calls of the file layer; RocksDB's and SQLite's own are not among them. */
+  fileSyncs: bigint;
+  writeStreams: number;
+  /** Snapshots under way, both ways. */
+  snapshotStreams: number;
 }
 
 export interface ReplicaStatus {
@@ -85,6 +98,16 @@ export interface ReplicaStatus {
   /** The migration that owns it; empty without one. */
   migrationId: string;
   migrationPhase: string;
+  /**
+   * Of the last minute: from taking an append to its acknowledgement; on the mirror alone; and how
+   * much longer than the primary the mirror took. 0 without one.
+   */
+  appendP50Ms: number;
+  appendP99Ms: number;
+  mirrorP99Ms: number;
+  mirrorLagP99Ms: number;
+  /** Whether a client has it open. */
+  hasSession: boolean;
 }
 
 export interface InstanceStatus {
@@ -367,13 +390,16 @@ export const ListRequest: MessageFns<ListRequest> = {
 };
 
 function createBaseListResponse(): ListResponse {
-  return { replicas: [] };
+  return { replicas: [], host: undefined };
 }
 
 export const ListResponse: MessageFns<ListResponse> = {
   encode(message: ListResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.replicas) {
       ReplicaStatus.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.host !== undefined) {
+      HostStatus.encode(message.host, writer.uint32(18).fork()).join();
     }
     return writer;
   },
@@ -397,6 +423,125 @@ export const ListResponse: MessageFns<ListResponse> = {
             }
 
             message.replicas.push(ReplicaStatus.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.host = HostStatus.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseHostStatus(): HostStatus {
+  return {
+    eventLoopP50Ms: 0,
+    eventLoopP99Ms: 0,
+    eventLoopMaxMs: 0,
+    fileSyncs: 0n,
+    writeStreams: 0,
+    snapshotStreams: 0,
+  };
+}
+
+export const HostStatus: MessageFns<HostStatus> = {
+  encode(message: HostStatus, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.eventLoopP50Ms !== 0) {
+      writer.uint32(9).double(message.eventLoopP50Ms);
+    }
+    if (message.eventLoopP99Ms !== 0) {
+      writer.uint32(17).double(message.eventLoopP99Ms);
+    }
+    if (message.eventLoopMaxMs !== 0) {
+      writer.uint32(25).double(message.eventLoopMaxMs);
+    }
+    if (message.fileSyncs !== 0n) {
+      if (BigInt.asUintN(64, message.fileSyncs) !== message.fileSyncs) {
+        throw new globalThis.Error("value provided for field message.fileSyncs of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.fileSyncs);
+    }
+    if (message.writeStreams !== 0) {
+      writer.uint32(40).uint32(message.writeStreams);
+    }
+    if (message.snapshotStreams !== 0) {
+      writer.uint32(48).uint32(message.snapshotStreams);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HostStatus {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHostStatus();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.eventLoopP50Ms = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.eventLoopP99Ms = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.eventLoopMaxMs = reader.double();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.fileSyncs = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.writeStreams = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.snapshotStreams = reader.uint32();
             continue;
           }
         }
@@ -430,6 +575,11 @@ function createBaseReplicaStatus(): ReplicaStatus {
     former: undefined,
     migrationId: "",
     migrationPhase: "",
+    appendP50Ms: 0,
+    appendP99Ms: 0,
+    mirrorP99Ms: 0,
+    mirrorLagP99Ms: 0,
+    hasSession: false,
   };
 }
 
@@ -503,6 +653,21 @@ export const ReplicaStatus: MessageFns<ReplicaStatus> = {
     }
     if (message.migrationPhase !== "") {
       writer.uint32(130).string(message.migrationPhase);
+    }
+    if (message.appendP50Ms !== 0) {
+      writer.uint32(161).double(message.appendP50Ms);
+    }
+    if (message.appendP99Ms !== 0) {
+      writer.uint32(169).double(message.appendP99Ms);
+    }
+    if (message.mirrorP99Ms !== 0) {
+      writer.uint32(177).double(message.mirrorP99Ms);
+    }
+    if (message.mirrorLagP99Ms !== 0) {
+      writer.uint32(185).double(message.mirrorLagP99Ms);
+    }
+    if (message.hasSession !== false) {
+      writer.uint32(192).bool(message.hasSession);
     }
     return writer;
   },
@@ -646,6 +811,46 @@ export const ReplicaStatus: MessageFns<ReplicaStatus> = {
             }
 
             message.migrationPhase = reader.string();
+            continue;
+          }
+          case 20: {
+            if (tag !== 161) {
+              break;
+            }
+
+            message.appendP50Ms = reader.double();
+            continue;
+          }
+          case 21: {
+            if (tag !== 169) {
+              break;
+            }
+
+            message.appendP99Ms = reader.double();
+            continue;
+          }
+          case 22: {
+            if (tag !== 177) {
+              break;
+            }
+
+            message.mirrorP99Ms = reader.double();
+            continue;
+          }
+          case 23: {
+            if (tag !== 185) {
+              break;
+            }
+
+            message.mirrorLagP99Ms = reader.double();
+            continue;
+          }
+          case 24: {
+            if (tag !== 192) {
+              break;
+            }
+
+            message.hasSession = reader.bool();
             continue;
           }
         }

@@ -15,7 +15,7 @@ import { indexReader, paddedIndex } from './padded-index.ts';
 import { followedStat, isDirectory } from './place-state.ts';
 import { decodeSnapshotTable, type SnapshotTable } from './messages.ts';
 import { readProtobufFile } from './protobuf-file.ts';
-import { auxiliaryFromJson, readSealed, type AuxiliaryJson } from './sealed-json.ts';
+import { auxiliaryFromJson, readSealed, writeSealed, type AuxiliaryJson } from './sealed-json.ts';
 
 export const snapshotTableName = '__raft_snapshot_meta';
 export const temporaryName = 'temp';
@@ -23,6 +23,9 @@ export const retiredPrefix = 'quorumshift-retired-';
 /** Auxiliary of a snapshot, not listed in its table. */
 export const snapshotAuxiliaryName = '__quorumshift_aux';
 export const snapshotAuxiliaryFormat = 'quorumshift-snapshot-aux/1';
+/** Tag under which a snapshot was prepared, written last; not listed in its table either. */
+export const snapshotTagName = '__quorumshift_prepared';
+const snapshotTagFormat = 'quorumshift-snapshot-prepared/1';
 
 /** A table lists each file with its metadata; a million files have some hundred MB. */
 const maxTableBytes = 1024 * 1024 * 1024;
@@ -39,7 +42,10 @@ export function snapshotIndex(name: string): bigint | null {
 }
 
 /** Names of the family's own at the top of a snapshot's tree. */
-const ownNames = [snapshotTableName, snapshotAuxiliaryName].flatMap((n) => [n, `${n}.tmp`]);
+const ownNames = [snapshotTableName, snapshotAuxiliaryName, snapshotTagName].flatMap((n) => [
+  n,
+  `${n}.tmp`,
+]);
 
 /** FAM-10: what is wrong with the path of a snapshot's file, in words; null when it fits. */
 export function localPathProblem(path: string): string | null {
@@ -128,6 +134,38 @@ async function readAuxiliary(files: FileLayer, directory: string): Promise<Auxil
   // Of the shape that the writer gave it: its checksum is right.
   const json = (await readSealed(files, path, snapshotAuxiliaryFormat)) as AuxiliaryJson | null;
   return auxiliaryFromJson(json ?? {});
+}
+
+/** Everything else of the tree is durable before. */
+export function writeSnapshotTag(files: FileLayer, directory: string, tag: string): Promise<void> {
+  const sealed = { format: snapshotTagFormat, value: tag };
+  return writeSealed(files, join(directory, snapshotTagName), sealed);
+}
+
+/** A snapshot as it was prepared, with its files as they were measured. */
+export interface TaggedSnapshot extends StoredSnapshot {
+  readonly tag: string;
+  readonly measured: readonly SnapshotFile[];
+}
+
+/** What `temp` holds, if it was prepared under a tag; null for what is not whole. */
+export async function findPrepared(
+  files: FileLayer,
+  directory: string,
+): Promise<TaggedSnapshot | null> {
+  const path = join(directory, temporaryName);
+  try {
+    const tag = await readSealed(files, join(path, snapshotTagName), snapshotTagFormat);
+    const table = tag === null ? null : await readTable(files, path);
+    if (typeof tag !== 'string' || table === null || table instanceof QuorumshiftError) return null;
+    const meta = { ...table.meta, auxiliary: await readAuxiliary(files, path) };
+    const stored = { path, meta, files: tableFiles(table) };
+    return { ...stored, tag, measured: await measureFiles(files, stored) };
+  } catch (error) {
+    // It was being removed.
+    if (hasCode(error, 'data.corrupt') || hasCode(error, 'snapshot.file-missing')) return null;
+    throw error;
+  }
 }
 
 /** Bytes that are no UTF-8 become lone surrogates: names stay apart, and are refused as paths. */

@@ -7,6 +7,7 @@ import { basename, join } from 'node:path';
 
 import { assert, fail, type QuorumshiftError } from '../../../core/errors.ts';
 import type {
+  FoundSnapshot,
   PreparedSnapshot,
   SnapshotFile,
   SnapshotMeta,
@@ -17,6 +18,7 @@ import type {
 import type { FileLayer } from '../../file-layer.ts';
 import { removeTree } from '../../files.ts';
 import {
+  findPrepared,
   findSnapshots,
   measureFiles,
   retiredPrefix,
@@ -24,6 +26,7 @@ import {
   snapshotName,
   temporaryName,
   type StoredSnapshot,
+  type TaggedSnapshot,
 } from './snapshot-place.ts';
 import { LocalSnapshotWriter } from './snapshot-writer.ts';
 import { syncTree } from './sync-tree.ts';
@@ -55,12 +58,24 @@ class PreparedLocally implements PreparedSnapshot {
   }
 }
 
+class FoundLocally extends PreparedLocally implements FoundSnapshot {
+  readonly tag: string;
+  readonly files: readonly SnapshotFile[];
+
+  constructor(store: SnapshotStore, stored: TaggedSnapshot) {
+    super(store, stored);
+    this.tag = stored.tag;
+    this.files = stored.measured;
+  }
+}
+
 export class SnapshotStore implements SnapshotStorage {
   readonly #files: FileLayer;
   readonly #directory: string;
   #tree: Tree | null;
   /** The tree in `temp`: a writer's, or one that is prepared. */
   #draft: object | null = null;
+  #found: readonly FoundSnapshot[] = [];
   #retired = 0;
 
   constructor(options: { files: FileLayer; directory: string; current: StoredSnapshot | null }) {
@@ -69,19 +84,31 @@ export class SnapshotStore implements SnapshotStorage {
     this.#tree = treeOf(options.current);
   }
 
-  /** Opens for writing: what a crash left half written or half removed goes. */
+  /** Opens for writing: what a crash left half written or half removed goes, not what is tagged. */
   static async repaired(files: FileLayer, directory: string): Promise<SnapshotStore> {
     const { current, names } = await findSnapshots(files, directory);
     const store = new SnapshotStore({ files, directory, current });
     const stale = current === null ? [] : names.filter((name) => isOlder(name, current));
+    const prepared = await findPrepared(files, directory);
+    if (prepared === null) stale.push(temporaryName);
+    else store.#keep(prepared);
     for (const name of await files.list(directory)) {
-      if (name === temporaryName || name.startsWith(retiredPrefix) || stale.includes(name)) {
+      if (name.startsWith(retiredPrefix) || stale.includes(name)) {
         await removeTree(files, join(directory, name));
       }
     }
     await files.syncDirectory(directory);
     if (current !== null) await syncTree(files, current.path);
     return store;
+  }
+
+  #keep(prepared: TaggedSnapshot): void {
+    this.#draft = prepared;
+    this.#found = [new FoundLocally(this, prepared)];
+  }
+
+  async found(): Promise<readonly FoundSnapshot[]> {
+    return this.#found;
   }
 
   get currentMeta(): SnapshotMeta | null {
@@ -160,8 +187,8 @@ export class SnapshotStore implements SnapshotStorage {
     });
     return {
       file: (file, bytes) => writer.file(file, bytes),
-      prepare: async () => {
-        const stored = await writer.prepare();
+      prepare: async (tag) => {
+        const stored = await writer.prepare(tag ?? null);
         this.#draft = stored;
         return new PreparedLocally(this, stored);
       },
@@ -242,6 +269,7 @@ function treeOf(stored: StoredSnapshot | null): Tree | null {
 /** Storage of a replica that keeps no snapshots. */
 export const noSnapshots: SnapshotStorage = {
   latest: async () => null,
+  found: async () => [],
   begin: async () => {
     const actual = 'its snapshot URI is empty';
     throw fail('limit.exceeded', { family: 'local', what: 'a snapshot', limit: 'absent', actual });
@@ -250,5 +278,9 @@ export const noSnapshots: SnapshotStorage = {
 
 /** A snapshot that is there and cannot be loaded: whoever asks for it is told why. */
 export function unreadableSnapshot(fault: QuorumshiftError): SnapshotStorage {
-  return { latest: () => Promise.reject(fault), begin: () => Promise.reject(fault) };
+  return {
+    latest: () => Promise.reject(fault),
+    begin: () => Promise.reject(fault),
+    found: () => Promise.reject(fault),
+  };
 }

@@ -14,6 +14,7 @@ import {
   snapshotAuxiliaryFormat,
   snapshotAuxiliaryName,
   snapshotTableName,
+  writeSnapshotTag,
   type StoredSnapshot,
 } from './snapshot-place.ts';
 
@@ -83,7 +84,7 @@ export class LocalSnapshotWriter {
   }
 
   /** Everything durable, with the table that makes it a snapshot. */
-  async prepare(): Promise<StoredSnapshot> {
+  async prepare(tag: string | null): Promise<StoredSnapshot> {
     this.#requireCurrent();
     const { files, path, meta } = this.#options;
     for (const parent of this.#made) await files.syncDirectory(join(path, parent));
@@ -101,6 +102,7 @@ export class LocalSnapshotWriter {
     }));
     const message = encodeSnapshotTable({ meta, files: table });
     await writeProtobufFile(files, join(path, snapshotTableName), message);
+    if (tag !== null) await writeSnapshotTag(files, path, tag);
     await files.syncDirectory(dirname(path));
     return { path, meta, files: written };
   }

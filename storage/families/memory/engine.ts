@@ -9,10 +9,12 @@ import { initialMeta } from '../../meta-rules.ts';
 import type { MutationPlan } from '../../mutation-plan.ts';
 import { clipBatch, splitBatch } from '../../split-batch.ts';
 import {
+  foundInMemory,
   MemorySnapshotWriter,
   preparedContent,
   readMemorySnapshot,
   type MemorySnapshot,
+  type TaggedSnapshots,
 } from './snapshots.ts';
 
 /**
@@ -71,7 +73,7 @@ export function ownCopy(batch: EntryBatch): EntryBatch {
 /** An engine over the content that `cell` holds; writes go there, so that a reopen finds them. */
 export function memoryEngine(
   cell: { content: MemoryContent },
-  options: { instance: string; close: () => Promise<void> },
+  options: { instance: string; tagged: TaggedSnapshots; close: () => Promise<void> },
 ): StoreEngine {
   return {
     commit: async (plan) => {
@@ -83,7 +85,8 @@ export function memoryEngine(
         const { snapshot } = cell.content;
         return snapshot && readMemorySnapshot(snapshot, options.instance);
       },
-      begin: async (meta) => new MemorySnapshotWriter(meta),
+      begin: async (meta) => new MemorySnapshotWriter(meta, options.tagged),
+      found: async () => foundInMemory(options.tagged),
     },
     close: options.close,
   };

@@ -15,6 +15,7 @@ import { parseUri } from '../../instance-uris.ts';
 import { manageInstance } from '../../managed-instance.ts';
 import { snapshotPathFault } from '../../snapshot-path.ts';
 import { emptyContent, memoryEngine, stateOf, type MemoryContent } from './engine.ts';
+import type { TaggedSnapshots } from './snapshots.ts';
 import { MemoryStaging, type MemoryCheckpoint } from './staging.ts';
 
 interface Cell {
@@ -22,6 +23,8 @@ interface Cell {
   content: MemoryContent | null;
   staging: boolean;
   checkpoint: MemoryCheckpoint | null;
+  /** Snapshots that outlive an opening, unpublished. */
+  readonly tagged: TaggedSnapshots;
   /** -1: held exclusively; else the number of readers. */
   holders: number;
 }
@@ -45,6 +48,10 @@ function nameOf(uris: InstanceUris): string {
     throw fail('uri.invalid', { uri: `${uris.log}, ${uris.meta}, ${uris.snapshot}`, reason });
   }
   return parseUri(uris.log).parameter;
+}
+
+function emptyCell(): Cell {
+  return { content: null, staging: true, checkpoint: null, tagged: new Map(), holders: 0 };
 }
 
 function hold(cell: Cell, instance: string, options: { shared: boolean; action: string }): void {
@@ -84,12 +91,12 @@ async function open(uris: InstanceUris, mode: OpenMode): Promise<Instance> {
 function createCell(name: string, instance: string): void {
   const actual = describe(cells.get(name));
   if (actual !== null) throw fail('instance.not-empty', { action: 'create', instance, actual });
-  cells.set(name, { content: emptyContent, staging: false, checkpoint: null, holders: 0 });
+  cells.set(name, { ...emptyCell(), content: emptyContent, staging: false });
 }
 
 function openCell(cell: Cell, options: { uris: InstanceUris; readOnly: boolean }): Instance {
   const instance = options.uris.log;
-  const { content, checkpoint } = cell;
+  const { content, checkpoint, tagged } = cell;
   if (cell.staging || content === null) {
     const actual = checkpoint
       ? `up to index ${checkpoint.progress.lastIndex}`
@@ -105,7 +112,7 @@ function openCell(cell: Cell, options: { uris: InstanceUris; readOnly: boolean }
       cell.content = next;
     },
   };
-  const engine = memoryEngine(owned, { instance, close: async () => letGo(cell) });
+  const engine = memoryEngine(owned, { instance, tagged, close: async () => letGo(cell) });
   return manageInstance(engine, {
     ...options,
     family: memoryFamily.name,
@@ -122,7 +129,7 @@ async function stage(uris: InstanceUris): Promise<StagingInstance> {
     const actual = 'an instance is there';
     throw fail('instance.not-empty', { action: 'import into', instance, actual });
   }
-  const cell = found ?? { content: null, staging: true, checkpoint: null, holders: 0 };
+  const cell = found ?? emptyCell();
   hold(cell, instance, { shared: false, action: 'import into' });
   cells.set(name, cell);
   return new MemoryStaging({

@@ -3,6 +3,7 @@
  */
 import { assert, fail } from '../../../core/errors.ts';
 import type {
+  FoundSnapshot,
   PreparedSnapshot,
   SnapshotFile,
   SnapshotMeta,
@@ -20,26 +21,44 @@ export interface MemorySnapshot {
   readonly content: ReadonlyMap<string, Buffer>;
 }
 
-class PreparedInMemory implements PreparedSnapshot {
-  readonly snapshot: MemorySnapshot;
+/** Those of an instance that are prepared under a tag. */
+export type TaggedSnapshots = Map<string, MemorySnapshot>;
 
-  constructor(snapshot: MemorySnapshot) {
+class PreparedInMemory implements FoundSnapshot {
+  readonly snapshot: MemorySnapshot;
+  /** Empty: of this object alone. */
+  readonly tag: string;
+  readonly #tagged: TaggedSnapshots;
+
+  constructor(snapshot: MemorySnapshot, tag: string, tagged: TaggedSnapshots) {
     this.snapshot = snapshot;
+    this.tag = tag;
+    this.#tagged = tagged;
+    if (tag !== '') tagged.set(tag, snapshot);
   }
 
   get meta(): SnapshotMeta {
     return this.snapshot.meta;
   }
 
+  get files(): readonly SnapshotFile[] {
+    return this.snapshot.files;
+  }
+
   async abort(): Promise<void> {
-    // Nothing outside this object holds it.
+    this.#tagged.delete(this.tag);
   }
 }
 
-/** What a prepared snapshot of this family holds. */
+/** What a prepared snapshot of this family holds; it is published, and no longer prepared. */
 export function preparedContent(prepared: PreparedSnapshot): MemorySnapshot {
   assert(prepared instanceof PreparedInMemory, 'a snapshot is published where it was prepared');
+  void prepared.abort();
   return prepared.snapshot;
+}
+
+export function foundInMemory(tagged: TaggedSnapshots): FoundSnapshot[] {
+  return [...tagged].map(([tag, snapshot]) => new PreparedInMemory(snapshot, tag, tagged));
 }
 
 export class MemorySnapshotWriter implements SnapshotWriter {
@@ -47,9 +66,11 @@ export class MemorySnapshotWriter implements SnapshotWriter {
   readonly #paths = new SnapshotPaths();
   readonly #files: SnapshotFile[] = [];
   readonly #content = new Map<string, Buffer>();
+  readonly #tagged: TaggedSnapshots;
 
-  constructor(meta: SnapshotMeta) {
+  constructor(meta: SnapshotMeta, tagged: TaggedSnapshots = new Map()) {
     this.#meta = meta;
+    this.#tagged = tagged;
   }
 
   async file(
@@ -64,9 +85,10 @@ export class MemorySnapshotWriter implements SnapshotWriter {
     this.#files.push({ path: file.path, userMeta: file.userMeta, bytes: content.length });
   }
 
-  async prepare(): Promise<PreparedSnapshot> {
+  async prepare(tag = ''): Promise<PreparedSnapshot> {
     const files = this.#files.toSorted(byPathBytes);
-    return new PreparedInMemory({ meta: this.#meta, files, content: this.#content });
+    const snapshot = { meta: this.#meta, files, content: this.#content };
+    return new PreparedInMemory(snapshot, tag, this.#tagged);
   }
 
   async abort(): Promise<void> {
