@@ -7,7 +7,6 @@ import { crc32c } from '@node-rs/crc32';
 
 import { runChecksums } from '../run-checksums.ts';
 import { buffersSpent } from '../spent-buffers.ts';
-import { ChunkMemory, ChunkThread, chunkTurns } from './chunk-thread.ts';
 import {
   corrupt,
   decodeTrailer,
@@ -35,8 +34,6 @@ import type { ByteCursor } from './image-source.ts';
 export interface Frame extends FrameHeader {
   readonly offset: number;
   readonly stored: Buffer;
-  /** What it stores, decompressed, where that has been done already. */
-  readonly unpacked: Buffer | null;
   /** Of the entries stored, where they were asked for and the frame holds whole ones. */
   readonly payloadCrc32c: Uint32Array | null;
 }
@@ -50,12 +47,9 @@ export interface ReadImageOptions {
   readonly passing?: boolean;
   /**
    * Batches have `payloadCrc32c` where it costs less here than behind: of what is stored without
-   * compression a frame's checksum follows from those of the payloads, and with `passing` a thread
-   * works on the chunks of a larger image.
+   * compression a frame's checksum follows from those of the payloads.
    */
   readonly payloadCrc32c?: boolean;
-  /** For tests: a thread works already from so many bytes of the log on. */
-  readonly threadFromBytes?: number;
 }
 
 /**
@@ -67,7 +61,6 @@ export async function* readFrames(
   options: ReadImageOptions,
 ): AsyncGenerator<Frame> {
   const memory = new FrameMemory(options);
-  const checker = new FrameChecker(memory, options);
   const integrity = Blake3Hasher.newDeriveKey(integrityContext);
   const preamble = Buffer.alloc(preambleBytes);
   await cursor.fill(preamble);
@@ -84,7 +77,7 @@ export async function* readFrames(
       const next = { head: bytes.subarray(header.storedBytes), sequence: header.sequence + 1n };
       // While this one is checked and used.
       if (!last) pending = beginFrame(cursor, memory, next);
-      const frame = await checker.check(read);
+      const frame = checkedFrame(read, options);
       if (last) {
         requireIntegrity(frame, integrity.digestBuffer());
         if (!(await cursor.atEnd())) throw corrupt(cursor.offset, 'bytes follow its end');
@@ -97,7 +90,6 @@ export async function* readFrames(
     }
   } finally {
     await pending.catch(() => {});
-    await checker.end();
   }
 }
 
@@ -108,8 +100,6 @@ interface RawFrame {
   readonly offset: number;
   /** What it stores and, but for the last, the header of the next frame: one read for each. */
   readonly bytes: Buffer;
-  /** Of the chunks' memory; null: it lies elsewhere. */
-  readonly turn: number | null;
 }
 
 /** Its failure is thrown to whoever awaits it, and is not unhandled until then. */
@@ -136,115 +126,58 @@ async function readFrame(
     throw corrupt(offset, `frame ${header.sequence} is where frame ${due.sequence} is due`);
   }
   const last = header.section === Section.END;
-  const taken = memory.take(header, header.storedBytes + (last ? 0 : frameHeaderBytes));
-  await cursor.fill(taken.bytes);
-  return { header, head, offset, ...taken };
+  const bytes = memory.take(header, header.storedBytes + (last ? 0 : frameHeaderBytes));
+  await cursor.fill(bytes);
+  return { header, head, offset, bytes };
 }
 
-/** Below so many bytes of the log a thread's start costs more than it saves. */
-const threadStartBytes = 4 * 1024 * 1024;
-/** The thread works on what comes later: it has come up by then, some 40 ms after its start. */
-const threadFromBytes = 64 * 1024 * 1024;
-
-/** Holds what frames store against their headers. */
-class FrameChecker {
-  readonly #chunks: ChunkMemory | null;
-  readonly #payloadCrc32c: boolean;
-  readonly #threadFromBytes: number;
-  #thread: ChunkThread | null = null;
-  #chunkBytes = 0;
-
-  constructor({ chunks }: FrameMemory, options: ReadImageOptions) {
-    this.#payloadCrc32c = options.payloadCrc32c ?? false;
-    this.#chunks = this.#payloadCrc32c ? chunks : null;
-    this.#threadFromBytes = options.threadFromBytes ?? threadFromBytes;
+/** @throws `image.corrupt` when what it stores is not what its header says */
+function checkedFrame({ header, offset, bytes }: RawFrame, options: ReadImageOptions): Frame {
+  const stored = bytes.subarray(0, header.storedBytes);
+  const isPlainLog = header.section === Section.LOG && !(header.flags & lz4Flag);
+  const run = options.payloadCrc32c === true && isPlainLog ? runChecksums(stored) : null;
+  if ((run?.whole ?? crc32c(stored)) !== header.storedCrc) {
+    throw corrupt(offset + frameHeaderBytes, 'the checksum of a frame is wrong');
   }
-
-  /** @throws `image.corrupt` when the bytes are not those that the header's checksum is of */
-  async check(read: RawFrame): Promise<Frame> {
-    const checked = (await this.#byThread(read)) ?? this.#here(read);
-    const { header, offset, bytes } = read;
-    if (checked.crc !== header.storedCrc) {
-      throw corrupt(offset + frameHeaderBytes, 'the checksum of a frame is wrong');
-    }
-    const { unpacked, payloadCrc32c } = checked;
-    const stored = bytes.subarray(0, header.storedBytes);
-    return { ...header, offset, stored, unpacked, payloadCrc32c };
-  }
-
-  #here({ header, bytes }: RawFrame): CheckedBytes {
-    const stored = bytes.subarray(0, header.storedBytes);
-    const isPlainLog = header.section === Section.LOG && !(header.flags & lz4Flag);
-    const run = this.#payloadCrc32c && isPlainLog ? runChecksums(stored) : null;
-    const crc = run?.whole ?? crc32c(stored);
-    return { crc, unpacked: null, payloadCrc32c: run?.payloads ?? null };
-  }
-
-  /** Null where no thread works, or not yet. */
-  async #byThread({ header, turn }: RawFrame): Promise<CheckedBytes | null> {
-    const { storedBytes, storedCrc, contentBytes, flags } = header;
-    if (turn === null || this.#chunks === null) return null;
-    this.#chunkBytes += contentBytes;
-    if (this.#chunkBytes >= Math.min(threadStartBytes, this.#threadFromBytes)) {
-      this.#thread ??= new ChunkThread(this.#chunks);
-    }
-    if (this.#thread === null || this.#chunkBytes < this.#threadFromBytes) return null;
-    const packedBytes = flags & lz4Flag ? contentBytes : null;
-    const chunk = { turn, storedBytes, storedCrc, contentBytes: packedBytes };
-    const { crc, unpacked, payloads } = await this.#thread.check(chunk);
-    return {
-      crc,
-      unpacked: unpacked ? this.#chunks.content(turn, contentBytes) : null,
-      payloadCrc32c: payloads === null ? null : this.#chunks.payloadCrc32c(turn, payloads),
-    };
-  }
-
-  async end(): Promise<void> {
-    await this.#thread?.end();
-  }
-}
-
-interface CheckedBytes extends Pick<Frame, 'unpacked' | 'payloadCrc32c'> {
-  readonly crc: number;
+  return { ...header, offset, stored, payloadCrc32c: run?.payloads ?? null };
 }
 
 /**
- * Memory for what frames store, used again where that is dead by then. The log's chunks are taken
- * in turn; compressed content of files is decompressed at once: two are enough. Fresh buffers would
- * cost page faults.
+ * Memory for what frames store, used again where that is dead by then. Of the log's chunks three
+ * are taken in turn: one is with the consumer, one is being checked while the next is being read.
+ * Compressed content of files is decompressed at once: two are enough. Fresh buffers would cost
+ * page faults.
  */
 class FrameMemory {
-  /** Null where a batch may be kept. */
-  readonly chunks: ChunkMemory | null;
-  readonly #packedFiles: Buffer[] = [];
+  readonly #chunks: number;
+  readonly #slots = new Map<string, Buffer>();
   #taken = 0;
 
   constructor({ passing = false }: ReadImageOptions) {
-    this.chunks = passing ? new ChunkMemory() : null;
+    this.#chunks = passing ? 3 : 0;
   }
 
   /** Of a frame with `header`. */
-  take(header: FrameHeader, bytes: number): Pick<RawFrame, 'bytes' | 'turn'> {
-    this.#taken += 1;
-    if (header.section === Section.LOG && this.chunks !== null) {
-      const turn = this.#taken % chunkTurns;
-      return { bytes: this.chunks.stored(turn, bytes), turn };
-    }
-    return { bytes: this.#other(header, bytes), turn: null };
-  }
-
-  #other({ section, flags }: FrameHeader, bytes: number): Buffer {
-    if (flags & lz4Flag && section === Section.FILE_BYTES) {
-      const turn = this.#taken % 2;
-      const slot = (this.#packedFiles[turn] ??= Buffer.allocUnsafeSlow(packedFileBytes));
-      return slot.subarray(0, bytes);
-    }
+  take(header: FrameHeader, bytes: number): Buffer {
+    const isLog = header.section === Section.LOG;
+    if (isLog && this.#chunks > 0) return this.#slot('chunk', this.#chunks, bytes);
+    if (header.flags & lz4Flag && !isLog) return this.#slot('compressed', 2, bytes);
     buffersSpent(bytes);
     return Buffer.allocUnsafeSlow(bytes);
   }
-}
 
-const packedFileBytes = maxChunkBytes + frameHeaderBytes;
+  /** One of `count` in turn. */
+  #slot(use: string, count: number, bytes: number): Buffer {
+    this.#taken += 1;
+    const name = `${use} ${this.#taken % count}`;
+    let slot = this.#slots.get(name);
+    if (slot === undefined) {
+      slot = Buffer.allocUnsafeSlow(maxChunkBytes + frameHeaderBytes);
+      this.#slots.set(name, slot);
+    }
+    return slot.subarray(0, bytes);
+  }
+}
 
 function requireIntegrity(frame: Frame, actual: Buffer): void {
   const { integrity } = decodeTrailer(frame.stored, frame.offset);

@@ -56,7 +56,7 @@ export async function* readImage(
       const section = decoder.decode(frame);
       if (section !== null) yield section;
       // lz4-napi's buffers are freed only when the event loop turns.
-      if (frame.flags & lz4Flag && frame.unpacked === null) await setImmediate();
+      if (frame.flags & lz4Flag) await setImmediate();
     }
   } finally {
     await cursor.close();
@@ -161,12 +161,8 @@ class SectionDecoder {
     if (this.#large === null) {
       const batch = parseRun(content, { frame, firstIndex: this.#nextIndex });
       const { payloadCrc32c, stored } = frame;
-      const isPacked = (frame.flags & lz4Flag) !== 0;
-      return {
-        ...batch,
-        ...(payloadCrc32c && { payloadCrc32c }),
-        ...(isPacked && { packed: stored }),
-      };
+      if (payloadCrc32c !== null) return { ...batch, payloadCrc32c };
+      return frame.flags & lz4Flag ? { ...batch, packed: stored } : batch;
     }
     const { pieces } = this.#large;
     // Pieces stay until the last one is there.
@@ -219,7 +215,6 @@ class SectionDecoder {
 }
 
 function contentOf(frame: Frame): Buffer {
-  if (frame.unpacked !== null) return frame.unpacked;
   if (!(frame.flags & lz4Flag)) return frame.stored;
   let content: Buffer;
   try {
