@@ -9,8 +9,8 @@ import { runHookOf } from './hook-step.ts';
 
 /**
  * Runs the probe; live, holds the append latency against its limit.
- * @throws `host.unreachable`; `record.superseded` when the migration does not soak, or is another lease's;
- *   `hook.still-running`
+ * @throws `host.unreachable`, `hook.still-running`; `record.superseded` when the migration does not
+ *   soak, or is another lease's
  */
 export async function checkSoak(
   context: AgentContext,

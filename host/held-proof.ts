@@ -2,7 +2,7 @@
  * A proof while its replica is written on (EQ-5): from the proof's cut on every change is tracked,
  * and what has changed is all that must still be compared.
  */
-import { assert, fail, hasCode } from '../core/errors.ts';
+import { fail, hasCode } from '../core/errors.ts';
 import type { Proof } from '../schemas/proof.ts';
 import type { Instance } from '../storage/contracts.ts';
 import type { ChangeTracker } from '../storage/replication/change-tracker.ts';
@@ -47,10 +47,7 @@ export class HeldProof {
    *   `maxBytes` of entries have changed, null being any number
    */
   async requireSameSince(sides: Sides, maxBytes: number | null): Promise<void> {
-    if (this.#since.snapshotReplaced) {
-      const { createdAt } = this.proof;
-      throw fail('proof.stale', { present: 'a snapshot was published since', given: createdAt });
-    }
+    if (this.#since.snapshotReplaced) throw this.#stale('a snapshot was published since');
     await requireSameTail(sides, { from: this.#firstChanged(), maxBytes });
   }
 
@@ -72,6 +69,10 @@ export class HeldProof {
     this.pair.engine.untrack(this.#since);
   }
 
+  #stale(present: string): Error {
+    return fail('proof.stale', { present, given: this.proof.createdAt });
+  }
+
   #firstChanged(): bigint {
     const lowest = this.#since.lowestIndex;
     return lowest === null || lowest > this.#lastIndex ? this.#lastIndex + 1n : lowest;
@@ -80,7 +81,7 @@ export class HeldProof {
   async #moveCut(): Promise<void> {
     try {
       await withPinned(this.pair, async ({ primary, mirror, keep }) => {
-        assert(mirror !== null, 'a pair that is proven has a mirror');
+        if (mirror === null) throw this.#stale('its mirror was left since');
         await this.requireSameSince({ primary, mirror }, null);
         this.release();
         this.#lastIndex = primary.state().lastIndex;

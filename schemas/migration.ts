@@ -29,7 +29,7 @@ export const migrationPolicySchema = z.strictObject({
   probeEverySeconds: z.number().int().min(1).nullable().default(60),
   /** So many in a row that fail, and it rolls back by itself; null: it never does. */
   probeFailures: z.number().int().min(1).nullable().default(3),
-  /** Live: an append p99 of the last minute above this counts as a probe that failed; null: none. */
+  /** Live: an append p99 of the last minute above it is a probe that failed; null: no limit. */
   appendP99Ms: z.number().positive().nullable().default(null),
   /** Delete the source at finalize, instead of moving it aside. */
   deleteSource: z.boolean().default(false),

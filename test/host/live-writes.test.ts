@@ -33,6 +33,7 @@ class Writer {
   readonly #served: ServedReplica;
   readonly #random: SeededRandom;
   #stopped = false;
+  #failure: Error | null = null;
   model: StateModel = emptyModel;
   writes = 0;
 
@@ -48,10 +49,22 @@ class Writer {
   /** Resolves after this many writes more. */
   async wrote(more: number): Promise<void> {
     const wanted = this.writes + more;
-    while (this.writes < wanted) await setImmediate();
+    while (this.writes < wanted) {
+      if (this.#failure !== null) throw this.#failure;
+      await setImmediate();
+    }
   }
 
   async run(): Promise<void> {
+    try {
+      await this.#write();
+    } catch (error) {
+      this.#failure = error instanceof Error ? error : new Error(String(error));
+      throw error;
+    }
+  }
+
+  async #write(): Promise<void> {
     const { epoch } = await this.#served.open({ opener: '', resumes: 0n });
     while (!this.#stopped) {
       const mutation = this.#move();
@@ -122,6 +135,8 @@ async function life(seed: number): Promise<number> {
   });
   const writer = new Writer(served, random);
   const writing = writer.run();
+  // Seen where it is waited for.
+  writing.catch(() => {});
   await writer.wrote(20 + random.below(60));
   await served.mirror.begin(families.expand('local:///data/b'));
   await served.mirror.bootstrap();
