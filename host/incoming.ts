@@ -4,12 +4,20 @@
  */
 import type { Readable } from 'node:stream';
 
-/** Messages taken from the stream before they are asked for. */
+/** Messages taken from the stream before they are asked for, and their bytes; one is always. */
 const mostWaiting = 64;
+const mostWaitingBytes = 1024 * 1024;
 
-/** @throws when the client has cancelled */
-export async function* incoming<Message>(call: Readable): AsyncGenerator<Message, void> {
+/**
+ * @param bytesOf roughly what a message holds
+ * @throws when the client has cancelled
+ */
+export async function* incoming<Message>(
+  call: Readable & AsyncIterable<Message>,
+  bytesOf: (message: Message) => number,
+): AsyncGenerator<Message, void> {
   const waiting: Message[] = [];
+  let bytes = 0;
   let hasEnded = false;
   const failure = { error: null as Error | null };
   let wake: (() => void) | null = null;
@@ -19,7 +27,8 @@ export async function* incoming<Message>(call: Readable): AsyncGenerator<Message
   };
   call.on('data', (message: Message) => {
     waiting.push(message);
-    if (waiting.length >= mostWaiting) call.pause();
+    bytes += bytesOf(message);
+    if (waiting.length >= mostWaiting || bytes >= mostWaitingBytes) call.pause();
     woken();
   });
   call.once('end', () => {
@@ -33,6 +42,7 @@ export async function* incoming<Message>(call: Readable): AsyncGenerator<Message
   for (;;) {
     const message = waiting.shift();
     if (message !== undefined) {
+      bytes -= bytesOf(message);
       if (waiting.length === 0) call.resume();
       yield message;
     } else if (failure.error !== null) {
