@@ -2,7 +2,7 @@
  * A proof while its replica is written on (EQ-5): from the proof's cut on every change is tracked,
  * and what has changed is all that must still be compared.
  */
-import { assert, fail, hasCode } from '../core/errors.ts';
+import { fail, hasCode } from '../core/errors.ts';
 import type { Proof } from '../schemas/proof.ts';
 import type { Instance } from '../storage/contracts.ts';
 import type { ChangeTracker } from '../storage/replication/change-tracker.ts';
@@ -57,7 +57,7 @@ export class HeldProof {
   /**
    * Moves the cut: what has changed until now is read back from both sides and compared while
    * writing goes on, so that little is left for whoever stops it.
-   * @throws as {@link requireSameSince}; the cut is then where it was
+   * @throws as {@link requireSameSince}, and when the mirror was left; the cut stays then
    */
   async bringForward(): Promise<void> {
     for (let round = 0; round < mostRounds; round += 1) {
@@ -80,7 +80,10 @@ export class HeldProof {
   async #moveCut(): Promise<void> {
     try {
       await withPinned(this.pair, async ({ primary, mirror, keep }) => {
-        assert(mirror !== null, 'a pair that is proven has a mirror');
+        if (mirror === null) {
+          const { createdAt } = this.proof;
+          throw fail('proof.stale', { present: 'the mirror was left since', given: createdAt });
+        }
         await this.requireSameSince({ primary, mirror }, null);
         this.release();
         this.#lastIndex = primary.state().lastIndex;
