@@ -53,7 +53,10 @@ export const moves = {
     const end = lastOf(model) > snapshotIndex(model) ? lastOf(model) : snapshotIndex(model);
     const after = end + 5n;
     const snapshot = snapshotOf(after, `beyond at ${after}`);
-    return { snapshot, entries: { after, list: entriesOf(after + 1n, after + 3n, 9n) } };
+    return {
+      snapshot,
+      entries: { after, list: entriesOf(after + 1n, after + 3n, model.meta.term) },
+    };
   },
   'truncate and append in one': (model) => {
     const lastKept = middle(model) > model.firstIndex ? middle(model) : model.firstIndex - 1n;

@@ -33,6 +33,7 @@ class Writer {
   readonly #served: ServedReplica;
   readonly #random: SeededRandom;
   #stopped = false;
+  #hasFailed = false;
   model: StateModel = emptyModel;
   writes = 0;
 
@@ -48,10 +49,19 @@ class Writer {
   /** Resolves after this many writes more. */
   async wrote(more: number): Promise<void> {
     const wanted = this.writes + more;
-    while (this.writes < wanted) await setImmediate();
+    while (this.writes < wanted && !this.#hasFailed) await setImmediate();
   }
 
   async run(): Promise<void> {
+    try {
+      await this.#write();
+    } catch (error) {
+      this.#hasFailed = true;
+      throw error;
+    }
+  }
+
+  async #write(): Promise<void> {
     const { epoch } = await this.#served.open({ opener: '', resumes: 0n });
     while (!this.#stopped) {
       const mutation = this.#move();
