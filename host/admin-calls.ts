@@ -48,7 +48,9 @@ export function storageHostAdminCalls({
       const caller = callerOf(call.request.caller);
       const target = uris === undefined ? families.expand(uri) : instanceUris(uris);
       const byHand = bytesPerSecond === 0n ? null : Number(bytesPerSecond);
-      const report = (progress: TransferProgress) => void send(call, progressMessage(progress));
+      // Whoever does not read it misses it: the copy does not wait, and fails by itself.
+      const report = (progress: TransferProgress) =>
+        void send(call, progressMessage(progress)).catch(() => {});
       await mirror.inTurn(() =>
         asBulkWork(served, { call, caller, byHand, report, appendGuard }, async (options) => {
           await mirror.begin(target, caller);
@@ -61,7 +63,7 @@ export function storageHostAdminCalls({
       const { mirror } = served;
       const caller = callerOf(call.request.caller);
       const report = (progress: TransferProgress) =>
-        void send(call, { progress: progressMessage(progress), proof: undefined });
+        void send(call, { progress: progressMessage(progress), proof: undefined }).catch(() => {});
       const { proof, file } = await mirror.inTurn(() =>
         asBulkWork(served, { call, caller, byHand: null, report, appendGuard }, (options) =>
           mirror.prove(options, caller),

@@ -54,7 +54,7 @@ export class HeldProof {
   /**
    * Moves the cut: what has changed until now is read back from both sides and compared while
    * writing goes on, so that little is left for whoever stops it.
-   * @throws as {@link requireSameSince}; the cut is then where it was
+   * @throws as {@link requireSameSince}, and when the mirror was left; the cut stays then
    */
   async bringForward(): Promise<void> {
     for (let round = 0; round < mostRounds; round += 1) {

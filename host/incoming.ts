@@ -6,18 +6,22 @@ import type { Readable } from 'node:stream';
 
 import { fail } from '../core/errors.ts';
 
-/** Messages taken from the stream before they are asked for. */
+/** Messages taken from the stream before they are asked for, and their bytes; one is always. */
 const mostWaiting = 64;
+const mostWaitingBytes = 1024 * 1024;
 
 /**
+ * @param bytesOf roughly what a message holds
  * @param idleMs how long a message may be waited for; null: for ever
  * @throws when the client has cancelled; `session.stream-idle`
  */
 export async function* incoming<Message>(
-  call: Readable,
+  call: Readable & AsyncIterable<Message>,
+  bytesOf: (message: Message) => number,
   idleMs: number | null = null,
 ): AsyncGenerator<Message, void> {
   const waiting: Message[] = [];
+  let bytes = 0;
   let hasEnded = false;
   const failure = { error: null as Error | null };
   let wake: (() => void) | null = null;
@@ -27,7 +31,8 @@ export async function* incoming<Message>(
   };
   call.on('data', (message: Message) => {
     waiting.push(message);
-    if (waiting.length >= mostWaiting) call.pause();
+    bytes += bytesOf(message);
+    if (waiting.length >= mostWaiting || bytes >= mostWaitingBytes) call.pause();
     woken();
   });
   call.once('end', () => {
@@ -41,6 +46,7 @@ export async function* incoming<Message>(
   for (;;) {
     const message = waiting.shift();
     if (message !== undefined) {
+      bytes -= bytesOf(message);
       if (waiting.length === 0) call.resume();
       yield message;
     } else if (failure.error !== null) {

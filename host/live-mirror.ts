@@ -349,6 +349,8 @@ export class LiveMirror {
         return { ...record, mirror: null, former: { ref, wasPrimary, tag, ...become(left) } };
       });
       if (engine.mirror !== null) detached = engine.detach();
+      this.#held?.release();
+      this.#held = null;
     });
     await (detached as Instance | null)?.close();
   }

@@ -27,6 +27,8 @@ export const protocolMajor = 1;
 /** 1: an opener names itself, and may resume. */
 export const protocolMinor = 1;
 
+const maxIndex = 2n ** 63n - 2n;
+
 export function invalidRequest(reason: string): Error {
   return fail('session.invalid-request', { reason });
 }
@@ -132,6 +134,12 @@ export function snapshotMessage(meta: SnapshotMeta): SnapshotMetadata {
 /** @throws `session.invalid-request` */
 export function snapshotMetaOf(message: SnapshotMetadata | undefined): SnapshotMeta {
   if (message === undefined) throw invalidRequest('a snapshot must begin with its metadata');
+  const { lastIncludedIndex, lastIncludedTerm } = message;
+  // The index after it is an i64 too.
+  if (lastIncludedIndex < 0n || lastIncludedIndex >= maxIndex || lastIncludedTerm < 0n) {
+    const given = `index ${lastIncludedIndex} of term ${lastIncludedTerm}`;
+    throw invalidRequest(`a snapshot must end within 0..${maxIndex - 1n}: it ends at ${given}`);
+  }
   return message;
 }
 

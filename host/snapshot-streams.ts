@@ -29,6 +29,7 @@ interface Writing {
   readonly served: ServedReplica;
   readonly epoch: bigint;
   readonly pipe: SnapshotPipe;
+  hasFile: boolean;
 }
 
 export interface SnapshotCalls {
@@ -47,7 +48,7 @@ export async function writeSnapshot(
 ): Promise<WriteResponse> {
   let writing: Writing | null = null;
   try {
-    for await (const { part } of incoming<WriteSnapshotRequest>(call, idleMs)) {
+    for await (const { part } of incoming(call, partBytes, idleMs)) {
       writing?.served.requireAdmitted(writing.epoch);
       if (part === undefined) throw invalidRequest('a part of a snapshot must be of a known kind');
       if (part.$case === 'begin') {
@@ -55,24 +56,30 @@ export async function writeSnapshot(
         const { replica, epoch, metadata } = part.value;
         const served = find(replicaOf(replica));
         const writer = await served.beginSnapshot(epoch, snapshotMetaOf(metadata));
-        writing = { served, epoch, pipe: new SnapshotPipe(writer) };
+        writing = { served, epoch, pipe: new SnapshotPipe(writer), hasFile: false };
         continue;
       }
       if (writing === null) throw invalidRequest('a snapshot must begin with its metadata');
       if (part.$case === 'end') return await publish(writing, part.value);
-      if (part.$case === 'bytes') await writing.pipe.push(part.value);
-      else
-        await writing.pipe.begin({
-          ...part.value,
-          bytes: 0,
-          userMeta: part.value.userMetadata ?? null,
-        });
+      if (part.$case === 'bytes') {
+        if (!writing.hasFile) throw invalidRequest('bytes must follow the file that they are of');
+        await writing.pipe.push(part.value);
+        continue;
+      }
+      const { userMetadata: userMeta = null, ...file } = part.value;
+      await writing.pipe.begin({ ...file, bytes: 0, userMeta });
+      writing.hasFile = true;
     }
     throw invalidRequest('a snapshot must have an end: the stream ended before it');
   } catch (error) {
     await writing?.pipe.abandon();
     throw error;
   }
+}
+
+/** Of the one part that may be large. */
+function partBytes({ part }: WriteSnapshotRequest): number {
+  return part?.$case === 'bytes' ? part.value.length : 0;
 }
 
 async function publish(
@@ -130,5 +137,13 @@ export async function send<Message>(
   idleMs: number | null = null,
 ): Promise<void> {
   if (call.write(message) || call.cancelled) return;
-  await inTime(Promise.race([once(call, 'drain'), once(call, 'cancelled')]), idleMs);
+  const awaited = new AbortController();
+  const { signal } = awaited;
+  try {
+    const taken = [once(call, 'drain', { signal }), once(call, 'cancelled', { signal })];
+    await inTime(Promise.race(taken), idleMs);
+  } finally {
+    // Takes their listeners away: a slow client would gather them.
+    awaited.abort();
+  }
 }

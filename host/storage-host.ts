@@ -4,6 +4,7 @@
  */
 import { chmod, rm } from 'node:fs/promises';
 import { createConnection } from 'node:net';
+import { setDefaultHighWaterMark } from 'node:stream';
 
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 
@@ -26,6 +27,11 @@ import { ServedReplica } from './served-replica.ts';
 
 /** Beyond the entries: names, metadata, framing. */
 const messageOverheadBytes = 1024 * 1024;
+/**
+ * Of a call, beyond those that are asked for or taken by the client: one may have 64 MiB, and Node
+ * would hold sixteen for each call.
+ */
+const bufferedMessages = 2;
 /** How far the watermark may lie behind. */
 const advanceEveryMs = 1000;
 /** Replicas opened at a time: opening reads every segment's headers. */
@@ -120,6 +126,8 @@ export class StorageHost {
 }
 
 function newServer(): Server {
+  // The calls of grpc-js are Node's object streams, and take no other bound.
+  setDefaultHighWaterMark(true, bufferedMessages);
   return new Server({
     'grpc.max_receive_message_length': maxWriteBytes + messageOverheadBytes,
     'grpc.max_send_message_length': maxWriteBytes + messageOverheadBytes,

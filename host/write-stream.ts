@@ -14,21 +14,31 @@ import type { ServedReplica } from './served-replica.ts';
 
 export type FindReplica = (replica: ReplicaName) => ServedReplica;
 
-/** What a session may have unanswered, in bytes of entries; one larger mutation is let through. */
+/** What a session may have unanswered, in bytes; one larger mutation is let through. */
 export const sessionWindowBytes = 8 * 1024 * 1024;
+/** Of the smallest request, until it is answered: about what it holds in memory. */
+const requestBytes = 256;
 
 type WriteCall = ServerDuplexStream<WriteRequest, WriteResponse>;
 
 export async function serveWrites(call: WriteCall, find: FindReplica): Promise<void> {
   const session = new WriteSession(call, find);
   try {
-    for await (const request of incoming<WriteRequest>(call)) {
+    for await (const request of incoming(call, bytesOf)) {
       if (!(await session.take(request))) return;
     }
     await session.end();
   } catch (error) {
     session.fail(error);
   }
+}
+
+function bytesOf({ mutation }: WriteRequest): number {
+  const { entries, metadata } = mutation ?? {};
+  let bytes = requestBytes + (entries?.canonical.length ?? 0) + (metadata?.votedFor?.length ?? 0);
+  for (const [key, value] of metadata?.setAuxiliary ?? []) bytes += key.length + value.length;
+  for (const key of metadata?.removeAuxiliary ?? []) bytes += key.length;
+  return bytes;
 }
 
 class WriteSession {
@@ -50,7 +60,7 @@ class WriteSession {
 
   /** Gives one request to its replica; false once the stream has failed. */
   async take(request: WriteRequest): Promise<boolean> {
-    const bytes = request.mutation?.entries?.canonical.length ?? 0;
+    const bytes = bytesOf(request);
     while (this.#unanswered > 0 && this.#unanswered + bytes > sessionWindowBytes) {
       await new Promise<void>((resolve) => (this.#room = resolve));
     }

@@ -33,7 +33,7 @@ class Writer {
   readonly #served: ServedReplica;
   readonly #random: SeededRandom;
   #stopped = false;
-  #failure: Error | null = null;
+  #hasFailed = false;
   model: StateModel = emptyModel;
   writes = 0;
 
@@ -49,17 +49,14 @@ class Writer {
   /** Resolves after this many writes more. */
   async wrote(more: number): Promise<void> {
     const wanted = this.writes + more;
-    while (this.writes < wanted) {
-      if (this.#failure !== null) throw this.#failure;
-      await setImmediate();
-    }
+    while (this.writes < wanted && !this.#hasFailed) await setImmediate();
   }
 
   async run(): Promise<void> {
     try {
       await this.#write();
     } catch (error) {
-      this.#failure = error instanceof Error ? error : new Error(String(error));
+      this.#hasFailed = true;
       throw error;
     }
   }
