@@ -130,7 +130,7 @@ function replicaText(member: string): string {
 }
 
 function asked(member: string) {
-  return { replica: replicaText(member), caller: undefined };
+  return { replica: replicaText(member), caller: { by: 'npm run bench:host', claim: undefined } };
 }
 
 /** What it tells on the way is not looked at. */
