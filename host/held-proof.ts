@@ -2,7 +2,7 @@
  * A proof while its replica is written on (EQ-5): from the proof's cut on every change is tracked,
  * and what has changed is all that must still be compared.
  */
-import { assert, fail, hasCode } from '../core/errors.ts';
+import { fail, hasCode } from '../core/errors.ts';
 import type { Proof } from '../schemas/proof.ts';
 import type { Instance } from '../storage/contracts.ts';
 import type { ChangeTracker } from '../storage/replication/change-tracker.ts';
@@ -18,7 +18,8 @@ const mostRounds = 4;
 /** Both sides, where nothing is being written, or held at one cut. */
 interface Sides {
   readonly primary: Instance;
-  readonly mirror: Instance;
+  /** Null when it was left since the proof. */
+  readonly mirror: Instance | null;
 }
 
 export class HeldProof {
@@ -43,15 +44,17 @@ export class HeldProof {
 
   /**
    * Requires both to hold the same in what has changed since the cut, and the same metadata.
-   * @throws `pair.diverged`; `proof.stale` when a snapshot was published since, or when more than
-   *   `maxBytes` of entries have changed, null being any number
+   * @throws `pair.diverged`; `proof.stale` when the mirror was left or a snapshot published since,
+   *   or when more than `maxBytes` of entries have changed, null being any number
    */
-  async requireSameSince(sides: Sides, maxBytes: number | null): Promise<void> {
-    if (this.#since.snapshotReplaced) {
-      const { createdAt } = this.proof;
-      throw fail('proof.stale', { present: 'a snapshot was published since', given: createdAt });
-    }
-    await requireSameTail(sides, { from: this.#firstChanged(), maxBytes });
+  async requireSameSince({ primary, mirror }: Sides, maxBytes: number | null): Promise<void> {
+    if (mirror === null) throw this.#stale('the mirror was left since');
+    if (this.#since.snapshotReplaced) throw this.#stale('a snapshot was published since');
+    await requireSameTail({ primary, mirror }, { from: this.#firstChanged(), maxBytes });
+  }
+
+  #stale(present: string): Error {
+    return fail('proof.stale', { present, given: this.proof.createdAt });
   }
 
   /**
@@ -80,7 +83,6 @@ export class HeldProof {
   async #moveCut(): Promise<void> {
     try {
       await withPinned(this.pair, async ({ primary, mirror, keep }) => {
-        assert(mirror !== null, 'a pair that is proven has a mirror');
         await this.requireSameSince({ primary, mirror }, null);
         this.release();
         this.#lastIndex = primary.state().lastIndex;

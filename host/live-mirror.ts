@@ -264,9 +264,7 @@ export class LiveMirror {
   async #swap(prepared: PreparedCutover): Promise<void> {
     const { held, caller } = prepared;
     const { engine } = this.#options.pair();
-    const { primary, mirror } = engine;
-    if (mirror === null) throw stale('none', 'a cutover without a mirror');
-    await held.requireSameSince({ primary, mirror }, barrierBytes);
+    await held.requireSameSince(engine, barrierBytes);
     if (!(await this.#take(prepared))) {
       await this.#change('cutover', caller, (present) => swapped(present, held));
     }

@@ -54,7 +54,9 @@ export class HostProcess {
     }));
     const config = join(directory, 'host.json');
     const [stateDir, socket] = [join(directory, 'state'), join(directory, 'host.sock')];
-    writeFileSync(config, JSON.stringify({ stateDir, socket, replicas }));
+    // A disk that is slow for a moment must not end dual write in the middle of a measurement.
+    const mirrorLimitMs = null;
+    writeFileSync(config, JSON.stringify({ stateDir, socket, mirrorLimitMs, replicas }));
     const child = spawn(process.execPath, [program, 'host', '--config', config], {
       stdio: ['ignore', 'ignore', 'pipe'],
     });
