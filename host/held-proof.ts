@@ -18,7 +18,8 @@ const mostRounds = 4;
 /** Both sides, where nothing is being written, or held at one cut. */
 interface Sides {
   readonly primary: Instance;
-  readonly mirror: Instance;
+  /** Null when it was left since the proof. */
+  readonly mirror: Instance | null;
 }
 
 export class HeldProof {
@@ -43,12 +44,17 @@ export class HeldProof {
 
   /**
    * Requires both to hold the same in what has changed since the cut, and the same metadata.
-   * @throws `pair.diverged`; `proof.stale` when a snapshot was published since, or when more than
-   *   `maxBytes` of entries have changed, null being any number
+   * @throws `pair.diverged`; `proof.stale` when the mirror was left or a snapshot published since,
+   *   or when more than `maxBytes` of entries have changed, null being any number
    */
-  async requireSameSince(sides: Sides, maxBytes: number | null): Promise<void> {
+  async requireSameSince({ primary, mirror }: Sides, maxBytes: number | null): Promise<void> {
+    if (mirror === null) throw this.#stale('the mirror was left since');
     if (this.#since.snapshotReplaced) throw this.#stale('a snapshot was published since');
-    await requireSameTail(sides, { from: this.#firstChanged(), maxBytes });
+    await requireSameTail({ primary, mirror }, { from: this.#firstChanged(), maxBytes });
+  }
+
+  #stale(present: string): Error {
+    return fail('proof.stale', { present, given: this.proof.createdAt });
   }
 
   /**
@@ -69,10 +75,6 @@ export class HeldProof {
     this.pair.engine.untrack(this.#since);
   }
 
-  #stale(present: string): Error {
-    return fail('proof.stale', { present, given: this.proof.createdAt });
-  }
-
   #firstChanged(): bigint {
     const lowest = this.#since.lowestIndex;
     return lowest === null || lowest > this.#lastIndex ? this.#lastIndex + 1n : lowest;
@@ -81,7 +83,6 @@ export class HeldProof {
   async #moveCut(): Promise<void> {
     try {
       await withPinned(this.pair, async ({ primary, mirror, keep }) => {
-        if (mirror === null) throw this.#stale('its mirror was left since');
         await this.requireSameSince({ primary, mirror }, null);
         this.release();
         this.#lastIndex = primary.state().lastIndex;

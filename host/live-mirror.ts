@@ -32,6 +32,7 @@ import { makeProof, writeProof } from '../storage/equivalence/proof.ts';
 import type { FamilyRegistry } from '../storage/family-registry.ts';
 import { readFence } from '../storage/fence-text.ts';
 import type { FileLayer } from '../storage/file-layer.ts';
+import type { GiveWay } from '../storage/image/rate-limit.ts';
 import type { TransferOptions } from '../storage/image/state-stream.ts';
 import type { Pair } from '../storage/replication/open-pair.ts';
 import { withPinned } from '../storage/replication/pinned-pair.ts';
@@ -44,6 +45,8 @@ export interface LiveMirrorOptions {
   readonly store: RecordStore;
   readonly stateDir: string;
   readonly pair: () => Pair;
+  /** Bulk work lets what the client waits for pass. */
+  readonly giveWay: GiveWay;
   /** Shows that a mirror restarts, before dual write begins. */
   readonly digestElsewhere?: DigestElsewhere | undefined;
   /** For the audit trail. */
@@ -114,7 +117,8 @@ export class LiveMirror {
 
   #stoppable({ signal, ...options }: TransferOptions): TransferOptions {
     const stopping = this.#stopping.signal;
-    return { ...options, signal: signal ? AbortSignal.any([signal, stopping]) : stopping };
+    const { giveWay } = this.#options;
+    return { ...options, giveWay, signal: signal ? AbortSignal.any([signal, stopping]) : stopping };
   }
 
   /**
@@ -264,9 +268,7 @@ export class LiveMirror {
   async #swap(prepared: PreparedCutover): Promise<void> {
     const { held, caller } = prepared;
     const { engine } = this.#options.pair();
-    const { primary, mirror } = engine;
-    if (mirror === null) throw stale('none', 'a cutover without a mirror');
-    await held.requireSameSince({ primary, mirror }, barrierBytes);
+    await held.requireSameSince(engine, barrierBytes);
     if (!(await this.#take(prepared))) {
       await this.#change('cutover', caller, (present) => swapped(present, held));
     }

@@ -130,8 +130,8 @@ export class MirrorBootstrap {
     if (digestElsewhere === undefined || families.familyOf(uris).places(uris).length === 0) {
       return true;
     }
-    const { signal, rateLimit } = options;
-    const paced = { ...(signal && { signal }), ...(rateLimit && { rateLimit }) };
+    const { signal } = options;
+    const paced = { ...options, onProgress: () => {} };
     const show = async (cut: Instance) => {
       await base.instance.close();
       const over = new AbortController();

@@ -121,11 +121,13 @@ export class ServedReplica {
     this.#serving = parts.serving;
     const { families, stateDir, by, digestElsewhere } = parts.options;
     const pair = () => this.#serving;
+    const giveWay = () => this.#serving.commits.settled();
     this.mirror = new LiveMirror({
       families,
       store: parts.store,
       stateDir,
       pair,
+      giveWay,
       by,
       digestElsewhere,
     });

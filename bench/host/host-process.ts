@@ -54,7 +54,9 @@ export class HostProcess {
     }));
     const config = join(directory, 'host.json');
     const [stateDir, socket] = [join(directory, 'state'), join(directory, 'host.sock')];
-    writeFileSync(config, JSON.stringify({ stateDir, socket, replicas }));
+    // A disk that is slow for a moment must not end dual write in the middle of a measurement.
+    const mirrorLimitMs = null;
+    writeFileSync(config, JSON.stringify({ stateDir, socket, mirrorLimitMs, replicas }));
     const child = spawn(process.execPath, [program, 'host', '--config', config], {
       stdio: ['ignore', 'ignore', 'pipe'],
     });
@@ -130,7 +132,7 @@ function replicaText(member: string): string {
 }
 
 function asked(member: string) {
-  return { replica: replicaText(member), caller: undefined };
+  return { replica: replicaText(member), caller: { by: 'npm run bench:host', claim: undefined } };
 }
 
 /** What it tells on the way is not looked at. */

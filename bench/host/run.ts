@@ -13,6 +13,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
+import { measureDisk } from './disk.ts';
 import { measureDualWrite } from './dual-write.ts';
 import { figureLine, type Section } from './figures.ts';
 import { measureGoStores } from './go-stores.ts';
@@ -33,6 +34,7 @@ const { values } = parseArgs({
 
 const { quick } = values;
 const sections: Readonly<Record<string, (setting: Setting) => Promise<Section['figures']>>> = {
+  'The disk alone': measureDisk,
   'Dual write (local with rocksdb) against the slower family': measureDualWrite,
   'The host (local family) against stores in the Raft process': measureGoStores,
   'A live migration under load, 64 MiB, local and rocksdb': (setting) =>

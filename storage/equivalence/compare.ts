@@ -155,7 +155,8 @@ class PairMeter {
   constructor(a: Side, b: Side, options: TransferOptions) {
     this.#sides = [a, b];
     this.#options = options;
-    this.#pacer = new Pacer({ limit: options.rateLimit, signal: options.signal });
+    const { rateLimit: limit, signal, giveWay } = options;
+    this.#pacer = new Pacer({ limit, signal, giveWay });
   }
 
   async moved(phase: TransferProgress['phase']): Promise<void> {

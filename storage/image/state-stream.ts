@@ -16,7 +16,7 @@ import type {
 } from '../contracts.ts';
 import { batchBytes, type EntryBatch } from '../entry-batch.ts';
 import { prefetch } from './prefetch.ts';
-import { Pacer, type RateLimit } from './rate-limit.ts';
+import { Pacer, type GiveWay, type RateLimit } from './rate-limit.ts';
 import { StateDigester, type StateDigest } from './state-digester.ts';
 import { stateOutline } from './digest-tree.ts';
 
@@ -55,6 +55,8 @@ export interface TransferOptions {
   readonly signal?: AbortSignal;
   /** May be changed by its owner meanwhile. */
   readonly rateLimit?: RateLimit;
+  /** Asked again and again: bulk work in a process that others wait for. */
+  readonly giveWay?: GiveWay;
 }
 
 export interface ExportOptions extends TransferOptions {
@@ -185,7 +187,8 @@ export class TransferMeter {
 
   constructor(pass: { firstIndex: bigint; lastIndex: bigint; options: TransferOptions }) {
     this.#options = pass.options;
-    this.#pacer = new Pacer({ limit: pass.options.rateLimit, signal: pass.options.signal });
+    const { rateLimit: limit, signal, giveWay } = pass.options;
+    this.#pacer = new Pacer({ limit, signal, giveWay });
     this.#firstIndex = pass.firstIndex;
     this.#entriesTotal = Number(pass.lastIndex - pass.firstIndex + 1n);
   }

@@ -26,6 +26,8 @@ export class GroupCommit {
   readonly #window: PairWindow;
   #queue: Waiting[] = [];
   #running: Promise<void> | null = null;
+  /** The group that is being made durable. */
+  #group: Promise<void> | null = null;
   #appendedEntries = 0n;
 
   constructor(instance: ManagedInstance, window: PairWindow) {
@@ -55,11 +57,18 @@ export class GroupCommit {
     await this.#running;
   }
 
+  /** Resolves when what is being made durable now, if anything, has been answered. */
+  async settled(): Promise<void> {
+    await this.#group;
+  }
+
   async #run(): Promise<void> {
     // Those that are given in the same turn of the event loop belong together.
     await Promise.resolve();
     while (this.#queue.length > 0) {
-      await this.#applyGroup(this.#takeGroup());
+      this.#group = this.#applyGroup(this.#takeGroup());
+      await this.#group;
+      this.#group = null;
     }
     this.#running = null;
   }

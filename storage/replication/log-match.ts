@@ -51,31 +51,31 @@ export async function requireSameTail(
   if (!sameMeta(p.meta, m.meta)) throw fails('their metadata differs');
   const start = from > p.firstIndex ? from : p.firstIndex;
   let bytes = 0;
-  const theirs = entriesIn(mirror.read(start, p.lastIndex));
-  for await (const mine of entriesIn(primary.read(start, p.lastIndex))) {
+  const range = { start, end: p.lastIndex };
+  for await (const [mine, other] of sideBySide({ a: primary, b: mirror, ...range })) {
     bytes += mine.bytes.length;
     if (maxBytes !== null && bytes > maxBytes) {
       const given = `entries ${start}..${p.lastIndex} have changed since`;
       throw fail('proof.stale', { present: `at most ${maxBytes} bytes`, given });
     }
-    const { value: other } = await theirs.next();
     if (other === undefined || !mine.bytes.equals(other.bytes)) {
       throw fails(`entry ${mine.index} differs`);
     }
   }
 }
 
-async function highestSame(span: {
-  a: Instance;
-  b: Instance;
-  start: bigint;
-  end: bigint;
-}): Promise<bigint | null> {
-  const { a, b, start, end } = span;
+/** Entries `start..end` of two instances that both hold them. */
+interface Span {
+  readonly a: Instance;
+  readonly b: Instance;
+  readonly start: bigint;
+  readonly end: bigint;
+}
+
+async function highestSame(span: Span): Promise<bigint | null> {
+  const { b } = span;
   let found: bigint | null = null;
-  const theirs = entriesIn(b.read(start, end));
-  for await (const mine of entriesIn(a.read(start, end))) {
-    const { value: other } = await theirs.next();
+  for await (const [mine, other] of sideBySide(span)) {
     if (other === undefined || other.term !== mine.term) continue;
     if (!mine.bytes.equals(other.bytes)) {
       const { index, term } = mine;
@@ -86,9 +86,32 @@ async function highestSame(span: {
   return found;
 }
 
+/** An entry with its canonical bytes. */
+type ReadEntry = LogEntry & { readonly bytes: Buffer };
+
+/** Reads both at once, and ends both reads: one left open holds back what its engine could free. */
+async function* sideBySide({
+  a,
+  b,
+  start,
+  end,
+}: Span): AsyncGenerator<[ReadEntry, ReadEntry | undefined]> {
+  const mine = entriesIn(a.read(start, end));
+  const theirs = entriesIn(b.read(start, end));
+  try {
+    for (;;) {
+      const [one, other] = await Promise.all([mine.next(), theirs.next()]);
+      if (one.done) return;
+      yield [one.value, other.value];
+    }
+  } finally {
+    await Promise.all([mine.return(undefined), theirs.return(undefined)]);
+  }
+}
+
 async function* entriesIn(
   batches: AsyncIterable<EntryBatch>,
-): AsyncGenerator<LogEntry & { bytes: Buffer }, undefined> {
+): AsyncGenerator<ReadEntry, undefined> {
   for await (const batch of batches) {
     for (let i = 0; i < batch.count; i += 1) {
       yield { ...entryAt(batch, i), bytes: canonicalBytes(sliceBatch(batch, i, i + 1)) };

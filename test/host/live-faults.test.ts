@@ -91,6 +91,17 @@ describe('a step whose record is written and whose stamps cannot be', () => {
   );
 });
 
+describe('a mirror that fails after its proof', () => {
+  test('is left, and a cutover to it is refused by name [DUAL-8] [I3] [EQ-5]', async () => {
+    const { failing, served, session } = await started('bootstrap', 'prove');
+    failing.refused = /mirrors\/b/;
+    while (served.mirror.sides.mirror !== null) await session.append();
+    await expect(served.mirror.cutOver()).rejects.toMatchObject({ code: 'proof.stale' });
+    await session.append();
+    await served.close();
+  });
+});
+
 describe('a mirror that is gone when its host starts', () => {
   test('it is left, with the place that it lay in: the replica is served, and a record from before is refused [DUAL-8] [CUT-2] [I3]', async () => {
     const { disk, served, session } = await started('bootstrap');

@@ -110,3 +110,25 @@ test('a copy keeps to its limit, and goes on when a standstill is lifted [OPS-3]
     onProgress: () => setImmediate(() => (rateLimit.bytesPerSecond = null)),
   });
 });
+
+test('a copy gives way again and again, and waits as long as others go first', async () => {
+  const source = await sampleInstance({ entries: 3000, maxPayloadBytes: 4000, files: null });
+  let [bytes, asked] = [0, 0];
+  const others: { passed: () => void }[] = [];
+  const copied = copyState(source, await stageMemory(), {
+    onProgress: ({ bytesDone }) => (bytes = bytesDone),
+    giveWay: () => {
+      asked += 1;
+      return asked === 1 ? new Promise((passed) => others.push({ passed })) : Promise.resolve();
+    },
+  });
+  while (others.length === 0) await new Promise((next) => setImmediate(next));
+  const before = bytes;
+  for (let turn = 0; turn < 100; turn += 1) await new Promise((next) => setImmediate(next));
+  expect([bytes, asked]).toEqual([before, 1]);
+  others[0]?.passed();
+  await copied;
+  // A batch has one MiB.
+  expect(asked).toBeGreaterThanOrEqual(Math.floor(bytes / 1_100_000));
+  expect(bytes).toBeGreaterThan(2 * before);
+});
