@@ -187,6 +187,19 @@ function describeReplicas(
     },
   });
   gauge({
+    name: 'quorumshift_host_alarm',
+    help: '1 while the replica has it: rollback target lost, primary lost',
+    labelNames: ['replica', 'alarm'],
+    registers,
+    async collect() {
+      this.reset();
+      for (const [replica, found] of of.served()) {
+        const alarm = (await found.store.read())?.former?.alarm;
+        if (alarm !== undefined) this.set({ replica, alarm }, 1);
+      }
+    },
+  });
+  gauge({
     name: 'quorumshift_host_replica_dual',
     help: '1 where every write goes to a mirror too',
     labelNames: ['replica'],
