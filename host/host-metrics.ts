@@ -141,7 +141,7 @@ function describe(registry: Registry, { replicas, activity }: Measured): void {
   whole('snapshot_streams', 'Snapshots under way, both ways', () => activity.snapshotStreams);
   counter({
     name: 'quorumshift_host_file_syncs_total',
-    help: 'fsync calls of the file layer; those of RocksDB and SQLite are not among them',
+    help: 'fsyncs and synced writes of the file layer; those of RocksDB and SQLite are not among them',
     registers,
     collect() {
       this.reset();
