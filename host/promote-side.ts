@@ -138,9 +138,9 @@ function promoted(
   return { ...record, primary: chosen, mirror: null, former, generation: record.generation + 1 };
 }
 
-/** The migration needs both sides: it is over. */
+/** The migration needs both sides: it is over, and its workflow learns so by the higher lease. */
 function endedWith(
-  { migration, token }: BindingRecord,
+  { migration, lease, token }: BindingRecord,
   { promotion, at }: { readonly promotion: Promotion; readonly at: string },
 ) {
   if (migration === null) return { record: {}, note: {} };
@@ -157,7 +157,8 @@ function endedWith(
   };
   const lastEnded = { id, inputDigest, result, last, leftAside, at };
   const note = { endedMigration: id, inputDigest, result, leftAside };
-  return { record: { migration: null, lastEnded }, note };
+  const raised = { lease: lease + 1, token: { lease: lease + 1, step: token.step, attempt: 0 } };
+  return { record: { migration: null, lastEnded, ...raised }, note };
 }
 
 function textOf({ index, term }: WatermarkState) {

@@ -1,15 +1,21 @@
 import { expect, test } from 'vitest';
 
-import { hasCode } from '../../core/errors.ts';
+import { assert, hasCode } from '../../core/errors.ts';
+import { contractVersion } from '../../core/ids.ts';
 import { promoteSide } from '../../host/promote-side.ts';
 import { ServedReplica, type ServedReplicaOptions } from '../../host/served-replica.ts';
+import type { BindingRecord } from '../../schemas/binding-record.ts';
+import { inputDigest } from '../../schemas/input-digest.ts';
+import { migrationInputSchema } from '../../schemas/migration.ts';
 import { readJournal } from '../../storage/binding/journal.ts';
 import { RecordStore } from '../../storage/binding/record-store.ts';
+import { ownReplica } from '../../storage/binding/replica-lease.ts';
+import { requireCaller } from '../../storage/binding/step-guard.ts';
 import { batchOf } from '../../storage/entry-batch.ts';
 import { FamilyRegistry } from '../../storage/family-registry.ts';
 import { createLocalFamily } from '../../storage/families/local/family.ts';
 import { entriesOf } from '../../storage/testing/conformance-env.ts';
-import type { CrashFileLayer } from '../../storage/testing/crash-file-layer.ts';
+import { CrashFileLayer } from '../../storage/testing/crash-file-layer.ts';
 import { everyCrash } from '../../storage/testing/every-crash.ts';
 
 const families = new FamilyRegistry([createLocalFamily({ maxSegmentBytes: 400 })]);
@@ -68,3 +74,50 @@ test(`a promotion stopped at every operation: the replica is as before, or on it
   });
   expect(operations).toBeGreaterThan(10);
 }, 120_000);
+
+test('a live migration that owns the replica ends with the promotion, as abandoned, and what it still asks for comes too late [OPS-5] [OPS-6] [I13]', async () => {
+  const files = new CrashFileLayer(seed);
+  await withoutPrimary(files);
+  const store = new RecordStore({ files, stateDir: '/state', replica, now: () => new Date() });
+  const before = await store.read();
+  const source = families.expand('local:///data/a');
+  const input = migrationInputSchema.parse({
+    contractVersion,
+    migrationId: 'm1',
+    replica,
+    host: 'h1',
+    source,
+    target,
+    policy: {},
+    requestedBy: 'tests',
+  });
+  const owning = {
+    input,
+    inputDigest: inputDigest(input),
+    agentId: 'agent',
+    mode: 'live',
+    claim: 'claim',
+    expectedLease: before?.lease ?? 0,
+    naming: (write: () => Promise<BindingRecord>) => write(),
+  } as const;
+  const owned = await ownReplica(store, owning);
+  assert(owned.kind === 'owned' && owned.record.migration !== null, 'it owns the replica');
+  const { lease, migration } = owned.record;
+
+  await promoteSide(optionsOn(files), wish);
+
+  const after = await store.read();
+  assert(after !== null, 'there is a record');
+  expect(after).toMatchObject({
+    migration: null,
+    lease: lease + 1,
+    lastEnded: { id: 'm1', result: 'abandoned', last: { info: { reason: wish.reason } } },
+  });
+  const claim = {
+    migrationId: 'm1',
+    phase: migration.phase,
+    token: { lease, step: 1, attempt: 1 },
+  };
+  expect(() => requireCaller(after, claim)).toThrow('superseded');
+  expect(await ownReplica(store, owning)).toEqual({ kind: 'ended', result: 'abandoned' });
+});
