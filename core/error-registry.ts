@@ -237,14 +237,19 @@ export const errorRegistry = {
     message:
       'Cannot open pair with "{instance}": it must hold everything acknowledged, up to index {index} of term {term}: {actual}',
     remedy:
-      'It has lost durable data: do not use it. Let the replica go on from the other side alone ("quorumshift replica promote"), then bootstrap a new one.',
+      'It has lost durable data: do not use it. Let the replica go on from the other side alone ("quorumshift replica promote <replica> --reason …", with "--side primary" where it is the mirror that has lost it), then bootstrap a new one.',
   },
   'pair.diverged': {
     ...refused,
     message:
       'Cannot open pair "{primary}" and "{mirror}": both must hold the same but for what was in flight: {actual}',
     remedy:
-      'Nothing was undone. Compare both ("quorumshift verify"), then let the replica go on from the right one alone ("quorumshift replica promote").',
+      'Nothing was undone. Compare both ("quorumshift verify"), then let the replica go on from the right one alone ("quorumshift replica promote <replica> --reason …", with "--side primary" where that is the right one).',
+  },
+  'promotion.refused': {
+    ...refused,
+    message: 'Cannot let {replica} go on from its {side} alone: {actual}',
+    remedy: 'Nothing was changed. "quorumshift replica show <replica>" says how it stands.',
   },
   'pair.mirror-failed': {
     ...refused,

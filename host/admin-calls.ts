@@ -13,32 +13,31 @@ import type { TransferOptions, TransferProgress } from '../storage/image/state-s
 import { guardingAppends, type AppendGuardLimits } from './append-guard.ts';
 import { answered, streamed } from './answers.ts';
 import type { HostActivity } from './host-activity.ts';
-import { findReplica, type ServedReplicas } from './host-calls.ts';
+import { findReplica } from './host-calls.ts';
+import type { HostedReplicas } from './hosted-replicas.ts';
 import type { Caller } from './live-mirror.ts';
 import type * as wire from './proto/gen/storage_host_admin.ts';
-import { hostStatus, replicaStatus } from './replica-status.ts';
+import { hostStatus, replicaStatuses } from './replica-status.ts';
 import type { ServedReplica } from './served-replica.ts';
 import { send } from './snapshot-streams.ts';
 
 export interface AdminOptions {
-  readonly replicas: ServedReplicas;
+  readonly hosted: HostedReplicas;
   readonly families: FamilyRegistry;
   readonly activity: HostActivity;
   readonly appendGuard: AppendGuardLimits | null;
 }
 
 export function storageHostAdminCalls({
-  replicas,
+  hosted,
   families,
   activity,
   appendGuard,
 }: AdminOptions): wire.StorageHostAdminServer {
-  const find = (replica: string) => findReplica(replicas, parseReplica(replica));
+  const find = (replica: string) => findReplica(hosted.all, parseReplica(replica));
   return {
     list: answered(async () => ({
-      replicas: await Promise.all(
-        [...replicas].map(([name, served]) => replicaStatus(name, served)),
-      ),
+      replicas: await replicaStatuses(hosted),
       host: hostStatus(activity),
     })),
     mirror: streamed(async (call) => {
@@ -89,6 +88,16 @@ export function storageHostAdminCalls({
       const { mirror } = find(replica);
       const options = { deletes };
       return { retired: await mirror.inTurn(() => mirror.finalize(options, callerOf(caller))) };
+    }),
+    promote: answered(async ({ replica, caller, reason, primary }) => {
+      const { by, claim } = callerOf(caller);
+      if (claim !== null || reason === '') {
+        const why = 'a side is promoted by an operator, who says why';
+        throw fail('session.invalid-request', { reason: why });
+      }
+      const side = primary ? 'primary' : 'mirror';
+      const { uris } = await hosted.promote(replica, { side, by, reason });
+      return { primaryLogUri: uris.log };
     }),
     drop: answered(async ({ replica, caller }) => {
       const { mirror } = find(replica);

@@ -7,6 +7,7 @@ import type {
   CutOverResponse,
   InstanceUris,
   Progress,
+  PromoteResponse,
   Proof,
   ReplicaStatus,
   StorageHostAdminClient,
@@ -112,6 +113,18 @@ export class AdminClient {
       this.#client.finalize(asked, answer),
     );
     return retired;
+  }
+
+  /** @returns where the primary lies now */
+  async promote(
+    asked: Asked & { readonly reason: string; readonly side: 'primary' | 'mirror' },
+  ): Promise<string> {
+    const { replica, caller, reason, side } = asked;
+    const request = { replica, caller, reason, primary: side === 'primary' };
+    const { primaryLogUri } = await this.#asked<PromoteResponse>((answer) =>
+      this.#client.promote(request, answer),
+    );
+    return primaryLogUri;
   }
 
   async drop(asked: Asked): Promise<void> {

@@ -42,6 +42,11 @@ export class HeldProof {
     this.#since = parts.since;
   }
 
+  /** Whether a snapshot was published since: no cutover can rest on it then. */
+  get isVoid(): boolean {
+    return this.#since.snapshotReplaced;
+  }
+
   /**
    * Requires both to hold the same in what has changed since the cut, and the same metadata.
    * @throws `pair.diverged`; `proof.stale` when the mirror was left or a snapshot published since,

@@ -2,7 +2,7 @@
 import { monitorEventLoopDelay, type IntervalHistogram } from 'node:perf_hooks';
 
 import { fail } from '../core/errors.ts';
-import type { FileHandle, FileLayer } from '../storage/file-layer.ts';
+import type { FileHandle, FileLayer, OpenHow } from '../storage/file-layer.ts';
 
 /** How often the event loop is looked at: a pause shorter than it does not show. */
 const resolutionMs = 10;
@@ -17,7 +17,7 @@ export interface EventLoopDelay {
 }
 
 export class HostActivity {
-  /** Of the file layer; the engines' own are not among them. */
+  /** Of the file layer, synced writes included; the engines' own are not among them. */
   fileSyncs = 0;
   writeStreams = 0;
   snapshotStreams = 0;
@@ -81,9 +81,12 @@ export class HostActivity {
 
   /** The same file layer, whose syncs are counted. */
   counting(files: FileLayer): FileLayer {
-    const counted = (handle: FileHandle): FileHandle => ({
+    const counted = (handle: FileHandle, how: OpenHow | undefined): FileHandle => ({
       read: (...given) => handle.read(...given),
-      write: (...given) => handle.write(...given),
+      write: (...given) => {
+        if (how?.synced === true) this.fileSyncs += 1;
+        return handle.write(...given);
+      },
       truncate: (bytes) => handle.truncate(bytes),
       size: () => handle.size(),
       close: () => handle.close(),
@@ -102,7 +105,7 @@ export class HostActivity {
       exchange: (a, b) => files.exchange(a, b),
       lock: (path, kind) => files.lock(path, kind),
       realPath: (path) => files.realPath(path),
-      open: async (...given) => counted(await files.open(...given)),
+      open: async (path, mode, how) => counted(await files.open(path, mode, how), how),
       syncDirectory: (path) => {
         this.fileSyncs += 1;
         return files.syncDirectory(path);

@@ -141,7 +141,7 @@ function describe(registry: Registry, { replicas, activity }: Measured): void {
   whole('snapshot_streams', 'Snapshots under way, both ways', () => activity.snapshotStreams);
   counter({
     name: 'quorumshift_host_file_syncs_total',
-    help: 'fsync calls of the file layer; those of RocksDB and SQLite are not among them',
+    help: 'fsyncs and synced writes of the file layer; those of RocksDB and SQLite are not among them',
     registers,
     collect() {
       this.reset();
@@ -183,6 +183,19 @@ function describeReplicas(
       this.reset();
       for (const [replica, found] of of.replicas) {
         this.set({ replica }, found instanceof ServedReplica ? 1 : 0);
+      }
+    },
+  });
+  gauge({
+    name: 'quorumshift_host_alarm',
+    help: '1 while the replica has it: rollback target lost, primary lost',
+    labelNames: ['replica', 'alarm'],
+    registers,
+    async collect() {
+      this.reset();
+      for (const [replica, found] of of.served()) {
+        const alarm = (await found.store.read())?.former?.alarm;
+        if (alarm !== undefined) this.set({ replica, alarm }, 1);
       }
     },
   });

@@ -98,6 +98,13 @@ export class LiveMirror {
     return { primary, mirror };
   }
 
+  /** Whether a cutover could rest on the last proof, as far as is known without a barrier. */
+  holdsProof({ generation }: BindingRecord): boolean {
+    const held = this.#held;
+    if (held === null || held.pair !== this.#options.pair()) return false;
+    return held.proof.generation === generation && !held.isVoid;
+  }
+
   /** Operators and agents ask in several calls at once: runs them one after the other. */
   inTurn<Result>(operation: () => Promise<Result>): Promise<Result> {
     const done = this.#turn.then(() => {

@@ -119,15 +119,19 @@ async function leaveMirror(
     }
     const { mirror, migration, generation } = current;
     const tag = migration?.id ?? `g${generation}`;
+    const event = mirror?.wasPrimary === true ? 'rollback-target-lost' : 'mirror-detached';
     const former = mirror && { ...leftOf(mirror), tag, next: 'keep' as const, why: cause.message };
     const details = { mirror: uris, cause: cause.message };
     const next = { ...current, mirror: null, former, generation: generation + 1 };
-    return write({ next, audit: { event: 'mirror-detached', by, details } });
+    return write({ next, audit: { event, by, details } });
   });
   if (record !== null) await stampNamed({ files, families, record });
-  log(`${replicaText(store.replica)} goes on without its mirror: ${cause.message}`);
+  const alarm = record?.former?.alarm;
+  const name = replicaText(store.replica);
+  log(`${name} goes on without its mirror${alarm ? ` (alarm: ${alarm})` : ''}: ${cause.message}`);
 }
 
-function leftOf({ ref, wasPrimary }: MirrorState): Pick<FormerMirror, 'ref' | 'wasPrimary'> {
-  return { ref, wasPrimary };
+/** After a cutover it was what a rollback needs. */
+function leftOf({ ref, wasPrimary }: MirrorState): Omit<FormerMirror, 'tag' | 'next' | 'why'> {
+  return { ref, wasPrimary, ...(wasPrimary && { alarm: 'rollback target lost' as const }) };
 }

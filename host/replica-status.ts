@@ -1,31 +1,65 @@
-/** What operators and agents are told of a served replica. */
+/** What operators and agents are told of a replica. */
+import { assert } from '../core/errors.ts';
+import type { BindingRecord } from '../schemas/binding-record.ts';
 import type { HostActivity } from './host-activity.ts';
+import type { HostedReplicas } from './hosted-replicas.ts';
 import type { HostStatus, ReplicaStatus } from './proto/gen/storage_host_admin.ts';
+import { adviceFor, type Advice } from './replica-advice.ts';
 import type { ServedReplica } from './served-replica.ts';
 
-export async function replicaStatus(
+export function replicaStatuses(hosted: HostedReplicas): Promise<ReplicaStatus[]> {
+  return Promise.all(
+    [...hosted.all].map(([name, served]) => {
+      const refusal = served instanceof Error ? served : served.refusal;
+      if (refusal !== null) return refusedStatus(hosted, name, refusal);
+      assert(!(served instanceof Error), 'what is refused has a reason');
+      return servedStatus(name, served);
+    }),
+  );
+}
+
+/** Of one that is refused: what its record says, where that can be read. */
+async function refusedStatus(
+  hosted: HostedReplicas,
   name: string,
-  served: ServedReplica | Error,
+  refusal: Error,
 ): Promise<ReplicaStatus> {
-  if (served instanceof Error) return { ...nothingServed, replica: name, refusal: served.message };
-  const { record, state, epoch, appendedEntries } = await served.status();
-  const { primary, mirror } = served.mirror.sides;
-  const { former, migration } = record;
+  const record = await hosted
+    .recordOf(name)
+    .read()
+    .catch(() => null);
+  const advice = adviceFor({ name, record, refusal, holdsProof: false });
+  const named = record === null ? {} : recordParts(record);
+  return { ...nothingServed, ...named, ...advice, replica: name, refusal: refusal.message };
+}
+
+function recordParts(record: BindingRecord) {
+  const { generation, primary, mirror, former, migration } = record;
   return {
-    replica: name,
-    refusal: '',
-    epoch,
-    generation: BigInt(record.generation),
-    primary: { family: primary.family, logUri: primary.uris.log },
-    mirror:
-      record.mirror === null
-        ? undefined
-        : { family: mirror?.family ?? '', logUri: record.mirror.ref.uris.log },
-    mirrorWasPrimary: record.mirror?.wasPrimary ?? false,
-    stage: record.mirror?.stage ?? '',
+    generation: BigInt(generation),
+    primary: { family: '', logUri: primary.uris.log },
+    mirror: mirror ? { family: '', logUri: mirror.ref.uris.log } : undefined,
+    mirrorWasPrimary: mirror?.wasPrimary ?? false,
+    stage: mirror?.stage ?? '',
     former: former ? { ...former, logUri: former.ref.uris.log } : undefined,
     migrationId: migration?.id ?? '',
     migrationPhase: migration?.phase ?? '',
+  };
+}
+
+async function servedStatus(name: string, served: ServedReplica): Promise<ReplicaStatus> {
+  const { record, state, epoch, appendedEntries } = await served.status();
+  const { primary, mirror } = served.mirror.sides;
+  const holdsProof = served.mirror.holdsProof(record);
+  const named = recordParts(record);
+  return {
+    ...named,
+    ...adviceFor({ name, record, refusal: null, holdsProof }),
+    replica: name,
+    refusal: '',
+    epoch,
+    primary: { family: primary.family, logUri: primary.uris.log },
+    mirror: named.mirror && { ...named.mirror, family: mirror?.family ?? '' },
     firstIndex: state.firstIndex,
     lastIndex: state.lastIndex,
     term: state.meta.term,
@@ -58,7 +92,7 @@ export function hostStatus(activity: HostActivity): HostStatus {
   };
 }
 
-const nothingServed: Omit<ReplicaStatus, 'replica' | 'refusal'> = {
+const nothingServed: Omit<ReplicaStatus, 'replica' | 'refusal' | keyof Advice> = {
   epoch: 0n,
   generation: 0n,
   primary: undefined,

@@ -8,6 +8,7 @@ import type { BindingRecord, InstanceRef } from '../schemas/binding-record.ts';
 import { settleFormer } from '../storage/binding/former-mirror.ts';
 import { requireNotNewer } from '../storage/binding/generation-stamp.ts';
 import { NamedPlaces } from '../storage/binding/named-instances.ts';
+import { urisNow } from '../storage/binding/parking.ts';
 import { RecordStore } from '../storage/binding/record-store.ts';
 import type {
   DurableState,
@@ -102,6 +103,8 @@ export class ServedReplica {
   /** Of the session that may write; 0 until one opens. */
   #admitted = 0n;
   #opening: Promise<unknown> = Promise.resolve();
+  /** Why the store, having failed, could not be opened again. */
+  #refusal: Error | null = null;
   #closed = false;
 
   private constructor(parts: {
@@ -219,6 +222,11 @@ export class ServedReplica {
     return this.#admitted !== 0n;
   }
 
+  /** Why it is not served although it was: its store has failed, and cannot be opened again. */
+  get refusal(): Error | null {
+    return this.#refusal;
+  }
+
   /** Whether the store stands still until the client opens again (LOG-8). */
   get isPoisoned(): boolean {
     return this.#serving.instance.isPoisoned;
@@ -288,11 +296,15 @@ export class ServedReplica {
   async #reopen(): Promise<void> {
     // It has failed already; what matters is that its locks are gone.
     await this.#serving.instance.close().catch(() => {});
-    const record = await recordOf(this.#store, this.#options);
-    this.#serving = await openStore(this.#store, this.#options, {
-      record,
-      latencies: this.#latencies,
-    });
+    try {
+      const record = await recordOf(this.#store, this.#options);
+      const latencies = this.#latencies;
+      this.#serving = await openStore(this.#store, this.#options, { record, latencies });
+      this.#refusal = null;
+    } catch (error) {
+      this.#refusal = error instanceof Error ? error : new Error(String(error));
+      throw error;
+    }
   }
 
   #requireServed(): void {
@@ -314,7 +326,8 @@ export class ServedReplica {
   }
 }
 
-async function lockReplica(store: RecordStore): Promise<PathLock> {
+/** Held by whoever writes to the replica's instances. @throws `instance.locked` */
+export async function lockReplica(store: RecordStore): Promise<PathLock> {
   const { files, directory, replica } = store;
   const path = directory.lock;
   await (await files.open(path, (await files.stat(path)) ? 'read-write' : 'create')).close();
@@ -328,7 +341,9 @@ async function recordOf(store: RecordStore, options: ServedReplicaOptions): Prom
   return store.locked(async ({ record, write, confirm }) => {
     if (record !== null) {
       requireFree(record);
-      await requireNotNewer({ files, families, replica, record, named: [] });
+      // A record from before a promotion, put back, would take its primary for a mirror.
+      const named = record.mirror?.stage === 'dual' ? [urisNow(families, record.mirror.ref)] : [];
+      await requireNotNewer({ files, families, replica, record, named });
       await confirm();
       return record;
     }

@@ -8,16 +8,15 @@ import { setDefaultHighWaterMark } from 'node:stream';
 
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 
-import { fail, QuorumshiftError } from '../core/errors.ts';
+import { fail } from '../core/errors.ts';
 import { replicaText } from '../core/ids.ts';
 import { adminSocketOf, type HostConfig } from '../schemas/host-config.ts';
-import { NamedPlaces, namingAlone } from '../storage/binding/named-instances.ts';
-import { replicaDirectory } from '../storage/binding/replica-directory.ts';
 import type { FamilyRegistry } from '../storage/family-registry.ts';
 import type { FileLayer } from '../storage/file-layer.ts';
 import { isErrno } from '../storage/files.ts';
 import { storageHostAdminCalls } from './admin-calls.ts';
 import { HostActivity } from './host-activity.ts';
+import { HostedReplicas, type HostedReplica } from './hosted-replicas.ts';
 import { maxWriteBytes, storageHostCalls, type ServedReplicas } from './host-calls.ts';
 import type { HostMetrics } from './host-metrics.ts';
 import { StorageHostService } from './proto/gen/storage_host.ts';
@@ -34,8 +33,6 @@ const messageOverheadBytes = 1024 * 1024;
 const bufferedMessages = 2;
 /** How far the watermark may lie behind. */
 const advanceEveryMs = 1000;
-/** Replicas opened at a time: opening reads every segment's headers. */
-const openAtOnce = 4;
 
 export interface StorageHostOptions {
   readonly config: HostConfig;
@@ -75,7 +72,7 @@ export class StorageHost {
    * @throws `config.invalid` when another host listens on a socket
    */
   static async start(options: StorageHostOptions): Promise<StorageHost> {
-    const { config, families } = options;
+    const { config, families, log } = options;
     const { socket, socketMode, adminSocketMode } = config;
     const adminSocket = adminSocketOf(config);
     for (const path of [socket, adminSocket, ...metricsSocketOf(config)]) await freeSocket(path);
@@ -83,14 +80,17 @@ export class StorageHost {
     const activity = new HostActivity({ mostSnapshotStreams: most });
     const metrics = await newMetrics(config);
     const files = activity.counting(options.files);
-    const replicas = await openConfigured({ ...options, files }, metrics);
+    const { stateDir } = config;
+    const given = replicaOptions({ ...options, files }, metrics);
+    const hosted = await HostedReplicas.open({ files, families, stateDir, log, replicas: given });
+    const replicas = hosted.all;
     const clients = newServer();
     clients.addService(StorageHostService, storageHostCalls({ replicas, activity, idleMs }));
     const admin = newServer();
     const { appendGuard } = config;
     admin.addService(
       StorageHostAdminService,
-      storageHostAdminCalls({ replicas, families, activity, appendGuard }),
+      storageHostAdminCalls({ hosted, families, activity, appendGuard }),
     );
     if (config.metrics !== null) await metrics?.listen(config.metrics, { replicas, activity });
     await listen(admin, { path: adminSocket, mode: adminSocketMode });
@@ -145,55 +145,25 @@ async function newMetrics({ metrics }: HostConfig): Promise<HostMetrics | null> 
   return new Metrics();
 }
 
-/** Those that no record knows yet are named beside no other process, by one look at all records. */
-async function openConfigured(
-  options: StorageHostOptions,
+/** What each replica of the configuration is served with. */
+function replicaOptions(
+  { config, files, families, log }: StorageHostOptions,
   metrics: HostMetrics | null,
-): Promise<ServedReplicas> {
-  const { config, files, families } = options;
-  const { stateDir } = config;
-  const isKnown = async ({ cluster, member }: { cluster: string; member: string }) =>
-    (await files.stat(replicaDirectory(stateDir, { cluster, member }).record)) !== null;
-  const known = await Promise.all(config.replicas.map(isKnown));
-  if (known.every((one) => one)) return openAll(options, metrics);
-  return namingAlone(files, stateDir, async () =>
-    openAll(options, metrics, await NamedPlaces.read({ families, files, stateDir })),
-  );
-}
-
-async function openAll(
-  options: StorageHostOptions,
-  metrics: HostMetrics | null,
-  named?: NamedPlaces,
-): Promise<ServedReplicas> {
-  const { config, files, families, log } = options;
-  const replicas = new Map<string, ServedReplica | Error>();
-  const waiting = config.replicas.map(({ cluster, member, uri, create }) => async () => {
+): HostedReplica[] {
+  const { stateDir, onMirrorFailure: onFailure, mirrorLimitMs: limitMs, slowMirror: slow } = config;
+  const policy = { onFailure, limitMs, slow };
+  const by = `storage host (pid ${process.pid})`;
+  return config.replicas.map(({ cluster, member, uri, create }) => {
     const replica = { cluster, member };
-    const name = replicaText(replica);
-    try {
+    const appended = metrics?.appendsOf(replicaText(replica));
+    const watched = appended === undefined ? {} : { appended };
+    const options = () => {
       const uris = typeof uri === 'string' ? families.expand(uri) : uri;
-      const { stateDir } = config;
-      const by = `storage host (pid ${process.pid})`;
-      const { onMirrorFailure: onFailure, mirrorLimitMs: limitMs, slowMirror: slow } = config;
-      const policy = { onFailure, limitMs, slow };
-      const appended = metrics?.appendsOf(name);
-      const watched = appended === undefined ? {} : { appended };
-      const shared = { ...(named && { named }), policy, digestElsewhere, by, log, ...watched };
-      const given = { files, families, stateDir, replica, uris, create, ...shared };
-      replicas.set(name, await ServedReplica.start(given));
-    } catch (error) {
-      const cause = error instanceof Error ? error : new Error(String(error));
-      replicas.set(name, cause);
-      const remedy = cause instanceof QuorumshiftError ? ` (${cause.definition.remedy})` : '';
-      log(`${name} is not served: ${cause.message}${remedy}`);
-    }
+      const shared = { policy, digestElsewhere, by, log, ...watched };
+      return { files, families, stateDir, replica, uris, create, ...shared };
+    };
+    return { replica, options };
   });
-  const openNext = async (): Promise<void> => {
-    for (let open = waiting.shift(); open !== undefined; open = waiting.shift()) await open();
-  };
-  await Promise.all(Array.from({ length: openAtOnce }, openNext));
-  return replicas;
 }
 
 /** Only the socket's owner may connect, from its first moment on. */

@@ -104,6 +104,8 @@ const formerMirrorSchema = z.strictObject({
   /** Makes the names that it is moved to unique. */
   tag: z.string(),
   why: z.string(),
+  /** Somebody is to be woken up by it; told until it is dropped. */
+  alarm: z.enum(['rollback target lost', 'primary lost']).exactOptional(),
 });
 
 export const bindingRecordSchema = z.strictObject({

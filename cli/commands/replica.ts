@@ -1,5 +1,5 @@
 /** `quorumshift replica …`: replicas that this machine's storage host serves, and their mirrors. */
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 
 import type { AdminClient, Asked } from '../../host/admin-client.ts';
 import type { Progress, ReplicaStatus } from '../../host/proto/gen/storage_host_admin.ts';
@@ -42,6 +42,18 @@ export function addReplica(program: Command): void {
   named('finalize', 'end dual write; what was primary before the cutover is moved aside')
     .option('--delete', 'delete it instead')
     .action(finalize);
+  named(
+    'promote',
+    'one that cannot be served: go on from the mirror alone, which was written to the last',
+    'kv/n1 --reason "the disk of its primary is gone"',
+  )
+    .requiredOption('--reason <text>', 'for the audit trail')
+    .addOption(
+      new Option('--side <side>', 'which side goes on')
+        .choices(['mirror', 'primary'])
+        .default('mirror'),
+    )
+    .action(promote);
   named('drop', 'give the mirror up, or what a failed one left, and delete it').action(drop);
 }
 
@@ -108,6 +120,26 @@ async function finalize(
   );
 }
 
+async function promote(
+  name: string,
+  {
+    socket,
+    output,
+    reason,
+    side,
+  }: ReplicaOptions & { readonly reason: string; readonly side: 'primary' | 'mirror' },
+): Promise<void> {
+  const primaryLogUri = await asked(socket, (client) =>
+    client.promote({ ...byHand(name), reason, side }),
+  );
+  print(output, { replica: name, primaryLogUri }, () =>
+    [
+      `${name} is served from ${primaryLogUri} alone. The other side stays as it is.`,
+      `Next: quorumshift replica drop ${name} deletes it, then mirror makes a new one.`,
+    ].join('\n'),
+  );
+}
+
 async function drop(name: string, { socket, output }: ReplicaOptions): Promise<void> {
   await asked(socket, (client) => client.drop(byHand(name)));
   print(output, { replica: name, mirror: null }, () => `${name} has no mirror any more.`);
@@ -133,16 +165,22 @@ async function withProgressLine<Result>(
 }
 
 function lineOf(status: ReplicaStatus): string {
-  const { replica, refusal, primary, stage, mirror: second } = status;
-  if (refusal !== '') return `${replica}  not served: ${refusal}`;
+  const { replica, refusal, primary, stage, mirror: second, alarms } = status;
+  const alarm = alarms.map((text) => `  ALARM ${text}`).join('');
+  if (refusal !== '') return `${replica}  not served: ${refusal}${alarm}`;
   const to = second === undefined ? '' : `, ${stage} with ${second.logUri}`;
-  return `${replica}  ${primary?.logUri}${to}  ${status.firstIndex}..${status.lastIndex}`;
+  return `${replica}  ${primary?.logUri}${to}  ${status.firstIndex}..${status.lastIndex}${alarm}`;
 }
 
 function textOf(status: ReplicaStatus): string {
   const { replica, refusal, primary, mirror: second, former } = status;
-  if (refusal !== '') return `${replica} is not served: ${refusal}`;
   const row = (label: string, value: string) => `${label.padEnd(12)}${value}`;
+  const advice = [
+    ...status.alarms.map((text) => row('ALARM', text)),
+    row('situation', status.situation),
+    ...status.next.map((command) => row('next', command)),
+  ];
+  if (refusal !== '') return [`${replica} is not served: ${refusal}`, ...advice].join('\n');
   return [
     row('replica', replica),
     row('primary', `${primary?.logUri} (${primary?.family})`),
@@ -159,6 +197,7 @@ function textOf(status: ReplicaStatus): string {
     ...(second === undefined
       ? []
       : [row('on mirror', `p99 ${ms(status.mirrorP99Ms)}, ${ms(status.mirrorLagP99Ms)} longer`)]),
+    ...advice,
   ].join('\n');
 }
 

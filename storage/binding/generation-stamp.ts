@@ -75,6 +75,19 @@ function parseJson(bytes: Buffer): unknown {
   }
 }
 
+/** The stamp of the instance at `uris`, wherever it is; null without one. @throws `data.corrupt` */
+export async function stampOf(place: {
+  readonly files: FileLayer;
+  readonly families: FamilyRegistry;
+  readonly uris: InstanceUris;
+}): Promise<{ readonly replica: string; readonly generation: number } | null> {
+  const { files, families, uris } = place;
+  const [directory] = ownPaths(families, uris);
+  if (directory === undefined) return null;
+  const inside = await readStamp(files, directory, 'inside');
+  return inside ?? readStamp(files, directory, 'beside');
+}
+
 /** Stamps the instance that we made at `directory`, durably; one that is as new stays. */
 export async function writeStamp(
   files: FileLayer,

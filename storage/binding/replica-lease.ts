@@ -86,7 +86,7 @@ function owned(record: BindingRecord | null): BindingRecord {
 /** The recorded result of this id, for ever (the journal keeps it); null when it has not ended. */
 async function endedResult(store: RecordStore, request: OwnRequest): Promise<EndResult | null> {
   for (const line of await readJournal(store.files, store.directory.journal)) {
-    if (line['event'] !== 'ended' || line['endedMigration'] !== request.input.migrationId) continue;
+    if (line['endedMigration'] !== request.input.migrationId) continue;
     if (line['inputDigest'] !== request.inputDigest) throw conflict(request, 'it ended already');
     const result = line['result'];
     assert(

@@ -1,4 +1,4 @@
-import { setTimeout as delay } from 'node:timers/promises';
+import { setImmediate, setTimeout as delay } from 'node:timers/promises';
 
 import { expect, test } from 'vitest';
 
@@ -15,7 +15,7 @@ import { CrashFileLayer } from '../../storage/testing/crash-file-layer.ts';
 
 const families = new FamilyRegistry([createLocalFamily({ maxSegmentBytes: 4096 })]);
 const replica = { cluster: 'kv', member: 'n1' };
-/** How long each sync of the mirror takes. */
+/** How long it takes the mirror to make anything durable. */
 const slowMs = 20;
 
 /** Makes the disk slow where the mirror lies, once it is told to be. */
@@ -24,11 +24,14 @@ function slowAt(path: string, disk: CrashFileLayer, speed: { isSlow: boolean }):
   disk.open = async (...given) => {
     const handle = await open(...given);
     if (!given[0].startsWith(path)) return handle;
-    const sync = handle.sync.bind(handle);
-    handle.sync = async () => {
-      if (speed.isSlow) await delay(slowMs);
-      await sync();
-    };
+    const slowly =
+      <Given extends readonly unknown[]>(call: (...to: Given) => Promise<void>) =>
+      async (...to: Given): Promise<void> => {
+        if (speed.isSlow) await delay(slowMs);
+        await call(...to);
+      };
+    handle.sync = slowly(handle.sync.bind(handle));
+    if (given[2]?.synced === true) handle.write = slowly(handle.write.bind(handle));
     return handle;
   };
   return disk;
@@ -51,6 +54,8 @@ async function mirrored(policy: MirrorPolicy) {
     const entries = { after: last, batches: [batchOf(entriesOf(last + 1n, last + 1n))] };
     await served.apply(epoch, { entries });
     last += 1n;
+    // The disk answers within the same turn of the event loop: timers must have theirs.
+    await setImmediate();
   };
   return { served, speed, log, store, append };
 }

@@ -108,6 +108,11 @@ export interface ReplicaStatus {
   mirrorLagP99Ms: number;
   /** Whether a client has it open. */
   hasSession: boolean;
+  /** How it stands, what is safe, and the commands that may come next. */
+  situation: string;
+  next: string[];
+  /** What should wake somebody up: rollback target lost, primary lost. */
+  alarms: string[];
 }
 
 export interface InstanceStatus {
@@ -197,6 +202,21 @@ export interface FinalizeRequest {
 export interface FinalizeResponse {
   /** Where what was primary lies now; empty when it was deleted or there was none. */
   retired: string[];
+}
+
+export interface PromoteRequest {
+  replica: string;
+  caller:
+    | Caller
+    | undefined;
+  /** For the audit trail. */
+  reason: string;
+  /** The primary goes on; otherwise the mirror. */
+  primary: boolean;
+}
+
+export interface PromoteResponse {
+  primaryLogUri: string;
 }
 
 export interface DropRequest {
@@ -580,6 +600,9 @@ function createBaseReplicaStatus(): ReplicaStatus {
     mirrorP99Ms: 0,
     mirrorLagP99Ms: 0,
     hasSession: false,
+    situation: "",
+    next: [],
+    alarms: [],
   };
 }
 
@@ -668,6 +691,15 @@ export const ReplicaStatus: MessageFns<ReplicaStatus> = {
     }
     if (message.hasSession !== false) {
       writer.uint32(192).bool(message.hasSession);
+    }
+    if (message.situation !== "") {
+      writer.uint32(242).string(message.situation);
+    }
+    for (const v of message.next) {
+      writer.uint32(250).string(v!);
+    }
+    for (const v of message.alarms) {
+      writer.uint32(258).string(v!);
     }
     return writer;
   },
@@ -851,6 +883,30 @@ export const ReplicaStatus: MessageFns<ReplicaStatus> = {
             }
 
             message.hasSession = reader.bool();
+            continue;
+          }
+          case 30: {
+            if (tag !== 242) {
+              break;
+            }
+
+            message.situation = reader.string();
+            continue;
+          }
+          case 31: {
+            if (tag !== 250) {
+              break;
+            }
+
+            message.next.push(reader.string());
+            continue;
+          }
+          case 32: {
+            if (tag !== 258) {
+              break;
+            }
+
+            message.alarms.push(reader.string());
             continue;
           }
         }
@@ -1714,6 +1770,131 @@ export const FinalizeResponse: MessageFns<FinalizeResponse> = {
   },
 };
 
+function createBasePromoteRequest(): PromoteRequest {
+  return { replica: "", caller: undefined, reason: "", primary: false };
+}
+
+export const PromoteRequest: MessageFns<PromoteRequest> = {
+  encode(message: PromoteRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.replica !== "") {
+      writer.uint32(10).string(message.replica);
+    }
+    if (message.caller !== undefined) {
+      Caller.encode(message.caller, writer.uint32(18).fork()).join();
+    }
+    if (message.reason !== "") {
+      writer.uint32(26).string(message.reason);
+    }
+    if (message.primary !== false) {
+      writer.uint32(32).bool(message.primary);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PromoteRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePromoteRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.replica = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.caller = Caller.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.primary = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBasePromoteResponse(): PromoteResponse {
+  return { primaryLogUri: "" };
+}
+
+export const PromoteResponse: MessageFns<PromoteResponse> = {
+  encode(message: PromoteResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.primaryLogUri !== "") {
+      writer.uint32(10).string(message.primaryLogUri);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PromoteResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePromoteResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.primaryLogUri = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBaseDropRequest(): DropRequest {
   return { replica: "", caller: undefined };
 }
@@ -1867,6 +2048,20 @@ export const StorageHostAdminService = {
     responseSerialize: (value: FinalizeResponse): Buffer => Buffer.from(FinalizeResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): FinalizeResponse => FinalizeResponse.decode(value),
   },
+  /**
+   * Lets a replica that cannot be served go on from one side of its pair alone, which was in dual
+   * write to the last and holds what was acknowledged; then serves it. The other side stays as it is
+   * and is never opened again. Ends the migration that owns it. An operator's alone.
+   */
+  promote: {
+    path: "/quorumshift.hostadmin.v1.StorageHostAdmin/Promote" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: PromoteRequest): Buffer => Buffer.from(PromoteRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PromoteRequest => PromoteRequest.decode(value),
+    responseSerialize: (value: PromoteResponse): Buffer => Buffer.from(PromoteResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): PromoteResponse => PromoteResponse.decode(value),
+  },
   /** Gives the mirror up, or what a failed one left, and deletes it. */
   drop: {
     path: "/quorumshift.hostadmin.v1.StorageHostAdmin/Drop" as const,
@@ -1895,6 +2090,12 @@ export interface StorageHostAdminServer extends UntypedServiceImplementation {
    * aside or deleted, and fences stand at its places.
    */
   finalize: handleUnaryCall<FinalizeRequest, FinalizeResponse>;
+  /**
+   * Lets a replica that cannot be served go on from one side of its pair alone, which was in dual
+   * write to the last and holds what was acknowledged; then serves it. The other side stays as it is
+   * and is never opened again. Ends the migration that owns it. An operator's alone.
+   */
+  promote: handleUnaryCall<PromoteRequest, PromoteResponse>;
   /** Gives the mirror up, or what a failed one left, and deletes it. */
   drop: handleUnaryCall<DropRequest, DropResponse>;
 }
@@ -1959,6 +2160,26 @@ export interface StorageHostAdminClient extends Client {
     metadata: Metadata1,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: FinalizeResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Lets a replica that cannot be served go on from one side of its pair alone, which was in dual
+   * write to the last and holds what was acknowledged; then serves it. The other side stays as it is
+   * and is never opened again. Ends the migration that owns it. An operator's alone.
+   */
+  promote(
+    request: PromoteRequest,
+    callback: (error: ServiceError | null, response: PromoteResponse) => void,
+  ): ClientUnaryCall;
+  promote(
+    request: PromoteRequest,
+    metadata: Metadata1,
+    callback: (error: ServiceError | null, response: PromoteResponse) => void,
+  ): ClientUnaryCall;
+  promote(
+    request: PromoteRequest,
+    metadata: Metadata1,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: PromoteResponse) => void,
   ): ClientUnaryCall;
   /** Gives the mirror up, or what a failed one left, and deletes it. */
   drop(request: DropRequest, callback: (error: ServiceError | null, response: DropResponse) => void): ClientUnaryCall;
