@@ -8,6 +8,7 @@ import { createInterface } from 'node:readline';
 
 import { credentials } from '@grpc/grpc-js';
 
+import type { HostConfig } from '../../schemas/host-config.ts';
 import { StorageHostClient } from '../../host/proto/gen/storage_host.ts';
 import { program } from '../cli/run-cli.ts';
 
@@ -28,9 +29,13 @@ export interface HostPlace {
   readonly adminSocket: string;
 }
 
-/** A directory with a host's configuration for these instances of the cluster "kv". */
+/**
+ * A directory with a host's configuration for these instances of the cluster "kv".
+ * @param settings of the configuration besides
+ */
 export async function makeHostPlace(
   instances: Readonly<Record<string, string>>,
+  settings: Partial<HostConfig> = {},
 ): Promise<HostPlace> {
   const directory = await mkdtemp(join(tmpdir(), 'quorumshift-host-'));
   const socket = join(directory, 'host.sock');
@@ -44,13 +49,17 @@ export async function makeHostPlace(
   }));
   await writeFile(
     config,
-    JSON.stringify({ stateDir: `${directory}/state`, socket, adminSocket, replicas }),
+    JSON.stringify({ ...settings, stateDir: `${directory}/state`, socket, adminSocket, replicas }),
   );
   return { directory, config, socket, adminSocket };
 }
 
-export async function startHost({ config, socket }: HostPlace): Promise<HostProcess> {
+export async function startHost(
+  { config, socket }: HostPlace,
+  env: NodeJS.ProcessEnv = {},
+): Promise<HostProcess> {
   const child = spawn(process.execPath, [program, 'host', '--config', config], {
+    env: { ...process.env, ...env },
     stdio: ['ignore', 'inherit', 'pipe'],
   });
   const lines: string[] = [];
