@@ -8,6 +8,11 @@ import { digestInstance } from '../storage/equivalence/state-digest.ts';
 import { nodeFileLayer } from '../storage/node-file-layer.ts';
 import type { InstanceUris } from '../storage/contracts.ts';
 
+// It ends with the host that asked: what it holds open would be in the way of the next one.
+process.stdin.once('end', () => process.kill(process.pid, 'SIGKILL'));
+process.stdin.resume();
+process.stdin.unref();
+
 try {
   process.stdout.write(await digestOf(JSON.parse(process.argv[2] ?? '') as InstanceUris));
 } catch (error) {

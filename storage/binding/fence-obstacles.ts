@@ -3,6 +3,7 @@ import { dirname, join, sep } from 'node:path';
 
 import { fail } from '../../core/errors.ts';
 import type { FileLayer } from '../file-layer.ts';
+import { isErrno } from '../files.ts';
 
 /**
  * A path that is fenced is absent or a directory: no symbolic link, and no mount point, which no
@@ -42,7 +43,15 @@ export async function requireSeparate(files: FileLayer, paths: readonly string[]
 /** The path with symbolic links resolved as far as it exists. */
 export async function resolveExisting(files: FileLayer, path: string): Promise<string> {
   const parent = dirname(path);
-  if (parent === path || (await files.stat(path)) !== null) return files.realPath(path);
+  if (parent === path) return files.realPath(path);
+  if ((await files.stat(path)) !== null) {
+    try {
+      return await files.realPath(path);
+    } catch (error) {
+      // Removed since it was looked at; a link that leads nowhere is still there.
+      if (!isErrno(error, 'ENOENT') || (await files.stat(path)) !== null) throw error;
+    }
+  }
   return join(await resolveExisting(files, parent), path.slice(parent.length));
 }
 

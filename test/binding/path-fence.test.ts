@@ -412,6 +412,18 @@ describe('on a real file system', () => {
     await expect(separate('a/log', 'link/log/x')).rejects.toMatchObject({ code: 'uri.invalid' });
   });
 
+  it('a path that goes while it is resolved is one that is not there', async () => {
+    await mkdir(join(root, 'going'));
+    const files: FileLayer = {
+      ...nodeFileLayer,
+      realPath: async (given) => {
+        await rm(join(root, 'going'), { recursive: true, force: true });
+        return nodeFileLayer.realPath(given);
+      },
+    };
+    await requireSeparate(files, [join(root, 'going'), join(root, 'staying')]);
+  });
+
   it('the probe tells whether names can be exchanged, and leaves nothing', async () => {
     await probeExchange(nodeFileLayer, root);
     await probeExchange(nodeFileLayer, join(root, 'not/there/yet'));

@@ -27,11 +27,22 @@ export const fixtures = resolve('test/fixtures/braft');
 
 let environments = 0;
 
+/** A machine whose storage host runs already. */
+export interface MachineAt {
+  readonly replica: ReplicaName;
+  /** Where its instances lie. */
+  readonly data: string;
+  readonly stateDir: string;
+  readonly adminSocket: string;
+}
+
 export interface EnvironmentOptions {
   readonly address: string;
   readonly namespace: string;
   /** The agent's hooks; made for the environment's root. */
   readonly hooks?: (root: string) => Readonly<Record<string, unknown>>;
+  /** Absent: a machine of its own. */
+  readonly at?: MachineAt;
 }
 
 export class MigrationEnvironment {
@@ -57,7 +68,7 @@ export class MigrationEnvironment {
         host: environment.host,
         stateDir: environment.stateDir,
         roots: [environment.data],
-        hostAdminSocket: environment.hostPlace.adminSocket,
+        hostAdminSocket: options.at?.adminSocket ?? environment.hostPlace.adminSocket,
         reserveBytes: 0,
         // Tests run as anyone, and in sandboxes whose init shows nothing.
         mayNotLook: 'pass-over',
@@ -71,10 +82,10 @@ export class MigrationEnvironment {
     environments += 1;
     const unique = `${process.pid}-${environments}`;
     this.root = root;
-    this.data = join(root, 'data');
-    this.stateDir = join(root, 'state');
+    this.data = options.at?.data ?? join(root, 'data');
+    this.stateDir = options.at?.stateDir ?? join(root, 'state');
     this.host = `h${unique}`;
-    this.replica = { cluster: 'kv', member: `n${unique}` };
+    this.replica = options.at?.replica ?? { cluster: 'kv', member: `n${unique}` };
     this.temporal = temporal;
     this.client = new MigrationClient({ client: temporal, identity: 'test' });
     this.#options = options;

@@ -59,8 +59,12 @@ export async function makeHostPlace(
   return { directory, config, socket, adminSocket };
 }
 
-export async function startHost({ config, socket }: HostPlace): Promise<HostProcess> {
+export async function startHost(
+  { config, socket }: HostPlace,
+  env: NodeJS.ProcessEnv = {},
+): Promise<HostProcess> {
   const child = spawn(process.execPath, [program, 'host', '--config', config], {
+    env: { ...process.env, ...env },
     stdio: ['ignore', 'inherit', 'pipe'],
   });
   const lines: string[] = [];

@@ -1,6 +1,8 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, open, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 
 import { expect, onTestFinished, test } from 'vitest';
 
@@ -48,4 +50,16 @@ test('it ends with whoever asked [OPS-1]', async () => {
   const { uris, instance } = await instanceOf('local');
   await instance.close();
   await expect(digestElsewhere(uris, AbortSignal.abort(new Error('gone')))).rejects.toThrow('gone');
+});
+
+test('it ends with a host that was killed: what it held open is free again [OPS-1]', async () => {
+  const { uris, instance } = await instanceOf('rocksdb');
+  await instance.close();
+  const program = resolve('dist/host/digest-process.js');
+  const child = spawn(process.execPath, [program, JSON.stringify(uris)]);
+  const ended = once(child, 'exit');
+  // What the end of the host does to its pipes.
+  child.stdin.destroy();
+  expect(await ended).toEqual([null, 'SIGKILL']);
+  await (await defaultFamilies().open(uris, 'read-write', { files })).close();
 });

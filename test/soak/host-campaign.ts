@@ -18,8 +18,10 @@ import { CallingOperator } from './replica-operator.ts';
 /** Each begins with the family before its first target. */
 const members = { n1: 'local', n2: 'rocksdb', n3: 'sqlite', n4: 'local' } as const;
 
-/** After it serves; a migration of a small replica takes some of these. */
-const longestLifeMs = 1_200;
+/** After it serves: too short for a migration, mostly; one life of some is long enough. */
+const shortLifeMs = 800;
+const longLifeMs = 6_000;
+const longLifeOneIn = 6;
 /** One kill of this many comes while it starts. */
 const startingOneIn = 4;
 const longestStartMs = 500;
@@ -146,7 +148,8 @@ class HostCampaign {
         this.#whileStarting += 1;
       } else {
         await this.#host.isReady();
-        await delay(this.#random.below(longestLifeMs));
+        const isLong = this.#random.below(longLifeOneIn) === 0;
+        await delay(this.#random.below(isLong ? longLifeMs : shortLifeMs));
       }
       await this.#host.kill();
       this.#kills += 1;

@@ -144,19 +144,30 @@ export class HostWriter {
 
   /** Mostly appends, as a log has; now and then anything else. */
   #move(): ModelMutation {
-    const { firstIndex, entries, meta } = this.#model;
-    const last = firstIndex + BigInt(entries.length) - 1n;
-    const count = BigInt(1 + this.#random.below(mostInFlight));
-    const append = {
-      entries: { after: last, list: entriesOf(last + 1n, last + count, meta.term) },
-    };
+    const { entries } = this.#model;
+    const append = this.#append();
     const kind = this.#random.below(100);
     if (entries.length > mostEntries) return moves['prefix truncation in the middle'](this.#model);
     if (kind < 80 || entries.length < 3) return append;
     const all = Object.values(moves);
     const move: ModelMutation = all[this.#random.below(all.length)]?.(this.#model) ?? append;
     const isLegal = move.reset === undefined || move.reset >= 1n;
-    return isLegal ? move : append;
+    return isLegal && this.#rises(move) ? move : append;
+  }
+
+  #append(): ModelMutation {
+    const { firstIndex, entries, meta } = this.#model;
+    const last = firstIndex + BigInt(entries.length) - 1n;
+    const count = BigInt(1 + this.#random.below(mostInFlight));
+    const before = entries.at(-1)?.term ?? 0n;
+    const term = before > meta.term ? before : meta.term;
+    return { entries: { after: last, list: entriesOf(last + 1n, last + count, term) } };
+  }
+
+  /** Whether terms do not fall along the log (I5). */
+  #rises({ entries }: ModelMutation): boolean {
+    const before = this.#model.entries.find(({ index }) => index === entries?.after)?.term ?? 0n;
+    return (entries?.list[0]?.term ?? before) >= before;
   }
 }
 

@@ -2,7 +2,7 @@
  * A Temporal server, one control worker and several machines, each a process of its own that can be
  * killed and started again.
  */
-import { MigrationEnvironment } from '../e2e/migration-environment.ts';
+import { MigrationEnvironment, type MachineAt } from '../e2e/migration-environment.ts';
 import { KillableServer } from './killable-server.ts';
 
 /** Who is killed: the server, the control worker, or the agent of a machine. */
@@ -14,13 +14,20 @@ export class KillableFleet {
   /** Its control worker serves all machines. */
   readonly #first: MigrationEnvironment;
 
-  static async start(options: { bin: string; machines: number }): Promise<KillableFleet> {
+  /** @param options.machines how many of their own, or those that are there */
+  static async start(options: {
+    bin: string;
+    machines: number | readonly MachineAt[];
+  }): Promise<KillableFleet> {
     const server = await KillableServer.start(options.bin);
-    const first = await MigrationEnvironment.create(server);
-    const machines = [first];
-    while (machines.length < options.machines) {
-      machines.push(await MigrationEnvironment.create(server));
-    }
+    const { machines: wanted } = options;
+    const places = typeof wanted === 'number' ? Array.from<undefined>({ length: wanted }) : wanted;
+    const { address, namespace } = server;
+    const machines = await Promise.all(
+      places.map((at) => MigrationEnvironment.create({ address, namespace, ...(at && { at }) })),
+    );
+    const [first] = machines;
+    if (first === undefined) throw new Error('a fleet has a machine');
     const fleet = new KillableFleet({ server, first, machines });
     await Promise.all([first.start('control'), ...machines.map((one) => one.start('agent'))]);
     return fleet;

@@ -2,16 +2,16 @@
  * Kills at seeded random moments, while every replica of a live cluster moves from family to family
  * without end and clients record what they see.
  */
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { seededRandom, type SeededRandom } from '../../storage/testing/seeded-random.ts';
 import { KvCluster } from '../go/kv-cluster.ts';
 import { checkEnd } from './live-end.ts';
 import { KvLoad, type Verdict } from './kv-load.ts';
-import { LiveReplica } from './live-replica.ts';
+import type { MovedReplica, Movement, Victim } from './movement.ts';
+import { moveByOperators } from './operator-movement.ts';
 import { QuietMoments } from './quiet-moments.ts';
-import { CommandingOperator } from './replica-operator.ts';
+import { moveByWorkflows } from './workflow-movement.ts';
 
 const nodes = ['n1', 'n2', 'n3'];
 
@@ -25,19 +25,14 @@ const longestPauseMs = 2_500;
 const answersOfProgress = 10;
 const killsBetweenLooks = 5;
 
-/** Something that can be killed: processes of whoever drives migrations come to this list. */
-interface Victim {
-  readonly name: string;
-  /** kill -9; started again when it resolves with true; false when there was nothing to kill. */
-  kill(): Promise<boolean>;
-}
-
 export interface LiveCampaignOptions {
   readonly kills: number;
   /** Of each replica; 3 are local → rocksdb → sqlite → local. */
   readonly fewestMigrations: number;
   readonly seed: number;
   readonly log: (line: string) => void;
+  /** Temporal's server, where workflows move the replicas; absent: operators do. */
+  readonly temporal?: string;
 }
 
 export interface LiveCampaignResult {
@@ -56,7 +51,8 @@ export interface LiveCampaignResult {
 export async function runLiveCampaign(options: LiveCampaignOptions): Promise<LiveCampaignResult> {
   const cluster = await KvCluster.start({ trailingLogs });
   try {
-    const result = await new LiveCampaign(cluster, options).run();
+    const campaign = new LiveCampaign(cluster, options);
+    const result = await campaign.run();
     await cluster.stop();
     return result;
   } catch (error) {
@@ -73,8 +69,7 @@ class LiveCampaign {
   readonly #options: LiveCampaignOptions;
   readonly #random: SeededRandom;
   readonly #quiet: QuietMoments;
-  readonly #operators: readonly CommandingOperator[];
-  readonly #replicas: readonly LiveReplica[];
+  #movement: Movement = { replicas: [], victims: [], close: async () => {} };
   readonly #kills: Record<string, number> = {};
   #load: KvLoad | null = null;
   #killed = 0;
@@ -87,23 +82,6 @@ class LiveCampaign {
     this.#random = seededRandom(options.seed);
     const random = seededRandom(options.seed + 1);
     this.#quiet = new QuietMoments({ cluster, answered: () => this.#answered, random });
-    this.#operators = nodes.map((node) => {
-      const socket = join(cluster.directory(node), 'host-admin.sock');
-      return new CommandingOperator({ replica: `kv/${node}`, socket });
-    });
-    this.#replicas = this.#operators.map((operator, i) => {
-      const name = nodes[i] ?? '';
-      return new LiveReplica({
-        name,
-        operator,
-        directory: cluster.directory(name),
-        // They begin with local, rocksdb and sqlite.
-        firstFamily: i,
-        random: seededRandom(options.seed + 2 + i),
-        cutOver: (cutover) => this.#quiet.watch(cutover),
-        log: options.log,
-      });
-    });
   }
 
   async run(): Promise<LiveCampaignResult> {
@@ -112,20 +90,29 @@ class LiveCampaign {
     await this.#cluster.until('a node leads', async () => (await this.#leader()) !== null);
     const load = await KvLoad.start({ nodes: addresses, directory, seed });
     this.#load = load;
+    this.#movement = await this.#move();
     try {
       await this.#untilKilled();
+      await load.stop();
+      const final = await checkEnd(this.#cluster, this.#movement.replicas);
+      return { ...this.#counts(), history: await load.check(final) };
     } finally {
       this.#isOver = true;
       await load.stop();
+      await this.#movement.close();
     }
-    const final = await checkEnd(this.#cluster, this.#replicas);
-    return { ...this.#counts(), history: await load.check(final) };
+  }
+
+  async #move(): Promise<Movement> {
+    const { seed, log, temporal } = this.#options;
+    const given = { cluster: this.#cluster, nodes, quiet: this.#quiet, seed: seed + 2, log };
+    return temporal === undefined ? moveByOperators(given) : moveByWorkflows(temporal, given);
   }
 
   #counts(): Omit<LiveCampaignResult, 'history'> {
     const { snapshotsInstalled } = this.#cluster;
-    const sum = (how: keyof LiveReplica['ended']) =>
-      this.#replicas.reduce((total, { ended }) => total + ended[how], 0);
+    const sum = (how: keyof MovedReplica['ended']) =>
+      this.#movement.replicas.reduce((total, { ended }) => total + ended[how], 0);
     return {
       kills: this.#kills,
       finalized: sum('finalized'),
@@ -148,7 +135,7 @@ class LiveCampaign {
       throw error;
     };
     const { kills, fewestMigrations } = this.#options;
-    const migrating = this.#replicas.map((one) => {
+    const migrating = this.#movement.replicas.map((one) => {
       const hasDone = () => this.#killed >= kills && one.ended.finalized >= fewestMigrations;
       return one.migrate(() => this.#isOver || hasDone()).catch(stopAll);
     });
@@ -171,27 +158,23 @@ class LiveCampaign {
     const kind = this.#random.below(12);
     if (kind === 0) await this.#transferLeader();
     else if (kind === 1) await this.#fallBehind();
-    else await this.#kill(kind < 4 ? 'command' : kind < 8 ? 'node' : 'host');
+    else if (kind < 5) await this.#kill(this.#movement.victims);
+    else await this.#kill(this.#processes(kind < 8 ? 'node' : 'host'));
   }
 
-  async #kill(kind: 'command' | 'node' | 'host'): Promise<void> {
-    const { log } = this.#options;
-    const victims = this.#victims(kind);
+  async #kill(victims: readonly Victim[]): Promise<void> {
     const victim = victims[this.#random.below(victims.length)];
     if (victim === undefined || !(await victim.kill())) return;
+    const { kind, name } = victim;
     this.#killed += 1;
     this.#kills[kind] = (this.#kills[kind] ?? 0) + 1;
-    log(`kill ${this.#killed}: ${victim.name}; ${this.#answered} answers`);
+    this.#options.log(`kill ${this.#killed}: ${name}; ${this.#answered} answers`);
   }
 
-  #victims(kind: 'command' | 'node' | 'host'): Victim[] {
-    if (kind === 'command') {
-      return this.#operators.map((operator, i) => {
-        return { name: `${nodes[i]} command`, kill: () => operator.kill() };
-      });
-    }
+  #processes(kind: 'node' | 'host'): Victim[] {
     const names = this.#cluster.names.filter((name) => name.endsWith(kind));
     return names.map((name) => ({
+      kind,
       name,
       kill: async () => {
         await this.#cluster.kill(name);

@@ -7,7 +7,8 @@ import { verifyJournal } from '../../storage/binding/journal.ts';
 import { RecordStore } from '../../storage/binding/record-store.ts';
 import { nodeFileLayer } from '../../storage/node-file-layer.ts';
 import type { KvCluster } from '../go/kv-cluster.ts';
-import type { LiveReplica, ReplicaView } from './live-replica.ts';
+import type { ReplicaView } from './live-replica.ts';
+import type { MovedReplica } from './movement.ts';
 import { OperatorCommand } from './operator-command.ts';
 
 /**
@@ -17,10 +18,10 @@ import { OperatorCommand } from './operator-command.ts';
  */
 export async function checkEnd(
   cluster: KvCluster,
-  replicas: readonly LiveReplica[],
+  replicas: readonly MovedReplica[],
 ): Promise<Record<string, string>> {
   const final = await settledState(cluster);
-  const views = new Map<LiveReplica, ReplicaView>();
+  const views = new Map<MovedReplica, ReplicaView>();
   for (const replica of replicas) {
     await cluster.until(`${replica.name} shows itself`, async () => {
       const view = await replica.view();

@@ -8,6 +8,8 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
 import type { SeededRandom } from '../../storage/testing/seeded-random.ts';
+import type { ReplicaStatus } from '../../host/proto/gen/storage_host_admin.ts';
+import type { MovedReplica } from './movement.ts';
 import type { CommandResult } from './operator-command.ts';
 import type { ReplicaCommand, ReplicaOperator } from './replica-operator.ts';
 
@@ -16,8 +18,8 @@ const families = ['rocksdb', 'sqlite', 'local'] as const;
 /** Until a host that was killed is asked again. */
 const retryMs = 100;
 
-/** Far more than a migration takes, kills and all. */
-const patienceMs = 180_000;
+/** Far more than a migration takes under a load of kills. */
+const patienceMs = 600_000;
 
 /** What an operator may be told while things are killed and written: ask again. */
 const passing = ['host.unreachable', 'proof.stale', 'image.source-changed'];
@@ -50,7 +52,7 @@ interface Course {
   cutovers: number;
 }
 
-export class LiveReplica {
+export class LiveReplica implements MovedReplica {
   readonly name: string;
   /** Migrations that ended on their target, and those that were rolled back. */
   readonly ended = { finalized: 0, rolledBack: 0, detached: 0 };
@@ -80,11 +82,7 @@ export class LiveReplica {
   async view(): Promise<ReplicaView | null> {
     const status = await this.#options.operator.show();
     if (status === null) return null;
-    const { refusal, primary, mirror, stage, former } = status;
-    if (primary === undefined) throw new Error(`${this.name} is not served: ${refusal}`);
-    const second = mirror === undefined ? null : shortUri(mirror.logUri);
-    const hasFormer = former !== undefined;
-    return { primary: shortUri(primary.logUri), mirror: second, stage, hasFormer };
+    return viewOf(this.name, status);
   }
 
   async #step({ primary, mirror, stage, hasFormer }: ReplicaView): Promise<void> {
@@ -141,6 +139,15 @@ export class LiveReplica {
     if (code === null || code === 0 || isKnown) return result;
     throw new Error(`${this.name}: ${command} ${uri ?? ''} failed: ${stderr}`);
   }
+}
+
+/** @throws when its host refuses it */
+export function viewOf(name: string, status: ReplicaStatus): ReplicaView {
+  const { refusal, primary, mirror, stage, former } = status;
+  if (primary === undefined) throw new Error(`${name} is not served: ${refusal}`);
+  const second = mirror === undefined ? null : shortUri(mirror.logUri);
+  const hasFormer = former !== undefined;
+  return { primary: shortUri(primary.logUri), mirror: second, stage, hasFormer };
 }
 
 /** Of an instance in one directory, what an operator writes for it. */

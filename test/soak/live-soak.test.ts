@@ -31,4 +31,15 @@ describe(`short campaigns of random kills beside live migrations (SEED=${seed})`
     },
     patienceMs,
   );
+
+  test.skipIf(missing('go') || missing('temporal'))(
+    'of the same cluster, moved by workflows whose agents, control worker and server are killed too: the same holds [OPS-1] [I1] [I8] [I17] [ROLL-4] [ROLL-5]',
+    async () => {
+      const temporal = process.env['QUORUMSHIFT_TEMPORAL_BIN'] ?? '';
+      const { finalized, history } = await runLiveCampaign({ ...options, temporal });
+      expect(finalized).toBeGreaterThanOrEqual(3);
+      expect(history.operations).toBeGreaterThan(100);
+    },
+    patienceMs,
+  );
 });

@@ -111,7 +111,7 @@ export class MigratingReplica {
 
   /** Waits until the record says that it ended, then checks what is on disk. */
   async end(running: RunningMigration, result: 'finalized' | 'rolled-back'): Promise<void> {
-    await this.#untilEnded(running.input.migrationId);
+    await untilEnded(this.environment, this.replica, running.input.migrationId);
     const { client } = this.environment;
     const { outcome } = await throughOutages(() => client.result(this.replica));
     const record = await this.store.read();
@@ -136,30 +136,6 @@ export class MigratingReplica {
     );
     await verifyJournal(nodeFileLayer, this.store.directory.journal);
   }
-
-  /** Fails at once when the migration waits for an operator, which no kill may bring about. */
-  async #untilEnded(migrationId: string): Promise<void> {
-    const deadline = Date.now() + patienceMs;
-    for (let looks = 1; ; looks++) {
-      const record = await this.store.read();
-      if (record?.lastEnded?.id === migrationId) return;
-      if (looks % 10 === 0) await this.#checkNotStuck();
-      if (Date.now() > deadline) {
-        const phase = record?.migration?.phase ?? 'none';
-        throw new Error(`${this.name} has not ended within ${patienceMs} ms: phase ${phase}`);
-      }
-      await delay(lookMs);
-    }
-  }
-
-  async #checkNotStuck(): Promise<void> {
-    const report = await this.environment.client.status(this.replica).catch(() => null);
-    const waiting = report?.status?.waiting;
-    if (waiting?.kind === 'failed' || waiting?.kind === 'held' || report?.run === 'failed') {
-      const reason = waiting?.reason ?? report?.failure ?? '';
-      throw new Error(`${this.name} ${report?.status?.phase ?? ''}: ${reason}`);
-    }
-  }
 }
 
 /** Repeats a call while no server answers; what the product refuses is thrown at once. */
@@ -172,5 +148,37 @@ export async function throughOutages<T>(call: () => Promise<T>): Promise<T> {
       if (error instanceof QuorumshiftError || Date.now() > deadline) throw error;
       await delay(lookMs);
     }
+  }
+}
+
+/** Fails at once when the migration waits for an operator, which no kill may bring about. */
+export async function untilEnded(
+  environment: MigrationEnvironment,
+  replica: ReplicaName,
+  migrationId: string,
+): Promise<void> {
+  const deadline = Date.now() + patienceMs;
+  for (let looks = 1; ; looks++) {
+    const record = await environment.storeOf(replica).read();
+    if (record?.lastEnded?.id === migrationId) return;
+    if (looks % 10 === 0) await requireNotStuck(environment, replica);
+    if (Date.now() > deadline) {
+      const phase = record?.migration?.phase ?? 'none';
+      const name = replicaText(replica);
+      throw new Error(`${name} has not ended within ${patienceMs} ms: phase ${phase}`);
+    }
+    await delay(lookMs);
+  }
+}
+
+async function requireNotStuck(
+  { client }: MigrationEnvironment,
+  replica: ReplicaName,
+): Promise<void> {
+  const report = await client.status(replica).catch(() => null);
+  const waiting = report?.status?.waiting;
+  if (waiting?.kind === 'failed' || waiting?.kind === 'held' || report?.run === 'failed') {
+    const reason = waiting?.reason ?? report?.failure ?? '';
+    throw new Error(`${replicaText(replica)} ${report?.status?.phase ?? ''}: ${reason}`);
   }
 }
