@@ -68,6 +68,20 @@ function layout() {
   });
 }
 
+/** A machine of its own to Quorumshift: an agent there migrates the node while it runs. */
+function writeAgent({ id, directory, socket, http }) {
+  const probe = `fetch('${http}/status').then(({ ok }) => process.exit(ok ? 0 : 1))`;
+  const agent = {
+    host: id,
+    stateDir: join(directory, 'state'),
+    hostAdminSocket: socket.replace(/\.sock$/, '-admin.sock'),
+    roots: [directory],
+    reserveBytes: 0,
+    hooks: { probe: { exec: [process.execPath, '-e', probe] } },
+  };
+  writeFileSync(join(directory, 'agent.json'), JSON.stringify(agent, null, 2));
+}
+
 function hostOf({ id, family, directory, socket }) {
   mkdirSync(directory, { recursive: true });
   const config = join(directory, 'host.json');
@@ -123,6 +137,7 @@ const program = build();
 const members = layout();
 for (const member of members) {
   supervise(`${member.id} host`, hostOf(member));
+  writeAgent(member);
   supervise(`${member.id} node`, nodeOf(program, member, members));
 }
 process.on('SIGINT', () => void stop());
@@ -131,3 +146,9 @@ for (const { id, http, family, directory, isSpare } of members) {
   const spare = isSpare ? ', not a member yet' : '';
   console.log(`${id} answers at ${http} (${family} storage in ${directory}${spare})`);
 }
+const [{ id, family, directory }] = members;
+const command = `node ${join(root, 'bin', 'quorumshift.mjs')}`;
+console.log(`migrate ${id} while it runs:
+  ${command} dev --config ${directory}/agent.json
+  ${command} start kv/${id} --host ${id} --source ${family}://${directory}/storage --target sqlite://${directory}/moved --standalone
+  ${command} status -w kv/${id} --state-dir ${directory}/state --socket ${directory}/host-admin.sock`);
