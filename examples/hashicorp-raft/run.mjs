@@ -147,8 +147,11 @@ for (const { id, http, family, directory, isSpare } of members) {
   console.log(`${id} answers at ${http} (${family} storage in ${directory}${spare})`);
 }
 const [{ id, family, directory }] = members;
-const command = `node ${join(root, 'bin', 'quorumshift.mjs')}`;
+const quorumshift = `node ${join(root, 'bin', 'quorumshift.mjs')}`;
+const source = `${family}://${directory}/storage`;
+const target = `sqlite://${directory}/moved`;
+const seen = `--state-dir ${directory}/state --socket ${directory}/host-admin.sock`;
 console.log(`migrate ${id} while it runs:
-  ${command} dev --config ${directory}/agent.json
-  ${command} start kv/${id} --host ${id} --source ${family}://${directory}/storage --target sqlite://${directory}/moved --standalone
-  ${command} status -w kv/${id} --state-dir ${directory}/state --socket ${directory}/host-admin.sock`);
+  ${quorumshift} dev --config ${directory}/agent.json
+  ${quorumshift} start kv/${id} --host ${id} --source ${source} --target ${target} --standalone
+  ${quorumshift} status -w kv/${id} ${seen}`);
