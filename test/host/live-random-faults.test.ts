@@ -26,7 +26,7 @@ import { FailingFiles } from './failing-files.ts';
 
 const families = new FamilyRegistry([createLocalFamily({ maxSegmentBytes: 400 })]);
 const firstSeed = Number(process.env['SEED'] ?? 1);
-const lives = process.env['QUORUMSHIFT_LONG'] === '1' ? 200 : 4;
+const lives = process.env['QUORUMSHIFT_LONG'] === '1' ? 200 : 3;
 const hostsInALife = 4;
 
 /** Not of syncs: what a disk drops after one that failed shows at the next power loss only. */
