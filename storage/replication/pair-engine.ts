@@ -169,6 +169,7 @@ export class PairEngine implements StoreEngine {
   async close(): Promise<void> {
     this.#isClosed = true;
     this.snapshots.abandon();
+    await this.watermark.settled();
     const closed = [this.#primary.close(), this.#mirror?.close() ?? this.#left];
     for (const result of await Promise.allSettled(closed)) {
       if (result.status === 'rejected') throw result.reason;

@@ -26,9 +26,14 @@ export class SnapshotTurn {
   }
 
   /** The last thing that is done in the turn: nobody takes it away from then on. */
-  prepare<Result>(work: () => Promise<Result>): Promise<Result> {
+  async prepare<Result>(work: () => Promise<Result>): Promise<Result> {
     this.#isPreparing = this.#lost === null;
-    return this.run(work);
+    try {
+      return await this.run(work);
+    } catch (error) {
+      this.#isPreparing = false;
+      throw error;
+    }
   }
 
   /** The bytes, until the turn is taken away: whoever gives them may stand still. */

@@ -130,6 +130,11 @@ export class Watermark {
     });
   }
 
+  /** Resolves when nothing is being written: whoever opens it next is the only writer. */
+  settled(): Promise<void> {
+    return this.#writing;
+  }
+
   #change(change: (state: WatermarkState) => WatermarkState): Promise<void> {
     const written = this.#writing.then(async () => {
       const state = change(this.#state);

@@ -102,6 +102,18 @@ describe('a mirror that fails after its proof', () => {
   });
 });
 
+describe('a host that stops', () => {
+  test('and cannot write a watermark: it lets go of both instances all the same', async () => {
+    const { disk, failing, served, session } = await started('bootstrap');
+    await session.append();
+    failing.refused = /watermark/;
+    await served.close();
+    const again = await ServedReplica.start(optionsOn(disk));
+    expect((await sessionOf(again)).state.lastIndex).toBe(6n);
+    await again.close();
+  });
+});
+
 describe('a mirror that is gone when its host starts', () => {
   test('it is left, with the place that it lay in: the replica is served, and a record from before is refused [DUAL-8] [CUT-2] [I3]', async () => {
     const { disk, served, session } = await started('bootstrap');

@@ -72,6 +72,19 @@ describe('a snapshot that begins while another one', () => {
   });
 });
 
+describe('a snapshot that could not be prepared', () => {
+  test('keeps no other waiting, though its giver does not abort it', async () => {
+    const { instance } = await openPairOf(local, local);
+    const earlier = await instance.snapshots.begin(metaAt(5n));
+    files.failAt({ operation: 'create', code: 'EIO', nth: 1 });
+    await expect(earlier.prepare()).rejects.toThrow('EIO');
+    const later = await instance.snapshots.begin(metaAt(7n));
+    await later.file(file, [Buffer.from('later')]);
+    await instance.apply({ snapshot: await later.prepare() });
+    expect(await contentOf(await instance.snapshots.latest())).toBe('later');
+  });
+});
+
 describe('the sides of a pair', () => {
   test('change between two snapshots: one that begins at that moment waits for it [CUT-2] [DUAL-7]', async () => {
     const { instance, engine } = await openPairOf(local, local);

@@ -72,6 +72,10 @@ var reopening = map[string]bool{
 	codeFenced: true, "instance.closed": true, "instance.poisoned": true, "instance.locked": true,
 }
 
+// With these a publication was refused before its first effect: it is not there, and to open again
+// would only end the snapshot that is being written by now.
+var notBegun = map[string]bool{codeFenced: true, "instance.closed": true}
+
 // Statuses without one of our codes that no second try changes.
 var final = map[codes.Code]bool{
 	codes.Unimplemented: true, codes.InvalidArgument: true, codes.ResourceExhausted: true,

@@ -93,7 +93,7 @@ func (s *sink) Close() error {
 // settle finds out what became of a publication whose answer is an error.
 func (s *sink) settle(err error) error {
 	meaning, failed := fromHost(err, s.stream.Trailer())
-	if meaning == refused {
+	if meaning == refused || notBegun[codeOf(failed)] {
 		return failed
 	}
 	state, err := s.store.session.reopen()

@@ -139,3 +139,25 @@ func requireError(t *testing.T, err error, text string) {
 		t.Fatalf("got %v, want an error with %q", err, text)
 	}
 }
+
+func TestSnapshotEndsAnEarlierOneAndIsPublishedWhateverThatOneDoes(t *testing.T) {
+	t.Parallel()
+	eachFamily(t, func(t *testing.T, host *hosttest.Host, member string) {
+		store := open(t, host, member)
+		earlier := createSnapshot(t, store, 10, 2)
+		_, err := earlier.Write([]byte("earlier"))
+		must(t, err)
+		later := createSnapshot(t, store, 20, 2)
+		// Until the host has begun it, the earlier one may still be published.
+		for i := 0; i < 8; i++ {
+			_, err = later.Write(make([]byte, 1<<20))
+			must(t, err)
+		}
+		if err := earlier.Close(); err == nil {
+			t.Fatal("an earlier snapshot was published beside a later one")
+		}
+		must(t, later.Close())
+		state := string(make([]byte, 8<<20))
+		requireSnapshot(t, store, raft.SnapshotMeta{ID: later.ID(), Index: 20, Term: 2}, state)
+	})
+}
