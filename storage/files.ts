@@ -44,11 +44,10 @@ export async function readWhole(
 }
 
 async function openIfThere(files: FileLayer, path: string): Promise<FileHandle | null> {
-  if ((await files.stat(path)) === null) return null;
   try {
     return await files.open(path, 'read');
   } catch (error) {
-    if (isErrno(error, 'ENOENT')) return null;
+    if (isErrno(error, 'ENOENT') || isErrno(error, 'ENOTDIR')) return null;
     throw error;
   }
 }

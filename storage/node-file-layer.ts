@@ -172,12 +172,16 @@ async function exchange(a: string, b: string): Promise<void> {
   throw Object.assign(new Error(`${code}: renameat2 '${a}' <-> '${b}'`), { code });
 }
 
+/**
+ * Only the sync goes through a thread: whoever syncs a directory has just changed a name in it, so
+ * that opening it reads nothing, and each of three ways to a thread and back takes longer.
+ */
 async function syncDirectory(path: string): Promise<void> {
-  const fd = await openAsync(path, constants.O_RDONLY | constants.O_DIRECTORY);
+  const fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
   try {
     await fsyncAsync(fd);
   } finally {
-    await closeAsync(fd);
+    closeSync(fd);
   }
 }
 
@@ -187,7 +191,7 @@ async function lock(
 ): Promise<PathLock | { readonly holder: string }> {
   const fd = openSync(path, constants.O_RDONLY);
   if (flock(fd, (kind === 'exclusive' ? LOCK_EX : LOCK_SH) | LOCK_NB) === 0) {
-    return { release: () => closeAsync(fd) };
+    return { release: async () => closeSync(fd) };
   }
   const code = errnoNames.get(koffi.errno());
   const holder = lockHolder(fd);

@@ -9,6 +9,9 @@ import (
 	"github.com/hashicorp/raft"
 )
 
+// term is above that of any log that was there before.
+const term = 1 << 20
+
 // shape is what an append looks like, and how many of them wait for their answers.
 type shape struct{ inFlight, entries, bytes int }
 
@@ -100,7 +103,7 @@ func (a *appending) logs() []*raft.Log {
 	logs := make([]*raft.Log, a.how.entries)
 	for i := range logs {
 		from := rand.IntN(3 * a.how.bytes)
-		logs[i] = &raft.Log{Index: a.index, Term: 1, Data: a.payload[from : from+a.how.bytes]}
+		logs[i] = &raft.Log{Index: a.index, Term: term, Data: a.payload[from : from+a.how.bytes]}
 		a.index++
 	}
 	return logs

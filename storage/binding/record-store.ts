@@ -207,11 +207,15 @@ export class RecordStore {
    * @returns false, with nothing changed, when the record is not what it was made from any more
    */
   async take({ before }: PreparedRecord): Promise<boolean> {
-    const lock = await this.#lock();
+    const lock = await this.#lockMade();
     try {
       const present = await this.#bytes(this.directory.record);
       if (!before.equals(present ?? Buffer.alloc(0))) return false;
-      for (const path of this.#both()) await this.files.rename(prepared(path), path);
+      // Whichever a crash keeps: see #confirm.
+      const renames = this.#both().map((path) => this.files.rename(prepared(path), path));
+      // Both have ended before the lock is let go of, also when one fails.
+      await Promise.allSettled(renames);
+      await Promise.all(renames);
       await this.files.syncDirectory(this.directory.root);
       return true;
     } finally {
@@ -224,7 +228,7 @@ export class RecordStore {
     return [this.directory.recordCopy, this.directory.record];
   }
 
-  /** Of two renames before one sync a crash may keep the second alone: then the copy is older. */
+  /** Of two renames before one sync a crash may keep the record's alone: then the copy is older. */
   async #confirm(): Promise<void> {
     const { record, recordCopy, root } = this.directory;
     const [bytes, copied] = [await this.#bytes(record), await this.#bytes(recordCopy)];
@@ -235,8 +239,12 @@ export class RecordStore {
   }
 
   async #lock() {
+    await this.#makeLockFile(this.directory.recordLock);
+    return this.#lockMade();
+  }
+
+  #lockMade() {
     const path = this.directory.recordLock;
-    await this.#makeLockFile(path);
     const instance = replicaText(this.replica);
     return lockPatiently(this.files, { path, action: 'change the binding record of', instance });
   }
