@@ -8,7 +8,8 @@
  *   clock 0 <milliseconds> /
  *
  * `write` is every growth of a file: content, size, a new file or directory. `sync` is fsync and its
- * like, `change` everything that needs a writable file system. Below the directory such a call takes
+ * like, and a write to a file that was opened with O_DSYNC, which fails when it has been made.
+ * `change` is everything that needs a writable file system. Below the directory such a call takes
  * so long, then fails with the errno; 0: it goes on. `clock` is how far the wall clock is off.
  */
 #define _GNU_SOURCE
@@ -130,24 +131,34 @@ int rename(const char *from, const char *to) {
 
 /* Content */
 
+/* Of a write that was made: whether it was to be durable, and is not. */
+static ssize_t synced(int fd, ssize_t written) {
+  int kept = errno;
+  if (written < 0 || (fcntl(fd, F_GETFL) & O_DSYNC) == 0) {
+    errno = kept;
+    return written;
+  }
+  return fails_on("sync", fd) ? -1 : written;
+}
+
 ssize_t write(int fd, const void *bytes, size_t size) {
   if (fails_on("write", fd)) return -1;
-  return syscall(SYS_write, fd, bytes, size);
+  return synced(fd, syscall(SYS_write, fd, bytes, size));
 }
 ssize_t writev(int fd, const struct iovec *parts, int count) {
   if (fails_on("write", fd)) return -1;
-  return syscall(SYS_writev, fd, parts, count);
+  return synced(fd, syscall(SYS_writev, fd, parts, count));
 }
 ssize_t pwrite64(int fd, const void *bytes, size_t size, off64_t position) {
   if (fails_on("write", fd)) return -1;
-  return syscall(SYS_pwrite64, fd, bytes, size, position);
+  return synced(fd, syscall(SYS_pwrite64, fd, bytes, size, position));
 }
 ssize_t pwrite(int fd, const void *bytes, size_t size, off_t position) {
   return pwrite64(fd, bytes, size, position);
 }
 ssize_t pwritev64(int fd, const struct iovec *parts, int count, off64_t position) {
   if (fails_on("write", fd)) return -1;
-  return syscall(SYS_pwritev, fd, parts, count, position, 0L);
+  return synced(fd, syscall(SYS_pwritev, fd, parts, count, position, 0L));
 }
 ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t position) {
   return pwritev64(fd, parts, count, position);

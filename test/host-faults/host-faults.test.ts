@@ -1,9 +1,12 @@
 import { readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
+import { credentials, status } from '@grpc/grpc-js';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 
+import { StorageHostClient } from '../../host/proto/gen/storage_host.ts';
 import type { HostConfig } from '../../schemas/host-config.ts';
+import { openReplica } from '../host/host-session.ts';
 import { missing } from '../setup/toolchain.ts';
 import type { ReplicaCommand } from '../soak/replica-operator.ts';
 import { FaultyHost, type DiskFault } from './faulty-host.ts';
@@ -196,6 +199,14 @@ describe.skipIf(missing('cc'))('around the host', () => {
     const host = await started('local');
     const [writer] = host.writers;
     await rm(host.place.socket);
+    const late = new StorageHostClient(
+      `unix:${host.place.socket}`,
+      credentials.createInsecure(),
+      // Else it would take the connection that another client has.
+      { 'grpc.use_local_subchannel_pool': 1 },
+    );
+    await expect(openReplica(late, 'n2')).rejects.toMatchObject({ code: status.UNAVAILABLE });
+    late.close();
     await writer.wrote(5n);
     expect(writer.refusals).toEqual([]);
     await host.restart();
