@@ -45,7 +45,7 @@ export class FaultyHost {
     const library = join(place.directory, 'host-fault-shim.so');
     const flags = ['-shared', '-fPIC', '-O1', '-Wall', '-Wextra', '-Werror'];
     execFileSync('cc', [...flags, '-o', library, source]);
-    const running = await startHost(place, environment(place, library));
+    const running = await startHost(place, { env: environment(place, library) });
     return new FaultyHost(place, { library, running });
   }
 
@@ -84,7 +84,7 @@ export class FaultyHost {
     const before = await this.#process;
     this.#process = before
       .end('SIGKILL')
-      .then(() => startHost(this.place, environment(this.place, this.#library)));
+      .then(() => startHost(this.place, { env: environment(this.place, this.#library) }));
     this.#log = (await this.#process).lines;
   }
 

@@ -59,11 +59,13 @@ export async function makeHostPlace(
   return { directory, config, socket, adminSocket };
 }
 
+/** @param given environment besides; another program that is a host */
 export async function startHost(
   { config, socket }: HostPlace,
-  env: NodeJS.ProcessEnv = {},
+  given: { readonly env?: NodeJS.ProcessEnv; readonly command?: readonly string[] } = {},
 ): Promise<HostProcess> {
-  const child = spawn(process.execPath, [program, 'host', '--config', config], {
+  const { env, command = [program, 'host', '--config', config] } = given;
+  const child = spawn(process.execPath, command, {
     env: { ...process.env, ...env },
     stdio: ['ignore', 'inherit', 'pipe'],
   });

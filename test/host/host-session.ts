@@ -10,6 +10,7 @@ import type {
   StorageHostClient,
   WriteRequest,
   WriteResponse,
+  WriteSnapshotRequest,
 } from '../../host/proto/gen/storage_host.ts';
 import {
   batchOf,
@@ -65,6 +66,29 @@ export async function readEntries(
     for (let i = 0; i < batch.count; i += 1) entries.push(entryAt(batch, i));
   }
   return entries;
+}
+
+/** A snapshot that has begun, with one file; and how its stream ends. */
+export function beginSnapshot(client: StorageHostClient, member: string, epoch: bigint) {
+  let ended: (code: string) => void = () => {};
+  const end = new Promise<string>((resolve) => (ended = resolve));
+  const call = client.writeSnapshot((error: ServiceError | null, response: WriteResponse) => {
+    ended(error === null ? `published as ${response.sequence}` : codeOf(error));
+  });
+  // Writing to a stream that the host has ended fails; how it ended is what counts.
+  call.on('error', () => {});
+  const give = (part: WriteSnapshotRequest['part']) => call.write({ part });
+  const metadata = {
+    lastIncludedIndex: 3n,
+    lastIncludedTerm: 1n,
+    peers: [],
+    oldPeers: [],
+    auxiliary: new Map<string, Buffer>(),
+  };
+  give({ $case: 'begin', value: { replica: replica(member), epoch, metadata } });
+  give({ $case: 'file', value: { path: 'data', bytes: 0n } });
+  give({ $case: 'bytes', value: Buffer.alloc(1024, 7) });
+  return { call, end, give };
 }
 
 /** A write stream with everything that it was told. */

@@ -3,14 +3,10 @@ import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 
-import { credentials, type ServiceError } from '@grpc/grpc-js';
+import { credentials } from '@grpc/grpc-js';
 import { afterEach, describe, expect, test } from 'vitest';
 
-import type {
-  StorageHostClient,
-  WriteResponse,
-  WriteSnapshotRequest,
-} from '../../host/proto/gen/storage_host.ts';
+import type { StorageHostClient, WriteResponse } from '../../host/proto/gen/storage_host.ts';
 import {
   StorageHostAdminClient,
   type ListResponse,
@@ -18,7 +14,14 @@ import {
 import { entriesOf } from '../../storage/testing/conformance-env.ts';
 import { runCli } from '../cli/run-cli.ts';
 import { makeHostPlace, startHost, type HostPlace, type HostProcess } from './host-process.ts';
-import { appendMessage, called, codeOf, openReplica, replica } from './host-session.ts';
+import {
+  appendMessage,
+  beginSnapshot,
+  called,
+  codeOf,
+  openReplica,
+  replica,
+} from './host-session.ts';
 
 const readerProgram = fileURLToPath(new URL('./stopped-reader.js', import.meta.url));
 const running: HostProcess[] = [];
@@ -31,29 +34,6 @@ async function started(place: HostPlace): Promise<HostProcess> {
   const host = await startHost(place);
   running.push(host);
   return host;
-}
-
-/** A snapshot that has begun, with one file; and how its stream ends. */
-function begunSnapshot(client: StorageHostClient, epoch: bigint) {
-  let ended: (code: string) => void = () => {};
-  const end = new Promise<string>((resolve) => (ended = resolve));
-  const call = client.writeSnapshot((error: ServiceError | null, response: WriteResponse) => {
-    ended(error === null ? `published as ${response.sequence}` : codeOf(error));
-  });
-  // Writing to a stream that the host has ended fails; how it ended is what counts.
-  call.on('error', () => {});
-  const give = (part: WriteSnapshotRequest['part']) => call.write({ part });
-  const metadata = {
-    lastIncludedIndex: 3n,
-    lastIncludedTerm: 1n,
-    peers: [],
-    oldPeers: [],
-    auxiliary: new Map<string, Buffer>(),
-  };
-  give({ $case: 'begin', value: { replica: replica('n1'), epoch, metadata } });
-  give({ $case: 'file', value: { path: 'data', bytes: 0n } });
-  give({ $case: 'bytes', value: Buffer.alloc(1024, 7) });
-  return { call, end, give };
 }
 
 /** How many parts the latest snapshot has; or why it is not to be had. */
@@ -92,7 +72,7 @@ describe('streams of snapshots', () => {
     }));
     const { client } = await started(place);
     const epoch = await withEntries(client);
-    expect(await begunSnapshot(client, epoch).end).toBe('session.stream-idle');
+    expect(await beginSnapshot(client, 'n1', epoch).end).toBe('session.stream-idle');
     // Dual write waits for every snapshot that is being written.
     const args = ['mirror', 'kv/n1', `rocksdb://${place.directory}/b`];
     expect((await runCli(['replica', ...args, '--socket', place.adminSocket])).code).toBe(0);
@@ -102,7 +82,7 @@ describe('streams of snapshots', () => {
     const place = await makeHostPlace({ n1: 'local' }, () => ({ snapshotStreams: { most: 1 } }));
     const { client } = await started(place);
     const epoch = await withEntries(client);
-    const first = begunSnapshot(client, epoch);
+    const first = beginSnapshot(client, 'n1', epoch);
     // The host has the first one once it refuses another.
     while ((await partsOf(client)) !== 'session.too-many-streams') continue;
     first.give({ $case: 'end', value: { sequence: 9n, mutation: undefined } });
@@ -119,7 +99,7 @@ describe('streams of snapshots', () => {
       `unix:${place.adminSocket}`,
       credentials.createInsecure(),
     );
-    const written = begunSnapshot(client, await withEntries(client));
+    const written = beginSnapshot(client, 'n1', await withEntries(client));
     // More than the host may have on its way to a client that takes nothing.
     for (let i = 0; i < 48; i += 1)
       written.give({ $case: 'bytes', value: Buffer.alloc(1024 ** 2) });
@@ -138,7 +118,7 @@ describe('streams of snapshots', () => {
   test('one whose session was fenced meanwhile: ended at its next message', async () => {
     const place = await makeHostPlace({ n1: 'local' });
     const { client } = await started(place);
-    const begun = begunSnapshot(client, await withEntries(client));
+    const begun = beginSnapshot(client, 'n1', await withEntries(client));
     await openReplica(client, 'n1');
     begun.give({ $case: 'bytes', value: Buffer.from('late') });
     expect(await begun.end).toBe('session.fenced');
@@ -148,13 +128,13 @@ describe('streams of snapshots', () => {
     const place = await makeHostPlace({ n1: 'local' });
     const { client } = await started(place);
     const epoch = await withEntries(client);
-    const refused = begunSnapshot(client, epoch);
+    const refused = beginSnapshot(client, 'n1', epoch);
     const gap = { ...appendMessage(99n, entriesOf(100n, 100n)) };
     refused.give({ $case: 'end', value: { sequence: 2n, mutation: gap } });
     expect(await refused.end).toBe('log.gap');
     const args = ['mirror', 'kv/n1', `rocksdb://${place.directory}/b`];
     expect((await runCli(['replica', ...args, '--socket', place.adminSocket])).code).toBe(0);
-    const next = begunSnapshot(client, epoch);
+    const next = beginSnapshot(client, 'n1', epoch);
     next.give({ $case: 'end', value: { sequence: 3n, mutation: undefined } });
     expect(await next.end).toBe('published as 3');
   });
