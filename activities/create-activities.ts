@@ -44,6 +44,7 @@ export function createHostActivities(context: AgentContext): HostActivities {
     admit: step('admit'),
     start: step('start'),
     probe: step('probe'),
+    'soak-validate': step('soak-validate'),
     finalize: step('finalize'),
     'rollback-stop': step('rollback-stop'),
     'rollback-fence': step('rollback-fence'),

@@ -2,12 +2,15 @@
  * The steps of a live migration. The storage host does what they say, and writes what changes
  * primary or mirror into the record; each looks at the record first and does what is missing.
  */
+import { join } from 'node:path';
+
 import { hasCode } from '../core/errors.ts';
 import type { Proof } from '../host/proto/gen/storage_host_admin.ts';
 import type { BindingRecord, MigrationState } from '../schemas/binding-record.ts';
 import { isSame } from '../storage/binding/parking.ts';
 import type { StepEnding } from '../storage/binding/step-guard.ts';
 import type { InstanceUris } from '../storage/contracts.ts';
+import { readProof } from '../storage/equivalence/proof.ts';
 import { askForBulk, askHost, unlessLost } from './ask-storage-host.ts';
 import type { Step, StepBody } from './step-runner.ts';
 import { checkProof } from './swap.ts';
@@ -65,6 +68,18 @@ export const validateWayBack: StepBody = async (step) => {
   return { outcome: ending.outcome, info, change: turnedBack };
 };
 
+/** While it soaks: whether the way back is still there, and equal. It changes nothing. */
+export const validateInSoak: StepBody = (step) =>
+  unlessLost(step, async () => {
+    try {
+      const { outcome, info } = proven(await prove(step));
+      return { outcome, info };
+    } catch (error) {
+      if (!hasCode(error, 'state.different')) throw error;
+      return { outcome: 'different', info: { reason: error.message } };
+    }
+  });
+
 /** The cutover, forward or, in a reversal, back. @throws `proof.stale` without its approval */
 export const cutOver: StepBody = (step) => cutOverTo(step, step.guard.migration.target);
 
@@ -83,6 +98,7 @@ async function cutOverTo(step: Step, to: BindingRecord['primary']): Promise<Step
       info: { reason: 'the proof covers too little by now' },
     } as const;
     if (proof?.generation !== record.generation) return stale;
+    if (await isTooOld(step, proof.file)) return stale;
     if (step.phase === 'swap') checkProof(step);
     try {
       const { pauseMs } = await askHost(step, (client, asked) =>
@@ -111,6 +127,15 @@ export const finalizeLive: StepBody = async (step) => {
   const retired = await askHost(step, (client, asked) => client.finalize({ ...asked, deletes }));
   return { outcome: 'done', info: { source: deletes ? 'deleted' : retired.join(', ') } };
 };
+
+/** Whether the policy asks for a newer proof than the one on record. */
+async function isTooOld({ context, store, guard }: Step, file: string): Promise<boolean> {
+  const { proofMaxAgeSeconds } = guard.migration.input.policy;
+  if (proofMaxAgeSeconds === null) return false;
+  const proof = await readProof(store.files, join(store.directory.proofs, file));
+  const madeMs = Date.parse(proof?.createdAt ?? '');
+  return !(context.now().getTime() - madeMs <= proofMaxAgeSeconds * 1000);
+}
 
 async function prove(step: Step): Promise<Proof> {
   for (let cut = 1; ; cut += 1) {

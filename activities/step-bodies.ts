@@ -14,6 +14,7 @@ import {
   cutOver,
   dropMirror,
   finalizeLive,
+  validateInSoak,
   validatePair,
   validateWayBack,
 } from './live-steps.ts';
@@ -40,6 +41,7 @@ export const stepBodies: Readonly<Record<StepPhase, StepBody>> = {
   admit,
   start: hookStep('start', 'target'),
   probe: hookStep('probe', 'target'),
+  'soak-validate': validateInSoak,
   finalize: byMode({ live: finalizeLive, stopped: finalize }),
   'rollback-stop': hookStep('stop', 'target'),
   'rollback-fence': fenceTarget,

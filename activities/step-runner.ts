@@ -68,7 +68,7 @@ export async function runStep(
 async function requireTarget(context: AgentContext, store: RecordStore): Promise<void> {
   const { files, families } = context;
   const migration = (await store.read())?.migration ?? null;
-  if (migration?.phase !== 'soak') return;
+  if (migration === null || migration.phase === 'finalize') return;
   const { uris } = migration.target;
   for (const path of ownPaths(families, uris)) {
     const found = await lookAt(files, path);

@@ -27,6 +27,7 @@
  *     mirror → validate → SWAP → probe → soak → finalize → ended
  *       the proof no longer covers what was written:  swap → validate
  *       the mirror has failed and was left:           validate, swap → mirror
+ *       now and then while it soaks:                  soak → soak-validate → soak
  *
  *     rollback before the swap:   discard → probe-back → ended
  *     rollback after the swap:    rollback-validate → rollback-swap → discard → probe-back → ended
@@ -119,6 +120,7 @@ export const phases = {
   },
   probe: { says: 'probe the replica on the target', kind: 'hook', ...afterSwap },
   soak: { says: 'soak: the replica runs on the target', kind: 'wait', ...afterSwap },
+  'soak-validate': { says: 'soak: read back and compare both again', kind: 'bulk', ...afterSwap },
   finalize: { says: 'finalize: retire the source', kind: 'change' },
   'rollback-stop': { says: 'roll back: stop the replica', kind: 'hook' },
   'rollback-fence': { says: 'roll back: fence the target', kind: 'change' },
@@ -179,6 +181,7 @@ const live: Partial<Record<Phase, Phase>> = {
   swap: 'probe',
   probe: 'soak',
   soak: 'finalize',
+  'soak-validate': 'soak',
   finalize: 'ended',
   'rollback-validate': 'rollback-swap',
   'rollback-swap': 'discard',
@@ -217,6 +220,7 @@ export function nextPhase({ phase, direction, mode }: Position, outcome: StepOut
 
 function nextLive(phase: Phase, direction: Direction, outcome: StepOutcome): Phase {
   if (outcome === 'stale') return phase === 'rollback-swap' ? 'rollback-validate' : 'validate';
+  if (phase === 'soak-validate') return 'soak';
   if (outcome === 'lost') return phase === 'rollback-swap' ? 'rollback-validate' : 'mirror';
   if (outcome === 'different') {
     return phase === 'rollback-validate' || direction === 'back' ? 'mirror' : 'discard';
@@ -255,6 +259,12 @@ export function rollbackPlan(position: Position): readonly Phase[] {
     next = following[position.mode ?? 'stopped'][next] ?? null;
   }
   return plan;
+}
+
+/** Whether a step of `phase` may begin where the record says `stands`: the soak waits for nobody. */
+export function mayBegin(phase: Phase, stands: Phase): boolean {
+  const inSoak = stands === 'soak' || stands === 'soak-validate';
+  return phase === stands || (inSoak && (phase === 'finalize' || phase === 'soak-validate'));
 }
 
 export function isStepPhase(phase: Phase): phase is StepPhase {

@@ -29,6 +29,10 @@ export const migrationPolicySchema = z.strictObject({
   probeEverySeconds: z.number().int().min(1).nullable().default(60),
   /** So many in a row that fail, and it rolls back by itself; null: it never does. */
   probeFailures: z.number().int().min(1).nullable().default(3),
+  /** Live: how often both are compared again while the replica soaks; null: never. */
+  validateEverySeconds: z.number().int().min(1).nullable().default(3600),
+  /** Live: a cutover rests on a proof no older than this; null: of any age, as changes are tracked. */
+  proofMaxAgeSeconds: z.number().int().min(1).nullable().default(null),
   /** Live: an append p99 of the last minute above it is a probe that failed; null: no limit. */
   appendP99Ms: z.number().positive().nullable().default(null),
   /** Delete the source at finalize, instead of moving it aside. */

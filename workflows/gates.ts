@@ -25,7 +25,7 @@ export async function passGates(state: MigrationState, waits: Waits, soak: Soak)
     await waits.until({ kind: 'approval', reason, remedy: 'approve' }, () => isApproved(state));
     return false;
   }
-  return phase === 'soak' ? soak.pass() : true;
+  return soak.isStanding ? soak.wantsValidation || soak.pass() : true;
 }
 
 function isApproved({ approved, view }: MigrationState): boolean {

@@ -101,6 +101,7 @@ export interface Carried {
   readonly soakStartedMs: number | null;
   /** Absent from runs of before; the next likewise. */
   readonly soakProbedMs?: number | null;
+  readonly soakValidatedMs?: number | null;
   readonly soakFailures?: number;
   /** Wishes that had not been fulfilled yet. */
   readonly rollbackWish: Wish | null;

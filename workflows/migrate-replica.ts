@@ -203,14 +203,16 @@ class ReplicaMigration {
     const { state } = this.#context();
     const wishBefore = state.retryVersion;
     if (!(await passGates(state, this.#waits, this.#soak))) return null;
-    const phase = state.phase === 'soak' ? 'finalize' : state.phase;
+    const phase = state.isSoaking ? this.#soak.next : state.phase;
     if (phase === null || !isStepPhase(phase)) return null;
     try {
       const answer = (await this.#decide()) ?? (await this.#runStep(phase));
       state.view = answer.view;
       state.results.push(answer.result);
       const { did, outcome, next } = answer.result;
-      if (outcome === 'held') await this.#afterHeld(answer);
+      if (did === 'soak-validate') {
+        await this.#soak.validated(outcome, String(answer.result.info['reason'] ?? ''));
+      } else if (outcome === 'held') await this.#afterHeld(answer);
       else if (outcome === 'different' && next === 'copy' && isOfReversal(did)) {
         await this.#afterBadCopy(answer);
       } else if (outcome === 'lost' || outcome === 'stale' || next === 'mirror') {
@@ -246,7 +248,11 @@ class ReplicaMigration {
     const running = scope.run(() => this.#calls.step(phase)(request));
     if (phases[phase].kind !== 'bulk') return running;
     let ended = false;
-    const turns = () => state.wantsRollback || state.wantsForward || state.abandonWish !== null;
+    const turns = () =>
+      state.wantsRollback ||
+      state.wantsForward ||
+      state.abandonWish !== null ||
+      (phase === 'soak-validate' && state.completeWish !== null);
     const watch = condition(() => ended || turns());
     void watch.then(() => scope.cancel());
     try {
@@ -315,6 +321,10 @@ class ReplicaMigration {
     }
     const failure = describeFailure(error);
     await this.#lookAgain();
+    if (state.phase === 'soak-validate') {
+      await this.#soak.validated('lost', failure.reason);
+      return null;
+    }
     if (state.retryVersion !== retryVersion) return null;
     await this.#waits.forOperator({
       kind: 'failed',

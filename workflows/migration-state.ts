@@ -47,6 +47,7 @@ export class MigrationState {
   approved: ProofName | null;
   soakStartedMs: number | null;
   soakProbedMs: number | null;
+  soakValidatedMs: number | null;
   /** Probes in a row that failed. */
   soakFailures: number;
   /** Of the last probe; null when it was well. */
@@ -73,6 +74,7 @@ export class MigrationState {
     this.approved = carried?.approved ?? null;
     this.soakStartedMs = carried?.soakStartedMs ?? null;
     this.soakProbedMs = carried?.soakProbedMs ?? null;
+    this.soakValidatedMs = carried?.soakValidatedMs ?? null;
     this.soakFailures = carried?.soakFailures ?? 0;
     this.rollbackWish = carried ? carried.rollbackWish : (request.rollback ?? null);
     this.completeWish = carried?.completeWish ?? null;
@@ -105,6 +107,7 @@ export class MigrationState {
     this.rollbackWish = null;
     this.soakStartedMs = null;
     this.soakProbedMs = null;
+    this.soakValidatedMs = null;
     this.soakFailures = 0;
   }
 
@@ -125,7 +128,7 @@ export class MigrationState {
 
   carried(): Carried {
     const { paused, bytesPerSecond, approved, cancelled } = this;
-    const { soakStartedMs, soakProbedMs, soakFailures } = this;
+    const { soakStartedMs, soakProbedMs, soakValidatedMs, soakFailures } = this;
     const { rollbackWish, completeWish, abandonWish, forwardWish } = this;
     return {
       paused,
@@ -133,6 +136,7 @@ export class MigrationState {
       approved,
       soakStartedMs,
       soakProbedMs,
+      soakValidatedMs,
       soakFailures,
       rollbackWish,
       completeWish,
@@ -241,7 +245,7 @@ export class MigrationState {
       ...(waiting?.kind === 'approval' ? ['approve'] : []),
       ...(this.#canRollBack() ? ['rollback'] : []),
       ...(this.#canGoForward() ? ['rollback --cancel'] : []),
-      ...(this.phase === 'soak' ? ['complete'] : []),
+      ...(this.isSoaking ? ['complete'] : []),
       'throttle',
       'abandon',
     ];
@@ -282,6 +286,11 @@ export class MigrationState {
     });
   }
 
+  /** Also while both are compared in it. */
+  get isSoaking(): boolean {
+    return this.phase === 'soak' || this.phase === 'soak-validate';
+  }
+
   #canGoForward(): boolean {
     if (this.view === null || this.forwardWish !== null) return false;
     return forwardStart(positionOf(this.view)) !== null;
@@ -298,7 +307,7 @@ export class MigrationState {
   }
 
   #checkComplete(): void {
-    if (this.phase === 'soak') return;
+    if (this.isSoaking) return;
     refuse('migration.illegal-action', {
       action: 'finalize',
       replica: replicaText(this.request.input.replica),

@@ -3,6 +3,7 @@
  * fail are a wish to roll back.
  */
 import { contractVersion } from '../core/ids.ts';
+import type { StepOutcome } from '../core/phases.ts';
 import type { AgentCalls } from './agent-calls.ts';
 import { describeFailure } from './failures.ts';
 import type { MigrationState } from './migration-state.ts';
@@ -27,7 +28,7 @@ export class Soak {
     state.soakStartedMs ??= Date.now();
     const left = state.soakStartedMs + soakSeconds * 1000 - Date.now();
     const completed = () => state.completeWish !== null;
-    const dueMs = this.#untilProbeMs();
+    const dueMs = earliest(this.#untilProbeMs(), this.#untilValidationMs());
     if (left > 0) {
       const reason = `the replica runs on the target for ${soakSeconds} s${this.#problem()}`;
       const remedy = 'wait, complete or roll back';
@@ -43,12 +44,44 @@ export class Soak {
     return false;
   }
 
+  /** Also where a comparison was cut off: it is none of the steps that must be done. */
+  get isStanding(): boolean {
+    return this.#state.isSoaking;
+  }
+
+  /** The step that may be done now. */
+  get next(): 'soak-validate' | 'finalize' {
+    return this.wantsValidation ? 'soak-validate' : 'finalize';
+  }
+
+  /** Whether both are to be compared again now. */
+  get wantsValidation(): boolean {
+    const { completeWish, wantsRollback } = this.#state;
+    return completeWish === null && !wantsRollback && (this.#untilValidationMs() ?? 1) <= 0;
+  }
+
+  /** One has ended, be it without an answer. */
+  async validated(outcome: StepOutcome, reason: string): Promise<void> {
+    const state = this.#state;
+    state.soakValidatedMs = Date.now();
+    state.soakProblem = outcome === 'done' ? null : `the way back: ${reason}`;
+    if (outcome !== 'different') return;
+    const remedy = 'roll back (into a fresh instance), or complete to stay on the target';
+    await this.#waits.forOperator({ kind: 'failed', reason: state.soakProblem ?? reason, remedy });
+  }
+
+  #untilValidationMs(): number | null {
+    const { request, soakStartedMs, soakValidatedMs, view } = this.#state;
+    const every = request.input.policy.validateEverySeconds ?? null;
+    if (every === null || view?.mode !== 'live') return null;
+    return untilMs(every, soakValidatedMs ?? soakStartedMs);
+  }
+
   #untilProbeMs(): number | null {
     const { request, soakStartedMs, soakProbedMs } = this.#state;
     // Absent in histories of before.
     const every = request.input.policy.probeEverySeconds ?? null;
-    const since = soakProbedMs ?? soakStartedMs ?? Date.now();
-    return every === null ? null : Math.max(0, since + every * 1000 - Date.now());
+    return every === null ? null : untilMs(every, soakProbedMs ?? soakStartedMs);
   }
 
   async #probe(): Promise<void> {
@@ -76,6 +109,16 @@ export class Soak {
 
   #problem(): string {
     const { soakProblem } = this.#state;
-    return soakProblem === null ? '' : `; its last probe: ${soakProblem}`;
+    return soakProblem === null ? '' : `; but: ${soakProblem}`;
   }
+}
+
+function untilMs(everySeconds: number, sinceMs: number | null): number {
+  return Math.max(0, (sinceMs ?? Date.now()) + everySeconds * 1000 - Date.now());
+}
+
+/** Null is never. */
+function earliest(a: number | null, b: number | null): number | null {
+  if (a === null || b === null) return a ?? b;
+  return Math.min(a, b);
 }

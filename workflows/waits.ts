@@ -53,6 +53,7 @@ export class Waits {
         (now.rollback && !before.rollback) ||
         (now.forward && !before.forward) ||
         (now.abandon && !before.abandon) ||
+        (now.complete && !before.complete) ||
         (now.cancelled && !before.cancelled) ||
         (now.paused && !before.paused && waiting.kind !== 'host-unreachable')
       );
@@ -65,11 +66,12 @@ export class Waits {
 }
 
 function wishesOf(state: MigrationState) {
-  const { wantsRollback, wantsForward, abandonWish, cancelled, paused } = state;
+  const { wantsRollback, wantsForward, abandonWish, completeWish, cancelled, paused } = state;
   return {
     rollback: wantsRollback,
     forward: wantsForward,
     abandon: abandonWish !== null,
+    complete: completeWish !== null,
     cancelled,
     paused,
   };

@@ -29,6 +29,7 @@ export interface StartOptions extends TemporalOptions, SideOptions {
   readonly probeEvery: number;
   readonly probeFailures: number;
   readonly appendP99?: number;
+  readonly validateEvery: number;
   readonly deleteSource?: boolean;
   readonly throttle?: number;
   readonly standalone?: boolean;
@@ -67,6 +68,12 @@ export function addStartOptions(command: Command): Command {
       'run the probe so often in the soak; 0 is never',
       parseCount,
       60,
+    )
+    .option(
+      '--validate-every <seconds>',
+      'live: compare both so often in the soak; 0 is never',
+      parseCount,
+      3600,
     )
     .option('--append-p99 <ms>', 'live: a p99 of appends above this is a failed probe', parseCount)
     .option(
@@ -132,6 +139,7 @@ export function migrationInput(replicaArgument: string, options: StartOptions): 
       probeEverySeconds: options.probeEvery === 0 ? null : options.probeEvery,
       probeFailures: options.probeFailures === 0 ? null : options.probeFailures,
       appendP99Ms: options.appendP99 ?? null,
+      validateEverySeconds: options.validateEvery === 0 ? null : options.validateEvery,
       deleteSource: options.deleteSource ?? false,
       bytesPerSecond: options.throttle ?? null,
     },

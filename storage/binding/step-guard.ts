@@ -8,7 +8,7 @@
  */
 import { assert, fail, type QuorumshiftError } from '../../core/errors.ts';
 import { replicaText } from '../../core/ids.ts';
-import { nextPhase, type Phase, type StepOutcome } from '../../core/phases.ts';
+import { mayBegin, nextPhase, type Phase, type StepOutcome } from '../../core/phases.ts';
 import type {
   BindingRecord,
   LeftAside,
@@ -69,7 +69,7 @@ export async function beginStep(
     const current = checkNewer(record, claim);
     // Entering finalize is itself a durable decision: from here rollback is refused.
     const { phase } = current.migration;
-    if (phase !== claim.phase && !(phase === 'soak' && claim.phase === 'finalize')) {
+    if (!mayBegin(claim.phase, phase)) {
       throw late(claim, `the record waits for ${phase}, not ${claim.phase}`);
     }
     const migration = { ...current.migration, phase: claim.phase };

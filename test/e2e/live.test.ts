@@ -152,6 +152,29 @@ describe.skipIf(missing('temporal'))('a live replica migrates by a workflow', ()
     });
   });
 
+  test('it soaks: both are compared now and then; a lost way back is said, and complete ends it [EQ-2] [DUAL-8]', async () => {
+    const { client, replica } = environment;
+    const writer = new SteadyWriter(host.client, replica.member);
+    const policy = { finalize: 'manual', validateEverySeconds: 1 } as const;
+    await client.start(input('rocksdb', { policy }));
+    const compared = (outcome: string) =>
+      eventually(`a comparison in the soak: ${outcome}`, async () => {
+        const { status } = await client.status(replica);
+        return status?.results.some(
+          (result) => result.did === 'soak-validate' && result.outcome === outcome,
+        );
+      });
+    await compared('done');
+    const last = await writer.stop();
+    await host.end('SIGKILL');
+    await rm(join(environment.data, 'a'), { recursive: true });
+    host = await environment.startHost();
+    await compared('lost');
+    await client.complete(replica);
+    expect(await environment.outcome()).toMatchObject({ outcome: 'finalized' });
+    await expectAll(last);
+  });
+
   test('the probe fails in the soak: it rolls back by itself [OPS-2] [CUT-5]', async () => {
     const { client, store } = environment;
     const writer = new SteadyWriter(host.client, environment.replica.member);
