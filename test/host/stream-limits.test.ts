@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 
@@ -91,20 +91,22 @@ describe('streams of snapshots', () => {
   });
 
   test('one that is not read on: ended after the limit', async () => {
-    const place = await makeHostPlace({ n1: 'local' }, () => ({
-      snapshotStreams: { idleMs: 300 },
-    }));
-    const { client } = await started(place);
-    const admin = new StorageHostAdminClient(
-      `unix:${place.adminSocket}`,
-      credentials.createInsecure(),
-    );
-    const written = beginSnapshot(client, 'n1', await withEntries(client));
+    const place = await makeHostPlace({ n1: 'local' });
+    const writing = await started(place);
+    const written = beginSnapshot(writing.client, 'n1', await withEntries(writing.client));
     // More than the host may have on its way to a client that takes nothing.
     for (let i = 0; i < 48; i += 1)
       written.give({ $case: 'bytes', value: Buffer.alloc(1024 ** 2) });
     written.give({ $case: 'end', value: { sequence: 2n, mutation: undefined } });
     expect(await written.end).toBe('published as 2');
+    await writing.end('SIGTERM');
+    const config = JSON.parse(await readFile(place.config, 'utf8')) as Record<string, unknown>;
+    await writeFile(place.config, JSON.stringify({ ...config, snapshotStreams: { idleMs: 300 } }));
+    await started(place);
+    const admin = new StorageHostAdminClient(
+      `unix:${place.adminSocket}`,
+      credentials.createInsecure(),
+    );
     const reader = spawn(process.execPath, [readerProgram, place.socket], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
