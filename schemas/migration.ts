@@ -31,7 +31,7 @@ export const migrationPolicySchema = z.strictObject({
   probeFailures: z.number().int().min(1).nullable().default(3),
   /** Live: how often both are compared again while the replica soaks; null: never. */
   validateEverySeconds: z.number().int().min(1).nullable().default(3600),
-  /** Live: a cutover rests on a proof no older than this; null: of any age, as changes are tracked. */
+  /** Live: a cutover rests on a proof no older than this; null: of any age. */
   proofMaxAgeSeconds: z.number().int().min(1).nullable().default(null),
   /** Live: an append p99 of the last minute above it is a probe that failed; null: no limit. */
   appendP99Ms: z.number().positive().nullable().default(null),

@@ -10,7 +10,7 @@ import { basename, join, resolve } from 'node:path';
 import { Worker } from '@temporalio/worker';
 import { describe, expect, test } from 'vitest';
 
-import { replicaWorkflowId } from '../../core/ids.ts';
+import { replicaWorkflowId, type ReplicaName } from '../../core/ids.ts';
 import { urisNow } from '../../storage/binding/parking.ts';
 import { batchOf, EntryType } from '../../storage/entry-batch.ts';
 import { defaultFamilies } from '../../storage/families/registry.ts';
@@ -20,7 +20,7 @@ import { installRuntime } from '../../worker/temporal-runtime.ts';
 import { holdPhase } from '../soak/hold-phase.ts';
 import { MigratingReplica } from '../soak/migrating-replica.ts';
 import { sharedTemporal } from '../setup/shared-temporal.ts';
-import { MigrationEnvironment } from './migration-environment.ts';
+import { eventually, MigrationEnvironment } from './migration-environment.ts';
 
 const histories = resolve('test/histories');
 const update = process.env['QUORUMSHIFT_UPDATE_GOLDEN'] === '1';
@@ -41,6 +41,31 @@ const runs: Readonly<Record<string, (replica: MigratingReplica) => Promise<void>
   },
 };
 
+/** Of the replica that a storage host serves: there, compared in the soak, and back. */
+const liveRun = 'live-rolled-back-from-soak';
+
+async function recordLive(environment: MigrationEnvironment): Promise<void> {
+  const { client, replica } = environment;
+  const host = await environment.startHost();
+  try {
+    await client.start(
+      environment.input({
+        source: environment.uri('local', 'a'),
+        target: environment.uri('rocksdb', 'b'),
+        policy: { finalize: 'manual', validateEverySeconds: 1, probeEverySeconds: 1 },
+      }),
+    );
+    await eventually('a comparison in the soak', async () => {
+      const { status } = await client.status(replica);
+      return status?.results.some(({ did }) => did === 'soak-validate');
+    });
+    await client.rollback(replica, 'recorded');
+    await environment.outcome();
+  } finally {
+    await host.end('SIGTERM');
+  }
+}
+
 describe('the workflow of today', () => {
   test.runIf(update)('writes the histories anew', { timeout: 120_000 }, async () => {
     const environment = await MigrationEnvironment.create(await sharedTemporal());
@@ -49,8 +74,10 @@ describe('the workflow of today', () => {
       for (const [name, run] of Object.entries(runs)) {
         const replica = await MigratingReplica.create(environment, name);
         await run(replica);
-        await writeHistory(environment, replica, name);
+        await writeHistory(environment, replica.replica, name);
       }
+      await recordLive(environment);
+      await writeHistory(environment, environment.replica, liveRun);
     } finally {
       await environment.close();
     }
@@ -59,7 +86,7 @@ describe('the workflow of today', () => {
   test('replays the histories of finished migrations', { timeout: 120_000 }, async () => {
     const files = (await readdir(histories)).filter((name) => name.endsWith('.json'));
     expect(files.map((file) => basename(file, '.json')).toSorted()).toEqual(
-      Object.keys(runs).toSorted(),
+      [...Object.keys(runs), liveRun].toSorted(),
     );
     const stored = await Promise.all(
       files.map(async (file) => ({
@@ -105,7 +132,7 @@ async function alterTargetBeforeValidation(
 /** Without the names of the machines that recorded it. */
 async function writeHistory(
   environment: MigrationEnvironment,
-  { replica }: MigratingReplica,
+  replica: ReplicaName,
   name: string,
 ): Promise<void> {
   const handle = environment.temporal.workflow.getHandle(replicaWorkflowId(replica));
