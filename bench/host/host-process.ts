@@ -39,11 +39,13 @@ export class HostProcess {
   /**
    * Serves these members, each at `<scheme>://<directory>/<member>`; what is there already is
    * served as it is.
+   * @param settings of the host's configuration, besides
    * @throws Error with what the host has said, when it ends instead
    */
   static async start(
     directory: string,
     members: Readonly<Record<string, string>>,
+    settings: Readonly<Record<string, unknown>> = {},
   ): Promise<HostProcess> {
     mkdirSync(directory, { recursive: true });
     const replicas = Object.entries(members).map(([member, scheme]) => ({
@@ -56,7 +58,10 @@ export class HostProcess {
     const [stateDir, socket] = [join(directory, 'state'), join(directory, 'host.sock')];
     // A disk that is slow for a moment must not end dual write in the middle of a measurement.
     const mirrorLimitMs = null;
-    writeFileSync(config, JSON.stringify({ stateDir, socket, mirrorLimitMs, replicas }));
+    writeFileSync(
+      config,
+      JSON.stringify({ stateDir, socket, mirrorLimitMs, replicas, ...settings }),
+    );
     const child = spawn(process.execPath, [program, 'host', '--config', config], {
       stdio: ['ignore', 'ignore', 'pipe'],
     });

@@ -36,18 +36,36 @@ export async function measureLiveMigration(setting: Setting, size: string): Prom
     kind: 'text',
     seed: 1,
   });
-  const host = await HostProcess.start(directory, { [member]: 'local' });
+  try {
+    const begun = await underLoad({ setting, size, directory }, measureBootstraps);
+    // A host that held proofs back for the appends' sake would take too long for so many.
+    const settings = { appendGuard: null };
+    const cutovers = await underLoad({ setting, size, directory, settings }, measureCutovers);
+    return [...begun, ...cutovers];
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+}
+
+/** Starts a host on what is in the directory, and a load on it. */
+async function underLoad(
+  at: Pick<Live, 'setting' | 'size'> & {
+    readonly directory: string;
+    readonly settings?: Readonly<Record<string, unknown>>;
+  },
+  measureLive: (live: Live) => Promise<Figure[]>,
+): Promise<Figure[]> {
+  const { setting, size, directory, settings } = at;
+  const host = await HostProcess.start(directory, { [member]: 'local' }, settings);
   const load = new LoadProcess(setting.load, { store: 'host', socket: host.socket, member });
   try {
     await load.start(shape);
-    const live = { host, load, setting, size };
-    const figures = [...(await measureBootstraps(live)), ...(await measureCutovers(live))];
+    const figures = await measureLive({ host, load, setting, size });
     await load.stop();
     return figures;
   } finally {
     await load.end();
     await host.stop();
-    rmSync(directory, { recursive: true });
   }
 }
 
@@ -123,7 +141,7 @@ async function measureCutovers({ host, load, setting, size }: Live): Promise<Fig
     const way = await timed(async () => pauses.push((await host.cutOver(member)).pauseMs));
     ways.push(way / 1000);
     // What was sent under the barrier has its answer by then.
-    await delay(50);
+    await delay(20);
     longest.push((await load.take()).longest / 1000);
     if ((i + 1) % 10 === 0) setting.log(`${size}: ${i + 1} of ${count} cutovers`);
   }
@@ -159,7 +177,7 @@ async function measureCutovers({ host, load, setting, size }: Live): Promise<Fig
     },
     { name: 'proof', unit: 's', samples: proofs },
     {
-      name: 'append p99 during a proof, against without',
+      name: 'append p99 during a proof that is not held back, against without',
       unit: 'ratio',
       samples: besides.map((ms, i) => ms / (p99s[i] ?? Number.NaN)),
       measured: `${median(besides).toFixed(2)} / ${p99.toFixed(2)} ms`,
