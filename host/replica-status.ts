@@ -77,6 +77,7 @@ function latenciesOf(served: ServedReplica) {
     mirrorP99Ms: mirror.p99Ms,
     mirrorLagP99Ms: lag.p99Ms,
     hasSession: served.hasSession,
+    entriesPerSecond: served.entriesPerSecond,
   };
 }
 
@@ -112,4 +113,5 @@ const nothingServed: Omit<ReplicaStatus, 'replica' | 'refusal' | keyof Advice> =
   mirrorP99Ms: 0,
   mirrorLagP99Ms: 0,
   hasSession: false,
+  entriesPerSecond: 0,
 };

@@ -27,6 +27,7 @@ import { entryTerm } from '../storage/replication/entry-term.ts';
 import type { Pipeline } from '../storage/replication/group-commit.ts';
 import { LatencyWindow, type LatencySummary } from '../storage/replication/latency-window.ts';
 import { PairLatencies, type MirrorPolicy } from '../storage/replication/pair-engine.ts';
+import { EntryRate } from './entry-rate.ts';
 import { EpochFile } from './epoch-file.ts';
 import { LiveMirror } from './live-mirror.ts';
 import type { DigestElsewhere } from './restart-check.ts';
@@ -105,6 +106,7 @@ export class ServedReplica {
   #opening: Promise<unknown> = Promise.resolve();
   /** Why the store, having failed, could not be opened again. */
   #refusal: Error | null = null;
+  readonly #rate = new EntryRate();
   #closed = false;
 
   private constructor(parts: {
@@ -233,6 +235,11 @@ export class ServedReplica {
   }
 
   /** Since the store was opened. */
+  /** Over the last ten seconds. */
+  get entriesPerSecond(): number {
+    return this.#rate.perSecond;
+  }
+
   get appendedEntries(): bigint {
     return this.#serving.commits.appendedEntries;
   }
@@ -274,6 +281,7 @@ export class ServedReplica {
 
   /** Makes the watermark follow what was acknowledged; called now and then. */
   async advanceWatermark(): Promise<void> {
+    this.#rate.note(this.appendedEntries);
     if (!this.#serving.instance.isPoisoned) await this.#serving.engine.watermark.advance();
   }
 

@@ -27,7 +27,9 @@ export function addReplica(program: Command): void {
   const named = (name: string, description: string, example = 'kv/n1') =>
     command(name, description, example).argument('<replica>', '<cluster>/<member>');
 
-  command('list', 'every replica, one line each', '').action(list);
+  command('list', 'every replica, one line each: family, mirror, range, rate, lag', '').action(
+    list,
+  );
   named('show', 'one replica: where it lies, its mirror, range, term and epoch').action(show);
   named(
     'mirror',
@@ -59,7 +61,7 @@ export function addReplica(program: Command): void {
 
 async function list({ socket, output }: ReplicaOptions): Promise<void> {
   const replicas = await asked(socket, (client) => client.list());
-  if (output !== 'jsonl') print(output, replicas, () => replicas.map(lineOf).join('\n'));
+  if (output !== 'jsonl') print(output, replicas, () => tableOf(replicas));
   else for (const status of replicas) print(output, status, () => '');
 }
 
@@ -164,12 +166,53 @@ async function withProgressLine<Result>(
   }
 }
 
-function lineOf(status: ReplicaStatus): string {
-  const { replica, refusal, primary, stage, mirror: second, alarms } = status;
-  const alarm = alarms.map((text) => `  ALARM ${text}`).join('');
-  if (refusal !== '') return `${replica}  not served: ${refusal}${alarm}`;
-  const to = second === undefined ? '' : `, ${stage} with ${second.logUri}`;
-  return `${replica}  ${primary?.logUri}${to}  ${status.firstIndex}..${status.lastIndex}${alarm}`;
+/** One line each, in columns; what is not served, and alarms, below them. */
+function tableOf(replicas: readonly ReplicaStatus[]): string {
+  const served = replicas.filter(({ refusal }) => refusal === '');
+  const rows = [columns.map(([title]) => title), ...served.map(cellsOf)];
+  const widths = columns.map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)));
+  const lines = rows.map((row) =>
+    row
+      .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  );
+  return [
+    ...(served.length === 0 ? [] : lines),
+    ...replicas.filter(({ refusal }) => refusal !== '').map(refusalOf),
+    ...replicas.flatMap(({ replica, alarms }) =>
+      alarms.map((text) => `ALARM  ${replica}: ${text}`),
+    ),
+  ].join('\n');
+}
+
+function refusalOf({ replica, refusal }: ReplicaStatus): string {
+  return `${replica} is not served: ${refusal}`;
+}
+
+const columns: readonly (readonly [string, (status: ReplicaStatus) => string])[] = [
+  ['REPLICA', ({ replica }) => replica],
+  ['FAMILY', ({ primary }) => primary?.family ?? ''],
+  [
+    'MIRROR',
+    ({ mirror: second, stage }) => (second ? `${familyOf(second.logUri)}, ${stage}` : '-'),
+  ],
+  ['LOG', ({ firstIndex, lastIndex }) => `${firstIndex}..${lastIndex}`],
+  ['TERM', ({ term }) => String(term)],
+  ['EPOCH', ({ epoch }) => String(epoch)],
+  ['GEN', ({ generation }) => String(generation)],
+  ['RATE', ({ entriesPerSecond }) => `${entriesPerSecond.toFixed(0)}/s`],
+  ['APPEND P99', ({ appendP99Ms }) => ms(appendP99Ms)],
+  ['MIRROR LAG', ({ mirror: second, mirrorLagP99Ms }) => (second ? ms(mirrorLagP99Ms) : '-')],
+  ['MIGRATION', ({ migrationId: id, migrationPhase }) => (id ? `${id}, ${migrationPhase}` : '-')],
+];
+
+function cellsOf(status: ReplicaStatus): string[] {
+  return columns.map(([, cell]) => cell(status));
+}
+
+function familyOf(logUri: string): string {
+  return logUri.slice(0, logUri.indexOf(':'));
 }
 
 function textOf(status: ReplicaStatus): string {

@@ -250,7 +250,7 @@ describe('a mirror that is not what it was', () => {
     await alone.end('SIGKILL');
     await started(place);
     const listed = await runCli(['replica', 'list', '--socket', place.adminSocket]);
-    expect(listed.stdout.toString('utf8')).toContain('ALARM rollback target lost');
+    expect(listed.stdout.toString('utf8')).toContain('ALARM  kv/n1: rollback target lost');
     expect((await replica(place, 'show', 'kv/n1')).answer['alarms']).toHaveLength(1);
     expect((await recordOf(place)).former?.alarm).toBe('rollback target lost');
     expect((await replica(place, 'drop', 'kv/n1')).code).toBe(0);

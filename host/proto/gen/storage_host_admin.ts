@@ -108,6 +108,8 @@ export interface ReplicaStatus {
   mirrorLagP99Ms: number;
   /** Whether a client has it open. */
   hasSession: boolean;
+  /** Taken, over the last ten seconds. */
+  entriesPerSecond: number;
   /** How it stands, what is safe, and the commands that may come next. */
   situation: string;
   next: string[];
@@ -600,6 +602,7 @@ function createBaseReplicaStatus(): ReplicaStatus {
     mirrorP99Ms: 0,
     mirrorLagP99Ms: 0,
     hasSession: false,
+    entriesPerSecond: 0,
     situation: "",
     next: [],
     alarms: [],
@@ -691,6 +694,9 @@ export const ReplicaStatus: MessageFns<ReplicaStatus> = {
     }
     if (message.hasSession !== false) {
       writer.uint32(192).bool(message.hasSession);
+    }
+    if (message.entriesPerSecond !== 0) {
+      writer.uint32(201).double(message.entriesPerSecond);
     }
     if (message.situation !== "") {
       writer.uint32(242).string(message.situation);
@@ -883,6 +889,14 @@ export const ReplicaStatus: MessageFns<ReplicaStatus> = {
             }
 
             message.hasSession = reader.bool();
+            continue;
+          }
+          case 25: {
+            if (tag !== 201) {
+              break;
+            }
+
+            message.entriesPerSecond = reader.double();
             continue;
           }
           case 30: {
