@@ -4,6 +4,9 @@
  *
  *     p99 of the appends now > multiple × p99 without bulk work: half the rate, at least the floor
  *     else: a quarter more, up to what it was given
+ *
+ * Beside a replica that is written it begins at four times the floor: what it does to the appends
+ * shows only once it runs.
  */
 import type { TransferOptions } from '../storage/image/state-stream.ts';
 import type { RateLimit } from '../storage/image/rate-limit.ts';
@@ -21,6 +24,8 @@ const tickMs = 250;
 /** How far back appends count as now, and, before the work began, as usual. */
 const nowMs = 2000;
 const usualMs = 60_000;
+/** Of the floor: where the work begins. */
+const firstRate = 4;
 /** Fewer say nothing about a p99. */
 const fewest = 50;
 
@@ -80,7 +85,13 @@ export class AppendGuard {
     this.#seen.at = now;
     this.rateLimit = { bytesPerSecond: parts.asked.bytesPerSecond };
     const { count, p99Ms } = parts.appends.summary(now - usualMs);
-    if (count >= fewest) this.#usualMs = p99Ms;
+    if (count >= fewest) this.#knows(p99Ms);
+    this.rateLimit.bytesPerSecond = this.#allowed();
+  }
+
+  #knows(usualMs: number): void {
+    this.#usualMs = usualMs;
+    this.#rate = this.#limits.floorBytesPerSecond * firstRate;
   }
 
   /** Bytes that the present piece of work has moved. */
@@ -93,11 +104,14 @@ export class AppendGuard {
     this.#measure(now);
     if (this.#usualMs === null) this.#learn(now);
     else this.#follow(now, this.#usualMs);
+    this.rateLimit.bytesPerSecond = this.#allowed();
+  }
+
+  #allowed(): number | null {
+    if (this.#restsSince !== null) return 0;
     const asked = this.#asked.bytesPerSecond;
-    if (this.#restsSince !== null) this.rateLimit.bytesPerSecond = 0;
-    else if (asked === null || this.#rate === null) {
-      this.rateLimit.bytesPerSecond = asked ?? this.#rate;
-    } else this.rateLimit.bytesPerSecond = Math.min(asked, this.#rate);
+    if (asked === null || this.#rate === null) return asked ?? this.#rate;
+    return Math.min(asked, this.#rate);
   }
 
   #measure(now: number): void {
@@ -115,7 +129,7 @@ export class AppendGuard {
       return;
     }
     const { count, p99Ms } = this.#appends.summary(this.#restsSince);
-    if (count >= fewest) this.#usualMs = p99Ms;
+    if (count >= fewest) this.#knows(p99Ms);
     if (count >= fewest || now - this.#restsSince > nowMs) this.#restsSince = null;
   }
 
