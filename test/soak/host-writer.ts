@@ -42,6 +42,13 @@ export class HostWriter {
   /** What was sent and not answered. */
   #inFlight: ModelMutation | null = null;
   #epoch = 0n;
+  /** The highest term that an entry was sent with. */
+  #highest = 0n;
+  /**
+   * Of the next entries: once some were taken away, a new leader's come in their place. With an
+   * older term two logs could agree at one index and differ below, which Raft rules out.
+   */
+  #lowestNext = 0n;
   /** Acknowledged mutations. */
   writes = 0;
   /** How often the whole state was compared. */
@@ -97,6 +104,7 @@ export class HostWriter {
   async #writeOne(session: Session, mutation: ModelMutation): Promise<void> {
     const { snapshot, entries, ...rest } = mutation;
     this.#inFlight = mutation;
+    this.#noteTerms(mutation);
     if (snapshot !== undefined) await this.#publish(session, mutation);
     else if (entries !== undefined && Object.keys(rest).length === 0) {
       return this.#pipeline(session, entries);
@@ -151,8 +159,7 @@ export class HostWriter {
     if (kind < 80 || entries.length < 3) return append;
     const all = Object.values(moves);
     const move: ModelMutation = all[this.#random.below(all.length)]?.(this.#model) ?? append;
-    const isLegal = move.reset === undefined || move.reset >= 1n;
-    return isLegal && this.#rises(move) ? move : append;
+    return this.#isLegal(move) ? move : append;
   }
 
   #append(): ModelMutation {
@@ -160,14 +167,24 @@ export class HostWriter {
     const last = firstIndex + BigInt(entries.length) - 1n;
     const count = BigInt(1 + this.#random.below(mostInFlight));
     const before = entries.at(-1)?.term ?? 0n;
-    const term = before > meta.term ? before : meta.term;
+    const term = [before, meta.term, this.#lowestNext].reduce((a, b) => (a > b ? a : b));
     return { entries: { after: last, list: entriesOf(last + 1n, last + count, term) } };
   }
 
-  /** Whether terms do not fall along the log (I5). */
-  #rises({ entries }: ModelMutation): boolean {
-    const before = this.#model.entries.find(({ index }) => index === entries?.after)?.term ?? 0n;
-    return (entries?.list[0]?.term ?? before) >= before;
+  /** Whether a Raft log may change so (I5): terms rise, above those of what is replaced. */
+  #isLegal({ reset, truncate, entries }: ModelMutation): boolean {
+    if (reset !== undefined && reset < 1n) return false;
+    const term = entries?.list[0]?.term;
+    if (entries === undefined || term === undefined) return true;
+    const before = this.#model.entries.find(({ index }) => index === entries.after)?.term ?? 0n;
+    return term >= before && term >= this.#lowestNext && (!truncate || term > this.#highest);
+  }
+
+  #noteTerms({ reset, truncate, entries }: ModelMutation): void {
+    const takesAway = reset !== undefined || (truncate !== undefined && 'lastKept' in truncate);
+    if (takesAway) this.#lowestNext = this.#highest + 1n;
+    const term = entries?.list.at(-1)?.term ?? 0n;
+    if (term > this.#highest) this.#highest = term;
   }
 }
 
