@@ -89,8 +89,8 @@ export class AppendGuard {
     this.rateLimit.bytesPerSecond = this.#allowed();
   }
 
-  #knows(usualMs: number): void {
-    this.#usualMs = usualMs;
+  #knows(p99Ms: number): void {
+    this.#usualMs = p99Ms;
     this.#rate = this.#limits.floorBytesPerSecond * firstRate;
   }
 
