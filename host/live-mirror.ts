@@ -149,7 +149,12 @@ export class LiveMirror {
       await namingAlone(files, stateDir, async () => {
         await this.#requireFree(current, uris);
         const ref: InstanceRef = { uris, parkedTag: null };
-        const mirror: MirrorState = { ref, stage: 'bootstrapping', wasPrimary: false };
+        const mirror: MirrorState = {
+          ref,
+          stage: 'bootstrapping',
+          wasPrimary: false,
+          window: null,
+        };
         const next = { ...current, mirror, generation: current.generation + 1 };
         await write({ next, audit: audit('mirror-begin', caller, { mirror: uris }) });
       });
@@ -190,7 +195,8 @@ export class LiveMirror {
     const joined = () =>
       this.#change('dual-begin', caller, (current) => {
         assert(current.mirror !== null, 'a mirror that joins is named');
-        return { ...current, mirror: { ...current.mirror, stage: 'dual' } };
+        const { window } = this.#options.pair().engine;
+        return { ...current, mirror: { ...current.mirror, stage: 'dual', window } };
       });
     const { digestElsewhere } = this.#options;
     const places = { families, files: store.files, uris };
@@ -447,8 +453,8 @@ function swapped(record: BindingRecord, { proof }: HeldProof): BindingRecord {
     throw stale(`generation ${record.generation}`, `generation ${proof.generation}`);
   }
   assert(record.mirror?.stage === 'dual', 'a cutover is of a pair');
-  const { ref } = record.mirror;
-  const left: MirrorState = { stage: 'dual', ref: record.primary, wasPrimary: true };
+  const { ref, window } = record.mirror;
+  const left: MirrorState = { stage: 'dual', ref: record.primary, wasPrimary: true, window };
   return { ...record, primary: ref, mirror: left };
 }
 

@@ -36,6 +36,7 @@ export async function openStore(
   { record, latencies }: { readonly record: BindingRecord; readonly latencies: PairLatencies },
 ): Promise<OpenStore> {
   const { files, families, policy } = options;
+  const window = record.mirror?.window ?? defaultWindow;
   const limitsOf = (ref: InstanceRef) => families.familyOf(ref.uris).limits;
   const primary = await openRef(options, record.primary);
   let mirror: Instance | null = null;
@@ -54,13 +55,13 @@ export async function openStore(
         mirror: mirror === null || ref === null ? null : limitsOf(ref),
       },
       watermark,
-      window: defaultWindow,
+      window,
       isLive: true,
       policy,
       latencies,
       detached: (cause, left) => leaveMirror(store, options, { uris: left.uris, cause }),
     });
-    return { ...pair, commits: new GroupCommit(pair.instance, defaultWindow) };
+    return { ...pair, commits: new GroupCommit(pair.instance, window) };
   } catch (error) {
     await mirror?.close().catch(() => {});
     await primary.close().catch(() => {});

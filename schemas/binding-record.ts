@@ -89,6 +89,8 @@ const mirrorStateSchema = z.strictObject({
   stage: z.enum(['bootstrapping', 'dual']),
   /** After a cutover: it is the way back, and a configuration may name its places. */
   wasPrimary: z.boolean().default(false),
+  /** By how much both may differ after a crash (DUAL-4); null before dual write. */
+  window: z.strictObject({ entries: counter, bytes: counter }).nullable().default(null),
 });
 
 /** What was a mirror, and what is still to become of it. */

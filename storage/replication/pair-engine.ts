@@ -131,6 +131,11 @@ export class PairEngine implements StoreEngine {
     return this.#left;
   }
 
+  /** By how much the sides may differ after a crash. */
+  get window(): PairWindow {
+    return this.#options.window;
+  }
+
   get primary(): Instance {
     return this.#primary;
   }

@@ -30,7 +30,7 @@ const first: Omit<BindingRecord, 'revision'> = {
   lease: 0,
   token: { lease: 0, step: 0, attempt: 0 },
   primary: ref('a'),
-  mirror: { ref: ref('b'), stage: 'dual', wasPrimary: false },
+  mirror: { ref: ref('b'), stage: 'dual', wasPrimary: false, window: null },
   former: null,
   migration: null,
   lastEnded: null,

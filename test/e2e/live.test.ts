@@ -98,7 +98,7 @@ describe.skipIf(missing('temporal'))('a live replica migrates by a workflow', ()
     }
   });
 
-  test('approved by its proof, then rolled back in the soak: nothing that was written since is lost [EQ-3] [CUT-4] [CUT-5] [I10]', async () => {
+  test('approved by its proof, then rolled back in the soak: nothing that was written since is lost [EQ-3] [CUT-4] [CUT-5] [DUAL-4] [I10]', async () => {
     const writer = new SteadyWriter(host.client, environment.replica.member);
     const { client, replica } = environment;
     await client.start(input('sqlite', { policy: { approval: 'manual', finalize: 'manual' } }));
@@ -108,6 +108,10 @@ describe.skipIf(missing('temporal'))('a live replica migrates by a workflow', ()
     expect(soaking.results.find(({ did }) => did === 'swap')?.info).toMatchObject({
       primary: environment.uri('sqlite', 'b'),
       pauseMs: expect.any(Number),
+    });
+    expect((await environment.store.read())?.mirror).toMatchObject({
+      wasPrimary: true,
+      window: { entries: expect.any(Number), bytes: expect.any(Number) },
     });
     await client.rollback(replica, 'test');
     expect(await environment.outcome()).toMatchObject({ outcome: 'rolled-back', reason: 'test' });

@@ -28,7 +28,7 @@ function recordWith(parts: Partial<BindingRecord>): BindingRecord {
   };
 }
 
-const dual = { ref: second, stage: 'dual', wasPrimary: false } as const;
+const dual = { ref: second, stage: 'dual', wasPrimary: false, window: null } as const;
 const promote = 'quorumshift replica promote kv/n1 --reason "…"';
 const drop = 'quorumshift replica drop kv/n1';
 const kept = { ref: second, next: 'keep', tag: 'g4', why: 'it failed' } as const;
