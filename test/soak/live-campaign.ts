@@ -132,6 +132,8 @@ class LiveCampaign {
   async #untilKilled(): Promise<void> {
     const stopAll = (error: unknown) => {
       this.#isOver = true;
+      // At once: what is still under way may end the process when the cluster goes.
+      this.#options.log(`failed: ${String(error)}`);
       throw error;
     };
     const { kills, fewestMigrations } = this.#options;
