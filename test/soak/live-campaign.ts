@@ -204,8 +204,9 @@ class LiveCampaign {
     try {
       const others = nodes.filter((_, j) => j !== i);
       const committed = async () => {
-        const all = await Promise.all(others.map((node) => this.#cluster.status(node)));
-        return Math.max(...all.map(({ commitIndex }) => commitIndex));
+        const asked = others.map((node) => this.#cluster.status(node).catch(() => null));
+        const all = await Promise.all(asked);
+        return Math.max(...all.map((status) => status?.commitIndex ?? 0));
       };
       const wanted = (await committed()) + 2 * trailingLogs;
       await this.#cluster.until('the others go on', async () => (await committed()) >= wanted);
