@@ -137,6 +137,8 @@ export class MirrorBootstrap {
       const over = new AbortController();
       const given = signal === undefined ? over.signal : AbortSignal.any([signal, over.signal]);
       const elsewhere = digestElsewhere(uris, given);
+      // It may fail while the primary is still read; looked at below.
+      elsewhere.catch(() => {});
       try {
         const wanted = (await digestInstance(cut, paced)).root;
         const found = await elsewhere;

@@ -1,5 +1,6 @@
 /** Opening, locking, read-only use, snapshots that readers hold, and the staging life. */
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict';
+import { isDeepStrictEqual } from 'node:util';
 
 import { hasCode } from '../../core/errors.ts';
 import type { InstanceUris, StagingInstance } from '../contracts.ts';
@@ -19,6 +20,7 @@ import { dumpSnapshot, dumpSnapshotMeta, dumpState } from './state-dump.ts';
 import {
   applyToModel,
   dumpModel,
+  emptyModel,
   prepareSnapshot,
   type ModelSnapshot,
   type StateModel,
@@ -151,6 +153,30 @@ export const snapshotCases: readonly ConformanceCase[] = [
         await subject.apply({ snapshot: snapshotOf(6n, 'later') });
         await subject.check();
         deepStrictEqual(await dumpSnapshot(held), before);
+      }),
+  },
+  {
+    name: 'read beside its replacing: each reader finds one snapshot, whole',
+    clauses: ['LOG-7', 'FAM-7'],
+    run: (env) =>
+      withSubject(env, async (subject) => {
+        const all = Array.from({ length: 12 }, (_, i) => snapshotOf(4n, `label ${i}`));
+        const whole = all.map((snapshot) => dumpModel({ ...emptyModel, snapshot }).snapshot);
+        const writing = { isDone: false };
+        const read = async () => {
+          while (!writing.isDone) {
+            const reader = await subject.instance.snapshots.latest();
+            const found = reader && (await dumpSnapshot(reader));
+            ok([null, ...whole].some((one) => isDeepStrictEqual(one, found)));
+          }
+        };
+        const reading = [read(), read()];
+        try {
+          for (const snapshot of all) await subject.apply({ snapshot });
+        } finally {
+          writing.isDone = true;
+        }
+        await Promise.all(reading);
       }),
   },
   {

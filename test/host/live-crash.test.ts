@@ -2,19 +2,22 @@ import { describe, expect, test } from 'vitest';
 
 import { ServedReplica, type ServedReplicaOptions } from '../../host/served-replica.ts';
 import { RecordStore } from '../../storage/binding/record-store.ts';
+import type { FileLayer } from '../../storage/file-layer.ts';
 import { FamilyRegistry } from '../../storage/family-registry.ts';
 import { createLocalFamily } from '../../storage/families/local/family.ts';
 import type { DurableState, Mutation } from '../../storage/contracts.ts';
 import { batchOf, entryAt, type LogEntry } from '../../storage/entry-batch.ts';
 import { entriesOf, voteA } from '../../storage/testing/conformance-env.ts';
 import { CrashFileLayer } from '../../storage/testing/crash-file-layer.ts';
+import { seededRandom } from '../../storage/testing/seeded-random.ts';
+import { slowFiles } from '../replication/slow-files.ts';
 import { everyCrash } from '../../storage/testing/every-crash.ts';
 
 const families = new FamilyRegistry([createLocalFamily({ maxSegmentBytes: 400 })]);
 const seed = Number(process.env['SEED'] ?? 20265);
 const target = families.expand('local:///data/b');
 
-function optionsOn(files: CrashFileLayer): ServedReplicaOptions {
+function optionsOn(files: FileLayer): ServedReplicaOptions {
   return {
     files,
     families,
@@ -135,6 +138,21 @@ async function migrate({ served, client }: Run): Promise<void> {
   await mirror.finalize({ deletes: false });
   await client.append(1n);
 }
+
+describe('a mirror', () => {
+  test('that does not open elsewhere is refused, also while the primary is still read: the host goes on [EQ-2]', async () => {
+    const files = slowFiles(new CrashFileLayer(1), seededRandom(1), { reads: true });
+    const digestElsewhere = () => Promise.reject(new Error('it does not open'));
+    const served = await ServedReplica.start({ ...optionsOn(files), digestElsewhere });
+    const client = new Client(served);
+    await client.open();
+    await client.append(30n);
+    await served.mirror.begin(target);
+    await expect(served.mirror.bootstrap()).rejects.toThrow('it does not open');
+    await client.append(1n);
+    await served.close();
+  });
+});
 
 describe('a proof', () => {
   test('is void once the store was opened again after a failure: a cutover asks for a new one [EQ-5] [I9]', async () => {

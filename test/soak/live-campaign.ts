@@ -132,6 +132,8 @@ class LiveCampaign {
   async #untilKilled(): Promise<void> {
     const stopAll = (error: unknown) => {
       this.#isOver = true;
+      // At once: what is still under way may end the process when the cluster goes.
+      this.#options.log(`failed: ${String(error)}`);
       throw error;
     };
     const { kills, fewestMigrations } = this.#options;
@@ -202,8 +204,9 @@ class LiveCampaign {
     try {
       const others = nodes.filter((_, j) => j !== i);
       const committed = async () => {
-        const all = await Promise.all(others.map((node) => this.#cluster.status(node)));
-        return Math.max(...all.map(({ commitIndex }) => commitIndex));
+        const asked = others.map((node) => this.#cluster.status(node).catch(() => null));
+        const all = await Promise.all(asked);
+        return Math.max(...all.map((status) => status?.commitIndex ?? 0));
       };
       const wanted = (await committed()) + 2 * trailingLogs;
       await this.#cluster.until('the others go on', async () => (await committed()) >= wanted);

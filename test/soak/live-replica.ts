@@ -22,7 +22,8 @@ const retryMs = 100;
 const patienceMs = 600_000;
 
 /** What an operator may be told while things are killed and written: ask again. */
-const passing = ['host.unreachable', 'proof.stale', 'image.source-changed'];
+// A process of a host that was killed may hold an instance until it has ended too.
+const passing = ['host.unreachable', 'proof.stale', 'image.source-changed', 'instance.locked'];
 
 export interface ReplicaView {
   readonly primary: string;

@@ -87,8 +87,14 @@ class WorkflowReplica implements MovedReplica {
       const view = await this.view();
       if (view === null) await delay(retryMs);
       else if (view.hasFormer) await this.#drop();
-      else await this.#migrateFrom(view.primary);
+      else await this.#migrateFrom(view.primary).catch((error: unknown) => this.#refused(error));
     }
+  }
+
+  /** A start is refused while the host is away: nothing has begun, so it is begun anew. */
+  #refused(error: unknown): void {
+    if (!String(error).includes('every preflight check must pass: storage host')) throw error;
+    this.#options.log(`${this.name}: refused while its host was away`);
   }
 
   /** A mirror that was left. */

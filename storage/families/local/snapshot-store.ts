@@ -77,6 +77,9 @@ export class SnapshotStore implements SnapshotStorage {
   #draft: object | null = null;
   #found: readonly FoundSnapshot[] = [];
   #retired = 0;
+  /** Counts when names begin to change; who looks at one meanwhile looks again. */
+  #moves = 0;
+  #moving: Promise<void> = Promise.resolve();
 
   constructor(options: { files: FileLayer; directory: string; current: StoredSnapshot | null }) {
     this.#files = options.files;
@@ -120,7 +123,7 @@ export class SnapshotStore implements SnapshotStorage {
     if (tree === null) return null;
     tree.readers += 1;
     try {
-      return this.#reader(tree, await measureFiles(this.#files, tree.stored));
+      return this.#reader(tree, await this.#steady(() => measureFiles(this.#files, tree.stored)));
     } catch (error) {
       await this.#leave(tree);
       throw error;
@@ -149,7 +152,10 @@ export class SnapshotStore implements SnapshotStorage {
     if (!tree.stored.files.some((file) => file.path === path)) {
       throw fail('snapshot.file-missing', { instance, path });
     }
-    const file = await this.#files.open(join(instance, path), 'read');
+    const file = await this.#steady(
+      () => this.#files.open(join(tree.stored.path, path), 'read'),
+      (opened) => opened.close(),
+    );
     try {
       for (let at = 0; ;) {
         const piece = Buffer.allocUnsafeSlow(pieceBytes);
@@ -161,6 +167,35 @@ export class SnapshotStore implements SnapshotStorage {
     } finally {
       await file.close();
     }
+  }
+
+  /**
+   * Looks at a tree by its path while it does not move: what a name leads to while names are
+   * exchanged may be another snapshot's.
+   */
+  async #steady<Result>(
+    look: () => Promise<Result>,
+    letGo: (result: Result) => Promise<void> = async () => {},
+  ): Promise<Result> {
+    for (;;) {
+      await this.#moving;
+      const moves = this.#moves;
+      try {
+        const result = await look();
+        if (moves === this.#moves) return result;
+        await letGo(result);
+      } catch (error) {
+        if (moves === this.#moves) throw error;
+      }
+    }
+  }
+
+  /** Changes names, and where trees say that they lie, as one step for who looks. */
+  async #move(work: () => Promise<void>): Promise<void> {
+    this.#moves += 1;
+    const moved = work();
+    this.#moving = moved.catch(() => {});
+    await moved;
   }
 
   async #leave(tree: Tree): Promise<void> {
@@ -218,12 +253,14 @@ export class SnapshotStore implements SnapshotStorage {
     const from = stored.path;
     const path = join(this.#directory, snapshotName(stored.meta.lastIncludedIndex));
     const replaced = this.#tree;
-    if ((await this.#files.stat(path)) === null) await this.#files.rename(from, path);
-    else await this.#files.exchange(from, path);
+    await this.#move(async () => {
+      if ((await this.#files.stat(path)) === null) await this.#files.rename(from, path);
+      else await this.#files.exchange(from, path);
+      if (replaced?.stored.path === path) replaced.stored = { ...replaced.stored, path: from };
+    });
     await this.#files.syncDirectory(this.#directory);
     this.#draft = null;
     this.#tree = treeOf({ ...stored, path });
-    if (replaced?.stored.path === path) replaced.stored = { ...replaced.stored, path: from };
     if (replaced !== null) await this.#retire(replaced);
     await this.#remove(from);
   }
@@ -244,8 +281,10 @@ export class SnapshotStore implements SnapshotStorage {
     if (tree.stored.path !== join(this.#directory, temporaryName)) return;
     // The name `temp` is needed for the next one; the reader follows.
     const path = await this.#freeName();
-    await this.#files.rename(tree.stored.path, path);
-    tree.stored = { ...tree.stored, path };
+    await this.#move(async () => {
+      await this.#files.rename(tree.stored.path, path);
+      tree.stored = { ...tree.stored, path };
+    });
   }
 
   async #freeName(): Promise<string> {
