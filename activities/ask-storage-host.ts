@@ -2,7 +2,7 @@
 import { hasCode } from '../core/errors.ts';
 import { replicaText } from '../core/ids.ts';
 import { AdminClient, type Asked } from '../host/admin-client.ts';
-import type { Progress } from '../host/proto/gen/storage_host_admin.ts';
+import type { Progress, ReplicaStatus } from '../host/proto/gen/storage_host_admin.ts';
 import type { MigrationInput } from '../schemas/migration.ts';
 import type { MigrationMode } from '../core/phases.ts';
 import type { StepEnding } from '../storage/binding/step-guard.ts';
@@ -24,18 +24,21 @@ export async function modeOf(context: AgentContext, input: MigrationInput): Prom
  * The host serves the replica from the source, without a mirror beside a target of this migration.
  * @throws `host.unreachable`, `session.unknown-replica`, and an Error that says what is otherwise
  */
-export async function requireServed(context: AgentContext, input: MigrationInput): Promise<string> {
+export async function requireServed(
+  context: AgentContext,
+  input: MigrationInput,
+): Promise<ReplicaStatus> {
   const { hostAdminSocket: socket } = context.config;
   const status = await AdminClient.use({ socket }, (client) =>
     client.show(replicaText(input.replica)),
   );
-  const { refusal, mirror, former, primary, firstIndex, lastIndex } = status;
+  const { refusal, mirror, former } = status;
   if (refusal !== '') throw new Error(`it refuses the replica: ${refusal}`);
   if (mirror !== undefined && mirror.logUri !== input.target.log) {
     throw new Error(`${mirror.logUri} is its mirror: "replica drop" gives it up`);
   }
   if (former !== undefined) throw new Error(`${former.logUri} was left: "replica drop" deletes it`);
-  return `${primary?.family}, entries ${firstIndex}..${lastIndex}`;
+  return status;
 }
 
 /**

@@ -79,12 +79,16 @@ export async function preflight(
     return `generation ${record?.generation ?? 0}`;
   });
   if (mode === 'live') {
-    const reads = await check('storage host', 'it serves the replica, and holds no mirror', () =>
-      requireServed(context, input),
-    );
-    const bytes = reads ? await fileBytes(files, sources) : 0;
+    let entries = 0n;
+    const limit = 'it serves the replica, and holds no mirror';
+    const serves = await check('storage host', limit, async () => {
+      const { primary, firstIndex, lastIndex } = await requireServed(context, input);
+      entries = lastIndex - firstIndex + 1n;
+      return `${primary?.family}, entries ${firstIndex}..${lastIndex}`;
+    });
+    const bytes = serves ? await fileBytes(files, sources) : 0;
     await checkSpace(context, { input, bytes, check });
-    return { findings, ...nothing, bytes };
+    return { findings, mode, entries: String(entries), bytes };
   }
   await check('may look for open files', 'permission to see all processes', async () => {
     const { mayNotLook } = context.config;
