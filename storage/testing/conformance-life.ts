@@ -164,12 +164,12 @@ export const snapshotCases: readonly ConformanceCase[] = [
         const all = Array.from({ length: 12 }, (_, i) => snapshotOf(4n, `label ${i}`));
         const whole = all.map((snapshot) => dumpModel({ ...emptyModel, snapshot }).snapshot);
         const writing = { isDone: false };
+        // A family in memory answers at once: each look lets others have their turn.
         const read = async () => {
           while (!writing.isDone) {
             const reader = await subject.instance.snapshots.latest();
             const found = reader && (await dumpSnapshot(reader));
             ok([null, ...whole].some((one) => isDeepStrictEqual(one, found)));
-            // A family in memory answers at once: others must have their turn.
             await setImmediate();
           }
         };
