@@ -16,14 +16,17 @@ async function buildProgram(): Promise<Command> {
     // Printed below, as every other error is.
     .configureOutput({ outputError: () => {} })
     .configureHelp({ sortSubcommands: false });
-  const [{ addInspect }, { addTransfers }, { addDiscard }] = await Promise.all([
+  // Bulk work begins sooner without the others.
+  const { addTransfers } = await import('./commands/transfer.ts');
+  if (['export', 'import', 'verify'].includes(process.argv[2] ?? '')) {
+    addTransfers(program);
+    return program;
+  }
+  const [{ addInspect }, { addDiscard }] = await Promise.all([
     import('./commands/inspect.ts'),
-    import('./commands/transfer.ts'),
     import('./commands/discard.ts'),
   ]);
-  const offline = ['inspect', 'export', 'import', 'verify', 'discard'].includes(
-    process.argv[2] ?? '',
-  );
+  const offline = ['inspect', 'discard'].includes(process.argv[2] ?? '');
   addInspect(program);
   addTransfers(program);
   addDiscard(program);

@@ -9,7 +9,6 @@ import {
 } from '../../storage/binding/offline-import.ts';
 import { requireUnnamed } from '../../storage/binding/named-instances.ts';
 import type { Instance, InstanceUris } from '../../storage/contracts.ts';
-import { compareInstances, compareWithImage } from '../../storage/equivalence/compare.ts';
 import { defaultFamilies } from '../../storage/families/registry.ts';
 import { fileSink, streamSink } from '../../storage/image/image-sink.ts';
 import {
@@ -157,6 +156,7 @@ function requirePlace({ families, uris }: OfflineTarget): void {
 async function requireSameState(uris: InstanceUris, image: ImageBytes): Promise<void> {
   const instance = await defaultFamilies().open(uris, 'read-only', { files, readsAll: true });
   try {
+    const { compareWithImage } = await comparing();
     const comparison = await compareWithImage(instance, image);
     if (comparison.equal) return;
     const actual = `an earlier import of another image has been completed in ${uris.log}`;
@@ -191,6 +191,7 @@ async function verifyCommand(
   if ((other === null) === (options.image === undefined)) {
     throw fail('usage.invalid', { reason: 'give a second instance, or --image' });
   }
+  const { compareWithImage } = await comparing();
   const a = await openToCompare(one);
   try {
     const comparison = await withProgress('verify', (progress) =>
@@ -228,9 +229,15 @@ function sides(
   return { one, other: instanceUris(families, otherShort, { ...others, side: 'other' }) };
 }
 
+/** An import mostly does without. */
+function comparing() {
+  return import('../../storage/equivalence/compare.ts');
+}
+
 async function compareWithOther(a: Instance, other: InstanceUris, progress: TransferOptions) {
   const b = await openToCompare(other);
   try {
+    const { compareInstances } = await comparing();
     return await compareInstances(a, b, progress);
   } finally {
     await b.close();

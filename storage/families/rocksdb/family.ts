@@ -2,7 +2,6 @@
 import type { Family } from '../../contracts.ts';
 import { engineFamily } from '../../engines/engine-family.ts';
 import { snapshotPathFault } from '../../snapshot-path.ts';
-import { openRocksDbStore } from './engine.ts';
 
 export const rocksdbFamily: Family = engineFamily({
   name: 'rocksdb',
@@ -17,5 +16,6 @@ export const rocksdbFamily: Family = engineFamily({
     votedFor: () => null,
     path: snapshotPathFault,
   },
-  openStore: openRocksDbStore,
+  // Loaded by whoever opens one: a command on other families begins sooner.
+  openStore: async (options) => (await import('./engine.ts')).openRocksDbStore(options),
 });

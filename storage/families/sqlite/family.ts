@@ -2,7 +2,6 @@
 import type { Family } from '../../contracts.ts';
 import { engineFamily } from '../../engines/engine-family.ts';
 import { snapshotPathFault } from '../../snapshot-path.ts';
-import { openSqliteStore } from './engine.ts';
 
 export const sqliteFamily: Family = engineFamily({
   name: 'sqlite',
@@ -18,5 +17,6 @@ export const sqliteFamily: Family = engineFamily({
     votedFor: () => null,
     path: snapshotPathFault,
   },
-  openStore: openSqliteStore,
+  // Loaded by whoever opens one: a command on other families begins sooner.
+  openStore: async (options) => (await import('./engine.ts')).openSqliteStore(options),
 });
