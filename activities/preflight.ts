@@ -10,7 +10,7 @@ import { replicaText } from '../core/ids.ts';
 import { requireFree } from './own.ts';
 import { requireSeparate, requireFenceable } from '../storage/binding/fence-obstacles.ts';
 import { requireNotNewer } from '../storage/binding/generation-stamp.ts';
-import { ownPaths } from '../storage/binding/parking.ts';
+import { ownPaths, sameUris } from '../storage/binding/parking.ts';
 import { probeExchange } from '../storage/binding/probe-exchange.ts';
 import type { Instance } from '../storage/contracts.ts';
 import { checkAddressee, recordStore, type AgentContext } from './agent-context.ts';
@@ -129,7 +129,7 @@ function requireUnowned(record: BindingRecord | null, input: MigrationInput): st
   if (migration !== null && migration.id !== input.migrationId) {
     throw new Error(`migration ${migration.id} owns it, in phase ${migration.phase}`);
   }
-  if (migration === null && JSON.stringify(primary.uris) !== JSON.stringify(input.source)) {
+  if (migration === null && !sameUris(primary.uris, input.source)) {
     throw new Error(`its primary is ${primary.uris.log}`);
   }
   return `generation ${record.generation}`;

@@ -23,7 +23,7 @@ import { prepareStamps, stampNamed } from '../storage/binding/generation-stamp.t
 import { requireFenceable, requireSeparate } from '../storage/binding/fence-obstacles.ts';
 import { settleFormer } from '../storage/binding/former-mirror.ts';
 import { namingAlone, requireUnnamed } from '../storage/binding/named-instances.ts';
-import { ownPaths, urisNow } from '../storage/binding/parking.ts';
+import { ownPaths, sameUris, urisNow } from '../storage/binding/parking.ts';
 import type { PreparedRecord, RecordChange, RecordStore } from '../storage/binding/record-store.ts';
 import { requireCaller, type StepClaim } from '../storage/binding/step-guard.ts';
 import type { Instance, InstanceUris } from '../storage/contracts.ts';
@@ -143,7 +143,7 @@ export class LiveMirror {
       requireCaller(current, caller.claim);
       if (current.mirror !== null) {
         const { ref } = current.mirror;
-        if (JSON.stringify(ref.uris) === JSON.stringify(uris)) return confirm();
+        if (sameUris(ref.uris, uris)) return confirm();
         throw conflict(store, 'bootstrap', `${ref.uris.log} is its mirror already`);
       }
       await namingAlone(files, stateDir, async () => {

@@ -2,8 +2,6 @@
  * Opens a replica's store by what its record says: the primary, with its mirror where dual write
  * has begun, recovered; and leaves a mirror that fails (DUAL-8).
  */
-import { isDeepStrictEqual } from 'node:util';
-
 import { hasCode } from '../core/errors.ts';
 import { replicaText } from '../core/ids.ts';
 import type {
@@ -13,7 +11,7 @@ import type {
   MirrorState,
 } from '../schemas/binding-record.ts';
 import { stampNamed } from '../storage/binding/generation-stamp.ts';
-import { urisNow } from '../storage/binding/parking.ts';
+import { sameUris, urisNow } from '../storage/binding/parking.ts';
 import type { RecordStore } from '../storage/binding/record-store.ts';
 import type { Instance, InstanceUris } from '../storage/contracts.ts';
 import { GroupCommit } from '../storage/replication/group-commit.ts';
@@ -113,7 +111,7 @@ async function leaveMirror(
 ): Promise<void> {
   const record = await store.locked(async ({ record: current, write, confirm }) => {
     const named = current?.mirror ? urisNow(families, current.mirror.ref) : null;
-    if (current === null || !isDeepStrictEqual(named, uris)) {
+    if (current === null || named === null || !sameUris(named, uris)) {
       // Left already, by another call that failed on it.
       await confirm();
       return current;

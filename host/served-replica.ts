@@ -4,7 +4,8 @@
  */
 import { fail } from '../core/errors.ts';
 import { replicaText, type ReplicaName } from '../core/ids.ts';
-import type { BindingRecord, InstanceRef } from '../schemas/binding-record.ts';
+import type { BindingRecord } from '../schemas/binding-record.ts';
+import { firstRecord } from '../storage/binding/first-record.ts';
 import { settleFormer } from '../storage/binding/former-mirror.ts';
 import { requireNotNewer } from '../storage/binding/generation-stamp.ts';
 import { NamedPlaces } from '../storage/binding/named-instances.ts';
@@ -234,12 +235,12 @@ export class ServedReplica {
     return this.#serving.instance.isPoisoned;
   }
 
-  /** Since the store was opened. */
   /** Over the last ten seconds. */
   get entriesPerSecond(): number {
     return this.#rate.perSecond;
   }
 
+  /** Since the store was opened. */
   get appendedEntries(): bigint {
     return this.#serving.commits.appendedEntries;
   }
@@ -360,7 +361,7 @@ async function recordOf(store: RecordStore, options: ServedReplicaOptions): Prom
     await named.claim(replica, uris);
     await requireNotNewer({ files, families, replica, record, named: [uris] });
     await makePrimary(options);
-    const next = firstRecord(replica, { uris, parkedTag: null });
+    const next = firstRecord(replica, uris);
     return write({ next, audit: { event: 'serve', by, details: { primary: uris } } });
   });
 }
@@ -392,19 +393,4 @@ async function makePrimary(options: ServedReplicaOptions): Promise<void> {
   const family = families.familyOf(uris);
   if (!create || (await family.occupied(uris, { files })) !== null) return;
   await (await family.open(uris, 'create', { files })).close();
-}
-
-function firstRecord(replica: ReplicaName, primary: InstanceRef): Omit<BindingRecord, 'revision'> {
-  return {
-    format: 'quorumshift-binding/1',
-    replica,
-    generation: 0,
-    lease: 0,
-    token: { lease: 0, step: 0, attempt: 0 },
-    primary,
-    mirror: null,
-    former: null,
-    migration: null,
-    lastEnded: null,
-  };
 }

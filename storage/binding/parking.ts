@@ -2,6 +2,8 @@
  * Where an instance lies now (CUT-9): at the places its URIs name, or, while it is parked, under
  * names made of them and a tag. Every opening of an instance that a record names goes through here.
  */
+import { isDeepStrictEqual } from 'node:util';
+
 import type { InstanceRef } from '../../schemas/binding-record.ts';
 import type { InstanceUris } from '../contracts.ts';
 import type { FamilyRegistry } from '../family-registry.ts';
@@ -22,7 +24,11 @@ export function parkedUris(
 
 /** Whether both name one instance, wherever it lies. */
 export function isSame(a: InstanceRef, b: InstanceRef): boolean {
-  return JSON.stringify(a.uris) === JSON.stringify(b.uris);
+  return sameUris(a.uris, b.uris);
+}
+
+export function sameUris(a: InstanceUris, b: InstanceUris): boolean {
+  return isDeepStrictEqual(a, b);
 }
 
 /** Places that the instance has to itself: those that are fenced, parked, moved. */

@@ -8,7 +8,9 @@ import { firstPhase, type MigrationMode } from '../../core/phases.ts';
 import { replicaText } from '../../core/ids.ts';
 import type { BindingRecord, MigrationState } from '../../schemas/binding-record.ts';
 import type { MigrationInput } from '../../schemas/migration.ts';
+import { firstRecord } from './first-record.ts';
 import { readJournal } from './journal.ts';
+import { sameUris } from './parking.ts';
 import type { RecordStore } from './record-store.ts';
 
 export interface OwnRequest {
@@ -58,7 +60,7 @@ export async function ownReplica(store: RecordStore, request: OwnRequest): Promi
     const lease = request.expectedLease + 1;
     const step = record?.token.step ?? 0;
     const next = {
-      ...(record ?? newRecord(request)),
+      ...(record ?? firstRecord(request.input.replica, request.input.source)),
       lease,
       token: { lease, step, attempt: 0 },
       migration: migration
@@ -125,7 +127,7 @@ function checkOwner(store: RecordStore, record: BindingRecord | null, request: O
       actual: `${migration.id} does, in phase ${migration.phase}`,
     });
   }
-  if (JSON.stringify(record.primary.uris) !== JSON.stringify(request.input.source)) {
+  if (!sameUris(record.primary.uris, request.input.source)) {
     throw fail('record.conflict', {
       action: 'migrate',
       replica,
@@ -145,22 +147,6 @@ function conflict(request: OwnRequest, how: string): QuorumshiftError {
 
 function superseded(request: OwnRequest, actual: string): QuorumshiftError {
   return fail('record.superseded', { step: 'own', migration: request.input.migrationId, actual });
-}
-
-function newRecord(request: OwnRequest): BindingRecord {
-  return {
-    format: 'quorumshift-binding/1',
-    replica: request.input.replica,
-    revision: 0,
-    generation: 0,
-    lease: 0,
-    token: { lease: 0, step: 0, attempt: 0 },
-    primary: { uris: request.input.source, parkedTag: null },
-    mirror: null,
-    former: null,
-    migration: null,
-    lastEnded: null,
-  };
 }
 
 function newMigration(request: OwnRequest): MigrationState {

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 
 import { fail } from '../../core/errors.ts';
 import { adviceFor } from '../../host/replica-advice.ts';
+import { firstRecord } from '../../storage/binding/first-record.ts';
 import type { BindingRecord, InstanceRef } from '../../schemas/binding-record.ts';
 
 const ref = (log: string, meta = log): InstanceRef => ({
@@ -13,17 +14,9 @@ const second = ref('rocksdb:///data/b');
 
 function recordWith(parts: Partial<BindingRecord>): BindingRecord {
   return {
-    format: 'quorumshift-binding/1',
-    replica: { cluster: 'kv', member: 'n1' },
+    ...firstRecord({ cluster: 'kv', member: 'n1' }, primary.uris),
     revision: 7,
     generation: 5,
-    lease: 0,
-    token: { lease: 0, step: 0, attempt: 0 },
-    primary,
-    mirror: null,
-    former: null,
-    migration: null,
-    lastEnded: null,
     ...parts,
   };
 }
