@@ -15,7 +15,7 @@ import { answered, streamed } from './answers.ts';
 import type { HostActivity } from './host-activity.ts';
 import { findReplica } from './host-calls.ts';
 import type { HostedReplicas } from './hosted-replicas.ts';
-import type { Caller } from './live-mirror.ts';
+import type { Caller } from './mirror-caller.ts';
 import type * as wire from './proto/gen/storage_host_admin.ts';
 import { hostStatus, replicaStatuses } from './replica-status.ts';
 import type { ServedReplica } from './served-replica.ts';

@@ -7,37 +7,30 @@
  * Each change of the record is durable before what it stands for; what runs between two of them can
  * be stopped anywhere and asked for again.
  */
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { assert, fail } from '../core/errors.ts';
 import { replicaText } from '../core/ids.ts';
-import type {
-  BindingRecord,
-  FormerMirror,
-  InstanceRef,
-  MirrorState,
-} from '../schemas/binding-record.ts';
+import type { BindingRecord, FormerMirror, MirrorState } from '../schemas/binding-record.ts';
 import type { Proof } from '../schemas/proof.ts';
 import { prepareStamps, stampNamed } from '../storage/binding/generation-stamp.ts';
-import { requireFenceable, requireSeparate } from '../storage/binding/fence-obstacles.ts';
 import { settleFormer } from '../storage/binding/former-mirror.ts';
-import { namingAlone, requireUnnamed } from '../storage/binding/named-instances.ts';
-import { ownPaths, sameUris, urisNow } from '../storage/binding/parking.ts';
+import { urisNow } from '../storage/binding/parking.ts';
 import type { PreparedRecord, RecordChange, RecordStore } from '../storage/binding/record-store.ts';
-import { requireCaller, type StepClaim } from '../storage/binding/step-guard.ts';
+import { requireCaller } from '../storage/binding/step-guard.ts';
 import type { Instance, InstanceUris } from '../storage/contracts.ts';
 import { compareInstances } from '../storage/equivalence/compare.ts';
 import { makeProof, writeProof } from '../storage/equivalence/proof.ts';
 import type { FamilyRegistry } from '../storage/family-registry.ts';
-import { readFence } from '../storage/fence-text.ts';
-import type { FileLayer } from '../storage/file-layer.ts';
 import type { GiveWay } from '../storage/image/rate-limit.ts';
 import type { TransferOptions } from '../storage/image/state-stream.ts';
 import type { Pair } from '../storage/replication/open-pair.ts';
 import { withPinned } from '../storage/replication/pinned-pair.ts';
 import { HeldProof } from './held-proof.ts';
 import { barrierBytes, MirrorBootstrap } from './mirror-bootstrap.ts';
+import { conflict, presentOf, type Caller } from './mirror-caller.ts';
+import { nameMirror } from './name-mirror.ts';
 import type { DigestElsewhere } from './restart-check.ts';
 
 export interface LiveMirrorOptions {
@@ -51,14 +44,6 @@ export interface LiveMirrorOptions {
   readonly digestElsewhere?: DigestElsewhere | undefined;
   /** For the audit trail. */
   readonly by: string;
-}
-
-/** Who asks. */
-export interface Caller {
-  /** For the audit trail. */
-  readonly by: string;
-  /** At whose behest: a migration's step (OPS-5); null: an operator's, by hand. */
-  readonly claim: StepClaim | null;
 }
 
 /** A proof, and its file's name within `proofs/`. */
@@ -128,56 +113,11 @@ export class LiveMirror {
     return { ...options, giveWay, signal: signal ? AbortSignal.any([signal, stopping]) : stopping };
   }
 
-  /**
-   * Names `uris` as the mirror to be, or finds it named. Nothing is copied yet. Fences that an
-   * ended migration of this replica left at its places go.
-   * @throws `record.conflict`, `record.superseded`, `instance.not-empty`,
-   *   `instance.named-by-record`, `uri.invalid`, `fence.unexpected`
-   */
+  /** Names `uris` as the mirror to be, or finds it named (name-mirror.ts). */
   async begin(uris: InstanceUris, caller = this.#byHand): Promise<void> {
-    const { families, store, stateDir } = this.#options;
-    const { files } = store;
+    const { families, store } = this.#options;
     await settleFormer(store, families, caller.by);
-    await store.locked(async ({ record, write, confirm }) => {
-      const current = presentOf(store, record);
-      requireCaller(current, caller.claim);
-      if (current.mirror !== null) {
-        const { ref } = current.mirror;
-        if (sameUris(ref.uris, uris)) return confirm();
-        throw conflict(store, 'bootstrap', `${ref.uris.log} is its mirror already`);
-      }
-      await namingAlone(files, stateDir, async () => {
-        await this.#requireFree(current, uris);
-        const ref: InstanceRef = { uris, parkedTag: null };
-        const mirror: MirrorState = {
-          ref,
-          stage: 'bootstrapping',
-          wasPrimary: false,
-          window: null,
-        };
-        const next = { ...current, mirror, generation: current.generation + 1 };
-        await write({ next, audit: audit('mirror-begin', caller, { mirror: uris }) });
-      });
-    });
-  }
-
-  /** Nothing is at the places of a mirror to be, and they can be fenced when it is left. */
-  async #requireFree({ primary, former }: BindingRecord, uris: InstanceUris): Promise<void> {
-    const { families, store, stateDir } = this.#options;
-    const { files, replica } = store;
-    if (former !== null) {
-      const { ref, why } = former;
-      throw conflict(store, 'bootstrap', `${ref.uris.log} was left (${why}): drop it first`);
-    }
-    await requireUnnamed({ families, files, stateDir, uris, except: replica });
-    const places = ownPaths(families, uris);
-    const sources = ownPaths(families, urisNow(families, primary));
-    await requireSeparate(files, [...sources, ...places]);
-    for (const path of places) await removeEndedFence(files, path, replicaText(replica));
-    for (const path of [...sources, ...places]) await requireFenceable(files, path);
-    const actual = await families.familyOf(uris).occupied(uris, { files });
-    if (actual === null) return;
-    throw fail('instance.not-empty', { action: 'bootstrap into', instance: uris.log, actual });
+    await nameMirror(this.#options, uris, caller);
   }
 
   /**
@@ -308,11 +248,12 @@ export class LiveMirror {
    * After a cutover: ends dual write, durably; then what was primary is moved aside, or deleted
    * where that is wished for, and fences stand at its places (CUT-8). Asked again, it goes on.
    * @returns where it lies now, by place
-   * @throws `record.conflict` before a cutover
+   * @throws `record.conflict` before a cutover, `instance.locked`
    */
   async finalize(options: { deletes: boolean }, caller = this.#byHand): Promise<string[]> {
     const { families, store } = this.#options;
     const next = options.deletes ? 'delete' : 'retire';
+    await this.#requireLeftClosed();
     await this.#leave('finalize', caller, ({ wasPrimary }) => {
       if (wasPrimary) return { next, why: 'finalized' };
       throw conflict(store, 'finalize', 'it has not been cut over; "drop" gives a mirror up');
@@ -337,7 +278,7 @@ export class LiveMirror {
     late.abort();
     waited.catch(() => {});
     if (isClosed) return;
-    const action = 'drop the mirror of';
+    const action = 'put away the mirror of';
     const instance = replicaText(this.#options.store.replica);
     const holder = 'this storage host, whose writes to it have not returned';
     throw fail('instance.locked', { action, instance, holder });
@@ -439,14 +380,6 @@ function audit(event: string, { by }: Caller, details: Readonly<Record<string, u
   return { event, by, details };
 }
 
-/** A fence whose migration of this replica has ended: its record names nothing there any more. */
-async function removeEndedFence(files: FileLayer, path: string, replica: string): Promise<void> {
-  const fence = await readFence(files, path);
-  if (fence?.replica !== replica) return;
-  await files.removeFile(path);
-  await files.syncDirectory(dirname(path));
-}
-
 /** @throws `proof.stale` when the record is of another generation than the proof */
 function swapped(record: BindingRecord, { proof }: HeldProof): BindingRecord {
   if (record.generation !== proof.generation) {
@@ -456,20 +389,6 @@ function swapped(record: BindingRecord, { proof }: HeldProof): BindingRecord {
   const { ref, window } = record.mirror;
   const left: MirrorState = { stage: 'dual', ref: record.primary, wasPrimary: true, window };
   return { ...record, primary: ref, mirror: left };
-}
-
-function presentOf(store: RecordStore, record: BindingRecord | null): BindingRecord {
-  if (record !== null) return record;
-  throw fail('record.missing', {
-    action: 'change the mirror of',
-    replica: replicaText(store.replica),
-    path: store.directory.record,
-  });
-}
-
-function conflict(store: RecordStore, action: string, actual: string): Error {
-  const required = 'its pair must be in the stage for it';
-  return fail('record.conflict', { action, replica: replicaText(store.replica), required, actual });
 }
 
 function stale(required: string, given: string): Error {

@@ -1,3 +1,6 @@
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
 import { afterEach, describe, expect, test } from 'vitest';
 
 import { entriesOf } from '../../storage/testing/conformance-env.ts';
@@ -72,6 +75,27 @@ describe('a replica that is written without a pause', () => {
     expect((await replica(place, 'prove', 'kv/n1')).answer['lastIndex']).toBe(String(written));
     const found = await readEntries(host.client, 'n1', { first: 1n, last: written });
     expect(found).toEqual(entriesOf(1n, written));
+  });
+
+  test('a place in use beside fences of this replica: the bootstrap is refused, and the fences stand as before [CUT-7] [BOOT-1]', async () => {
+    const place = await makeHostPlace({ n1: 'local' });
+    const host = await started(place);
+    await openReplica(host.client, 'n1');
+    expect((await replica(place, 'mirror', 'kv/n1', `sqlite://${place.directory}/b`)).code).toBe(0);
+    for (const step of ['prove', 'cutover', 'finalize']) {
+      expect((await replica(place, step, 'kv/n1')).code).toBe(0);
+    }
+    const fence = await readFile(join(place.directory, 'n1/log'), 'utf8');
+    expect(fence).toContain('"quorumshift":"fence"');
+    await rm(join(place.directory, 'n1/raft_meta'));
+    await mkdir(join(place.directory, 'n1/raft_meta'));
+    await writeFile(join(place.directory, 'n1/raft_meta/raft_meta'), 'of somebody else');
+    const back = `local://${place.directory}/n1`;
+    const refused = await replica(place, 'mirror', 'kv/n1', back);
+    expect(refused.stderr).toContain('instance.not-empty');
+    expect(await readFile(join(place.directory, 'n1/log'), 'utf8')).toBe(fence);
+    await rm(join(place.directory, 'n1/raft_meta'), { recursive: true });
+    expect((await replica(place, 'mirror', 'kv/n1', back)).code).toBe(0);
   });
 
   test('a cutover without a proof, a second mirror, a host that is away: refused by name', async () => {
