@@ -29,6 +29,7 @@ export interface StartOptions extends TemporalOptions, SideOptions {
   readonly probeEvery: number;
   readonly probeFailures: number;
   readonly appendP99?: number;
+  readonly proofMaxAge?: number;
   readonly validateEvery: number;
   readonly deleteSource?: boolean;
   readonly throttle?: number;
@@ -74,6 +75,11 @@ export function addStartOptions(command: Command): Command {
       'live: compare both so often in the soak; 0 is never',
       parseCount,
       3600,
+    )
+    .option(
+      '--proof-max-age <seconds>',
+      'live: prove again before a cutover on an older proof',
+      parseCount,
     )
     .option('--append-p99 <ms>', 'live: a p99 of appends above this is a failed probe', parseCount)
     .option(
@@ -139,6 +145,7 @@ export function migrationInput(replicaArgument: string, options: StartOptions): 
       probeEverySeconds: options.probeEvery === 0 ? null : options.probeEvery,
       probeFailures: options.probeFailures === 0 ? null : options.probeFailures,
       appendP99Ms: options.appendP99 ?? null,
+      proofMaxAgeSeconds: options.proofMaxAge ?? null,
       validateEverySeconds: options.validateEvery === 0 ? null : options.validateEvery,
       deleteSource: options.deleteSource ?? false,
       bytesPerSecond: options.throttle ?? null,

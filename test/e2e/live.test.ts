@@ -179,6 +179,31 @@ describe.skipIf(missing('temporal'))('a live replica migrates by a workflow', ()
     await expectAll(last);
   });
 
+  test('appends are slower than the policy allows in the soak: it rolls back by itself [OPS-2]', async () => {
+    const { client, replica } = environment;
+    const writer = new SteadyWriter(host.client, replica.member);
+    const policy = { probeEverySeconds: 1, probeFailures: 1, appendP99Ms: 0.001 } as const;
+    await client.start(input('rocksdb', { policy: { ...policy, finalize: 'manual' } }));
+    const { outcome, reason } = await environment.outcome();
+    expect([outcome, reason]).toEqual(['rolled-back', expect.stringContaining('append p99')]);
+    await expectAll(await writer.stop());
+  });
+
+  test('the proof is older than the policy allows: it is made anew before the cutover [EQ-2]', async () => {
+    const { client, replica } = environment;
+    const policy = { approval: 'manual', proofMaxAgeSeconds: 4 } as const;
+    await client.start(input('rocksdb', { policy }));
+    const { view } = await waiting('approval');
+    const madeBy = Date.now();
+    await eventually('its proof is too old', async () => Date.now() > madeBy + 4_000);
+    // Nobody writes: the proof that is made anew has the digest that was approved.
+    await client.approve(replica, view?.proof ?? { digest: '', generation: 0 });
+    expect(await environment.outcome()).toMatchObject({ outcome: 'finalized' });
+    const { status } = await client.status(replica);
+    const swaps = status?.results.filter(({ did }) => did === 'swap').map((swap) => swap.outcome);
+    expect([swaps?.[0], swaps?.at(-1)]).toEqual(['stale', 'done']);
+  });
+
   test('the probe fails in the soak: it rolls back by itself [OPS-2] [CUT-5]', async () => {
     const { client, store } = environment;
     const writer = new SteadyWriter(host.client, environment.replica.member);
