@@ -76,8 +76,8 @@ function servedLines(served: ReplicaStatus | null): string[] {
     `host     ${range}; append p50 ${msText(served.appendP50Ms)}, p99 ${msText(served.appendP99Ms)}`,
   ];
   if (mirror !== undefined) {
-    const lag = `p99 ${msText(served.mirrorLagP99Ms)} longer than the primary`;
-    lines.push(`mirror   ${mirror.logUri}, ${stage}; ${lag}`);
+    const lag = `; p99 ${msText(served.mirrorLagP99Ms)} longer than the primary`;
+    lines.push(`mirror   ${mirror.logUri}, ${stage}${stage === 'dual' ? lag : ''}`);
   }
   if (former !== undefined) {
     const lost = former.wasPrimary ? ' (rollback target lost)' : '';

@@ -47,11 +47,11 @@ function command({ name }: Advised, verb: string, rest = ''): string {
   return `quorumshift replica ${verb} ${name} ${rest}`.trimEnd();
 }
 
-/** Whoever owns it is to be steered, not the host. */
+/** Whoever owns it is to be steered, not the host; its record answers without Temporal too. */
 function owned({ name }: Advised, { id, phase }: NonNullable<BindingRecord['migration']>): Told {
   return {
     situation: `Migration ${id} moves it, in phase ${phase}; the host takes its steps alone.`,
-    next: [`quorumshift status ${name}`],
+    next: [`quorumshift status ${name}`, `quorumshift status --local ${name}`],
   };
 }
 

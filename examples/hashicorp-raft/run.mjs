@@ -36,7 +36,8 @@ const running = new Map();
 let stopping = false;
 
 function build() {
-  if (!existsSync(join(root, 'dist', 'cli', 'main.js'))) fail('run "npm run build" before');
+  if (!existsSync(join(root, 'dist', 'cli', 'main.js')))
+    fail('run "npm ci && npm run build" before');
   const program = join(root, '.cache', 'hashicorp-raft');
   const args = ['build', '-o', program, '.'];
   const { status, error } = spawnSync('go', args, { cwd: here, stdio: 'inherit' });
