@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { PassThrough } from 'node:stream';
 
 import type { ServerWritableStream } from '@grpc/grpc-js';
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 
 import type {
   Mutation,
@@ -10,20 +10,9 @@ import type {
   WriteSnapshotRequest,
 } from '../../host/proto/gen/storage_host.ts';
 import { send } from '../../host/snapshot-streams.ts';
-import { makeHostPlace, startHost, type HostPlace, type HostProcess } from './host-process.ts';
+import { makeHostPlace, type HostProcess } from './host-process.ts';
+import { started } from './hosts-of-a-test.ts';
 import { called, codeOf, openReplica, replica, stateOf, WriteStream } from './host-session.ts';
-
-const running: HostProcess[] = [];
-
-afterEach(async () => {
-  for (const host of running.splice(0)) await host.end('SIGTERM');
-});
-
-async function started(place: HostPlace): Promise<HostProcess> {
-  const host = await startHost(place);
-  running.push(host);
-  return host;
-}
 
 /** The most memory that the process has had, in MiB. */
 async function peakMiB({ child }: HostProcess): Promise<number> {

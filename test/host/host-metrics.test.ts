@@ -1,24 +1,13 @@
 import { request } from 'node:http';
 import { text } from 'node:stream/consumers';
 
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 
 import { entriesOf } from '../../storage/testing/conformance-env.ts';
 import { runCli } from '../cli/run-cli.ts';
-import { makeHostPlace, startHost, type HostPlace, type HostProcess } from './host-process.ts';
+import { makeHostPlace, startHost, type HostPlace } from './host-process.ts';
+import { started } from './hosts-of-a-test.ts';
 import { appendMessage, openReplica, WriteStream } from './host-session.ts';
-
-const running: HostProcess[] = [];
-
-afterEach(async () => {
-  for (const host of running.splice(0)) await host.end('SIGTERM');
-});
-
-async function started(place: HostPlace): Promise<HostProcess> {
-  const host = await startHost(place);
-  running.push(host);
-  return host;
-}
 
 async function replica(place: HostPlace, ...args: readonly string[]) {
   const { code, stdout } = await runCli(['replica', ...args, '--socket', place.adminSocket]);

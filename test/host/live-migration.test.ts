@@ -1,33 +1,13 @@
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 
 import { entriesOf } from '../../storage/testing/conformance-env.ts';
-import { runCli } from '../cli/run-cli.ts';
-import { makeHostPlace, startHost, type HostPlace, type HostProcess } from './host-process.ts';
+import { makeHostPlace } from './host-process.ts';
+import { replica, started } from './hosts-of-a-test.ts';
 import { openReplica, readEntries, stateOf } from './host-session.ts';
 import { SteadyWriter } from './steady-writer.ts';
-
-const running: HostProcess[] = [];
-
-afterEach(async () => {
-  for (const host of running.splice(0)) await host.end('SIGTERM');
-});
-
-async function started(place: HostPlace): Promise<HostProcess> {
-  const host = await startHost(place);
-  running.push(host);
-  return host;
-}
-
-/** `quorumshift replica <…>` as an operator gives it; what it prints, as JSON. */
-async function replica(place: HostPlace, ...args: readonly string[]) {
-  const common = ['--socket', place.adminSocket, '-o', 'jsonl'];
-  const { code, stdout, stderr } = await runCli(['replica', ...args, ...common]);
-  const said = stdout.toString('utf8').trim();
-  return { code, stderr, answer: said === '' ? {} : (JSON.parse(said) as Record<string, unknown>) };
-}
 
 describe('a replica that is written without a pause', () => {
   test('local → rocksdb → sqlite, by an operator: no write fails, all of it is there [CUT-1] [CUT-4] [DUAL-3] [DUAL-9]', async () => {

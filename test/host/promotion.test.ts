@@ -2,33 +2,14 @@ import { createHash } from 'node:crypto';
 import { cp, mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 
 import type { BindingRecord } from '../../schemas/binding-record.ts';
 import { entriesOf } from '../../storage/testing/conformance-env.ts';
 import { runCli } from '../cli/run-cli.ts';
-import { makeHostPlace, startHost, type HostPlace, type HostProcess } from './host-process.ts';
+import { makeHostPlace, type HostPlace, type HostProcess } from './host-process.ts';
+import { replica, started } from './hosts-of-a-test.ts';
 import { appendMessage, codeOf, openReplica, readEntries, WriteStream } from './host-session.ts';
-
-const running: HostProcess[] = [];
-
-afterEach(async () => {
-  for (const host of running.splice(0)) await host.end('SIGTERM');
-});
-
-async function started(place: HostPlace): Promise<HostProcess> {
-  const host = await startHost(place);
-  running.push(host);
-  return host;
-}
-
-/** `quorumshift replica <…>` as an operator gives it; what it prints, as JSON. */
-async function replica(place: HostPlace, ...args: readonly string[]) {
-  const common = ['--socket', place.adminSocket, '-o', 'jsonl'];
-  const { code, stdout, stderr } = await runCli(['replica', ...args, ...common]);
-  const said = stdout.toString('utf8').trim();
-  return { code, stderr, answer: said === '' ? {} : (JSON.parse(said) as Record<string, unknown>) };
-}
 
 const mirrorOf = (place: HostPlace) => `rocksdb://${place.directory}/b`;
 const stateOfReplica = (place: HostPlace) => `${place.directory}/state/replicas/kv/n1`;

@@ -1,11 +1,12 @@
 import { mkdir, rmdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 
 import type { Mutation } from '../../host/proto/gen/storage_host.ts';
 import { entriesOf } from '../../storage/testing/conformance-env.ts';
-import { makeHostPlace, startHost, type HostPlace, type HostProcess } from './host-process.ts';
+import { makeHostPlace, startHost } from './host-process.ts';
+import { started } from './hosts-of-a-test.ts';
 import {
   appendMessage,
   called,
@@ -16,18 +17,6 @@ import {
   stateOf,
   WriteStream,
 } from './host-session.ts';
-
-const running: HostProcess[] = [];
-
-afterEach(async () => {
-  for (const host of running.splice(0)) await host.end('SIGTERM');
-});
-
-async function started(place: HostPlace): Promise<HostProcess> {
-  const host = await startHost(place);
-  running.push(host);
-  return host;
-}
 
 const metadata = (term: bigint, vote?: string): Mutation => ({
   truncate: undefined,

@@ -4,7 +4,7 @@ import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 
 import { credentials } from '@grpc/grpc-js';
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 
 import type { StorageHostClient, WriteResponse } from '../../host/proto/gen/storage_host.ts';
 import {
@@ -13,7 +13,8 @@ import {
 } from '../../host/proto/gen/storage_host_admin.ts';
 import { entriesOf } from '../../storage/testing/conformance-env.ts';
 import { runCli } from '../cli/run-cli.ts';
-import { makeHostPlace, startHost, type HostPlace, type HostProcess } from './host-process.ts';
+import { makeHostPlace } from './host-process.ts';
+import { started } from './hosts-of-a-test.ts';
 import {
   appendMessage,
   beginSnapshot,
@@ -24,18 +25,6 @@ import {
 } from './host-session.ts';
 
 const readerProgram = fileURLToPath(new URL('./stopped-reader.js', import.meta.url));
-const running: HostProcess[] = [];
-
-afterEach(async () => {
-  for (const host of running.splice(0)) await host.end('SIGTERM');
-});
-
-async function started(place: HostPlace): Promise<HostProcess> {
-  const host = await startHost(place);
-  running.push(host);
-  return host;
-}
-
 /** How many parts the latest snapshot has; or why it is not to be had. */
 async function partsOf(client: StorageHostClient): Promise<number | string> {
   let parts = 0;
