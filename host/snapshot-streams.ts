@@ -1,5 +1,6 @@
 /** Snapshots as streams: whole at their end, or nothing. */
 import { once } from 'node:events';
+import type { Writable } from 'node:stream';
 
 import type { ServerReadableStream, ServerWritableStream } from '@grpc/grpc-js';
 
@@ -126,13 +127,19 @@ export async function readSnapshot(
   }
 }
 
+/** What of a call takes messages. */
+interface Taker<Message> extends Writable {
+  readonly cancelled: boolean;
+  write(message: Message): boolean;
+}
+
 /**
  * Writes one message, and waits while the client has not taken what came before.
  * @param idleMs how long; null: for ever
  * @throws `session.stream-idle`
  */
 export async function send<Message>(
-  call: ServerWritableStream<unknown, Message>,
+  call: Taker<Message>,
   message: Message,
   idleMs: number | null = null,
 ): Promise<void> {
