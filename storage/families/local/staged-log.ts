@@ -20,6 +20,24 @@ const readBytes = 1024 * 1024;
 /** Full segments whose closing may still be under way: bounds what is in memory, dirty and open. */
 const maxClosing = 2;
 
+/** A segment of an earlier attempt; only a closed one names its last entry. */
+interface FoundSegment {
+  readonly path: string;
+  readonly first: bigint;
+  readonly last?: bigint;
+  readonly bytes: number;
+  readonly checkpoint: bigint;
+}
+
+/** Cut at the checkpoint, and synced. */
+interface RestingSegment {
+  readonly path: string;
+  readonly first: bigint;
+  readonly file: FileHandle;
+  readonly count: number;
+  readonly bytes: number;
+}
+
 interface GrowingSegment {
   readonly first: bigint;
   /** It is made behind: the first bytes wait in memory for it. */
@@ -37,6 +55,8 @@ export class StagedLog {
   #firstIndex = 1n;
   #lastIndex = 0n;
   #segment: GrowingSegment | null = null;
+  /** The last segment as an earlier attempt left it, until an entry is added to it. */
+  #resting: RestingSegment | null = null;
   readonly #behind = new WorkBehind();
 
   constructor(options: { files: FileLayer; directory: string; maxSegmentBytes: number }) {
@@ -67,13 +87,17 @@ export class StagedLog {
   async resume(progress: StagingProgress | null): Promise<void> {
     this.#firstIndex = progress?.firstIndex ?? 1n;
     this.#lastIndex = this.#firstIndex - 1n;
-    for (const name of (await this.#files.list(this.#directory)).toSorted(byFirstIndex)) {
+    const found = (await this.#files.list(this.#directory)).flatMap((name) => {
       const parsed = parseLogName(name);
-      if (parsed.kind !== 'closed' && parsed.kind !== 'open') continue;
-      const path = join(this.#directory, name);
-      if (progress === null || parsed.first > progress.lastIndex)
-        await this.#files.removeFile(path);
-      else await this.#keep(path, { ...parsed, checkpoint: progress.lastIndex });
+      if (parsed.kind !== 'closed' && parsed.kind !== 'open') return [];
+      return [{ ...parsed, path: join(this.#directory, name) }];
+    });
+    const stats = await Promise.all(found.map(({ path }) => this.#files.stat(path)));
+    const segments = found.map((segment, at) => ({ ...segment, bytes: stats[at]?.bytes ?? 0 }));
+    for (const segment of segments.toSorted((a, b) => (a.first < b.first ? -1 : 1))) {
+      if (progress === null || segment.first > progress.lastIndex)
+        await this.#files.removeFile(segment.path);
+      else await this.#keep({ ...segment, checkpoint: progress.lastIndex });
     }
     const wanted = progress?.lastIndex ?? this.#lastIndex;
     if (this.#lastIndex !== wanted) this.#refuse(this.#directory, wanted);
@@ -81,14 +105,10 @@ export class StagedLog {
   }
 
   /** Keeps the segment up to the checkpoint; what may still grow is opened again. */
-  async #keep(
-    path: string,
-    found: { first: bigint; last?: bigint; checkpoint: bigint },
-  ): Promise<void> {
-    const { first, last, checkpoint } = found;
+  async #keep(segment: FoundSegment): Promise<void> {
+    const { path, first, last, bytes, checkpoint } = segment;
     if (first !== this.#lastIndex + 1n) this.#refuse(path, this.#lastIndex + 1n);
-    const stat = await this.#files.stat(path);
-    const full = last !== undefined && (stat?.bytes ?? 0) > this.#maxSegmentBytes;
+    const full = last !== undefined && bytes > this.#maxSegmentBytes;
     if (full && last <= checkpoint) {
       this.#lastIndex = last;
       return;
@@ -103,30 +123,28 @@ export class StagedLog {
     if (offsets.count < maxRecords) this.#refuse(openPath, first + BigInt(offsets.count));
     await file.truncate(offsets.end);
     await file.sync();
-    assert(this.#segment === null, 'only the last segment grows');
-    this.#segment = await this.#reopen(openPath, file, { first, offsets });
+    assert(this.#resting === null, 'only the last segment grows');
+    const { count, end } = offsets;
+    this.#resting = { path: openPath, first, file, count, bytes: end };
     this.#lastIndex = wanted;
   }
 
   /** To grow on: what is there is taken into the stream again, which writes whole blocks. */
-  async #reopen(
-    path: string,
-    from: FileHandle,
-    found: { first: bigint; offsets: RecordOffsets },
-  ): Promise<GrowingSegment> {
-    const { first, offsets } = found;
-    const { count, end } = offsets;
+  async #reopen(resting: RestingSegment): Promise<GrowingSegment> {
+    const { path, first, count, bytes } = resting;
     const file = this.#files.open(path, 'read-write', { direct: true });
     const stream = new StreamedFile(file);
-    const piece = Buffer.allocUnsafe(Math.min(readBytes, end));
-    while (stream.bytes < end) {
-      const wanted = Math.min(piece.length, end - stream.bytes);
-      const got = await from.read(piece, 0, wanted, stream.bytes);
+    this.#segment = { first, file, stream, count, bytes };
+    const piece = Buffer.allocUnsafe(Math.min(readBytes, bytes));
+    while (stream.bytes < bytes) {
+      const wanted = Math.min(piece.length, bytes - stream.bytes);
+      const got = await resting.file.read(piece, 0, wanted, stream.bytes);
       if (got === 0) this.#refuse(path, first);
       await stream.append(piece.subarray(0, got));
     }
-    await from.close();
-    return { first, file, stream, count, bytes: end };
+    this.#resting = null;
+    await resting.file.close();
+    return this.#segment;
   }
 
   #refuse(file: string, index: bigint): never {
@@ -137,7 +155,7 @@ export class StagedLog {
   /** Takes the batch's entries; the caller may use its buffer again when this resolves. */
   async append(batch: EntryBatch): Promise<void> {
     for (let start = 0; start < batch.count;) {
-      const segment = this.#segment ?? this.#create(this.#lastIndex + 1n);
+      const segment = await this.#growing();
       const room = this.#maxSegmentBytes - segment.bytes;
       if (room < 0) {
         await this.#close();
@@ -171,6 +189,12 @@ export class StagedLog {
     }
   }
 
+  async #growing(): Promise<GrowingSegment> {
+    if (this.#segment !== null) return this.#segment;
+    if (this.#resting !== null) return this.#reopen(this.#resting);
+    return this.#create(this.#lastIndex + 1n);
+  }
+
   #create(first: bigint): GrowingSegment {
     const path = join(this.#directory, openSegmentName(first));
     const file = this.#files.open(path, 'create', { direct: true });
@@ -192,14 +216,18 @@ export class StagedLog {
     try {
       await stream.flush();
       await stream.release();
-      const closed = closedSegmentName(first, first + BigInt(count) - 1n);
-      const path = join(this.#directory, openSegmentName(first));
-      await this.#files.rename(path, join(this.#directory, closed));
+      await this.#nameClosed(first, count);
       await (await file).sync();
     } finally {
       await stream.release();
       await (await file).close();
     }
+  }
+
+  async #nameClosed(first: bigint, count: number): Promise<void> {
+    const closed = closedSegmentName(first, first + BigInt(count) - 1n);
+    const path = join(this.#directory, openSegmentName(first));
+    await this.#files.rename(path, join(this.#directory, closed));
   }
 
   /** Everything given is durable when this resolves. */
@@ -219,6 +247,7 @@ export class StagedLog {
   /** As {@link sync}, with the last segment closed. */
   async finish(): Promise<void> {
     await this.#close();
+    if (this.#resting !== null) await this.#nameClosed(this.#resting.first, this.#resting.count);
     await this.sync();
   }
 
@@ -230,6 +259,8 @@ export class StagedLog {
     const file = await this.#segment?.file.catch(() => null);
     await file?.close();
     this.#segment = null;
+    await this.#resting?.file.close();
+    this.#resting = null;
   }
 }
 
@@ -239,13 +270,4 @@ function fitting(batch: EntryBatch, start: number, bytes: number): number {
   let end = start;
   while (end < batch.count && (batch.offsets[end + 1] as number) <= limit) end += 1;
   return end;
-}
-
-/** Ascending by the first index in the name; other names anywhere. */
-function byFirstIndex(a: string, b: string): number {
-  const [first, second] = [a, b].map((name) => {
-    const parsed = parseLogName(name);
-    return 'first' in parsed ? parsed.first : 0n;
-  });
-  return (first ?? 0n) < (second ?? 0n) ? -1 : 1;
 }
