@@ -4,8 +4,11 @@
  */
 import type { ReplicaName } from '../core/ids.ts';
 import type { Direction, MigrationMode, Phase, StepPhase } from '../core/phases.ts';
+import type { RaftView } from '../core/raft-view.ts';
 import type { StepResult } from '../schemas/binding-record.ts';
+import type { ClusterRollout } from '../schemas/cluster-rollout.ts';
 import type { MigrationInput } from '../schemas/migration.ts';
+import type { MaintenanceWindow } from '../schemas/rollout-policy.ts';
 
 /** Named by every activity that touches a machine: a mismatch is refused before any effect. */
 export interface Addressee {
@@ -148,9 +151,97 @@ export interface HostActivities extends StepActivities {
   decideForward(request: DecisionRequest): Promise<StepAnswer>;
 }
 
+/** Of the member that lies on the agent's own machine. */
+export interface MemberAnswer {
+  /** Null where its adapter got no answer; `problem` says why. */
+  readonly raft: RaftView | null;
+  readonly problem: string | null;
+  /** Its binding record; null where it has none. */
+  readonly binding: BindingView | null;
+  /** Other replicas that stop when its process does. */
+  readonly sharesProcessWith: readonly ReplicaName[];
+}
+
+/** The agent's uuid where it is pinned. */
+export interface MemberRequest extends Omit<Addressee, 'agentId'> {
+  readonly agentId: string | null;
+}
+
+export interface TransferRequest extends MemberRequest {
+  /** Raft id of whom the leadership is to go to. */
+  readonly to: string;
+}
+
 /** Activities on `host-<id>-control`: short, with slots of their own. */
 export interface ControlActivities {
   ping(): Promise<PingAnswer>;
   readBinding(request: Addressee): Promise<BindingView | null>;
   setControl(request: ControlRequest): Promise<void>;
+  /** Asks the member itself, through the adapter of the agent's configuration. */
+  readMember(request: MemberRequest): Promise<MemberAnswer>;
+  /** Asked of the leader's own agent; answers once the cluster was told, not once it is done. */
+  transferLeadership(request: TransferRequest): Promise<void>;
+}
+
+/** A cluster of a fleet, as its workflow schedules it. */
+export interface FleetCluster {
+  readonly cluster: string;
+  readonly hosts: readonly string[];
+}
+
+export interface FleetPage {
+  readonly clusters: readonly FleetCluster[];
+  /** Where the next page begins; null at the end. */
+  readonly next: number | null;
+  /** Of the whole fleet. */
+  readonly total: number;
+}
+
+/** A line of the audit trail, written before what it tells of is done (I18). */
+export interface AuditEntry {
+  /** The same id is written once. */
+  readonly id: string;
+  readonly by: string;
+  readonly action: string;
+  /** `fleet/<name>`, `cluster/<name>`, `replica/<cluster>/<member>`. */
+  readonly subject: string;
+  readonly reason: string;
+  readonly digests: readonly string[];
+}
+
+export interface Notice {
+  readonly kind: 'waiting' | 'failed' | 'ended';
+  readonly subject: string;
+  readonly text: string;
+}
+
+export type WindowAnswer =
+  | { readonly open: true; readonly closesInMs: number | null }
+  | { readonly open: false; readonly opensInMs: number | null };
+
+/** How a workflow stands, from the server itself, not from visibility. */
+export interface RunAnswer {
+  readonly workflowId: string;
+  readonly state: 'running' | 'closed' | 'absent';
+}
+
+/** Activities on `quorumshift-store`, where the control plane's own store lies. */
+export interface StoreActivities {
+  /** Of the immutable snapshot with this digest. */
+  readFleetPage(request: {
+    readonly snapshot: string;
+    readonly from: number;
+    readonly limit: number;
+  }): Promise<FleetPage>;
+  readClusterRollout(request: {
+    readonly snapshot: string;
+    readonly cluster: string;
+  }): Promise<ClusterRollout>;
+  audit(entry: AuditEntry): Promise<void>;
+  notify(notice: Notice): Promise<void>;
+  windowAt(request: {
+    readonly windows: readonly MaintenanceWindow[];
+    readonly atMs: number;
+  }): Promise<WindowAnswer>;
+  describeRuns(request: { readonly workflowIds: readonly string[] }): Promise<RunAnswer[]>;
 }

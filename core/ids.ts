@@ -34,6 +34,24 @@ export function replicaWorkflowId(replica: ReplicaName): string {
   return `replica/${replicaText(replica)}`;
 }
 
+/** The workflow that migrates a cluster, member by member. */
+export function clusterWorkflowId(cluster: string): string {
+  return `cluster/${cluster}`;
+}
+
+/** The workflow that migrates many clusters. */
+export function fleetWorkflowId(fleet: string): string {
+  return `fleet/${fleet}`;
+}
+
+/** The workflow that lets one voter of a group be at risk at a time. */
+export function groupLeaseWorkflowId(cluster: string): string {
+  return `group/${cluster}`;
+}
+
+/** Task queue of the process that holds the control plane's own store. */
+export const storeTaskQueue = 'quorumshift-store';
+
 /** Task queue of control workers. */
 export const controlTaskQueue = 'quorumshift-control';
 

@@ -1,14 +1,9 @@
 /** What a user asks for: the input of a replica's migration. Parsed once, at the border. */
 import { z } from 'zod';
 
-const name = z
-  .string()
-  .regex(
-    /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,64}$/,
-    'must be 1 to 64 letters, digits, ".", "_" or "-", and not "." or ".."',
-  );
+import { nameSchema } from './names.ts';
 
-export const replicaNameSchema = z.strictObject({ cluster: name, member: name });
+export const replicaNameSchema = z.strictObject({ cluster: nameSchema, member: nameSchema });
 
 export const instanceUrisSchema = z.strictObject({
   log: z.string().min(1),
@@ -52,7 +47,7 @@ export const migrationInputSchema = z.strictObject({
     .regex(/^[A-Za-z0-9_-]{1,32}$/, 'must be 1 to 32 letters, digits, "_" or "-"'),
   replica: replicaNameSchema,
   /** Name of the machine: its agent polls the queues `host-<host>` and `host-<host>-control`. */
-  host: name,
+  host: nameSchema,
   /** The agent's persisted uuid; null: whichever answers first is pinned. */
   agentId: z.uuid().nullable().default(null),
   source: instanceUrisSchema,

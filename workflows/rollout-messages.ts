@@ -1,0 +1,301 @@
+/**
+ * How cluster and fleet rollouts are steered and watched, and what parents and children tell each
+ * other. Children report by signal to the parent's workflow id, each report whole: the newest
+ * counts, and one that comes twice changes nothing. A new run of a parent asks for them again.
+ */
+import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
+
+import type { ProofName } from '../activities/contract.ts';
+import type { Phase } from '../core/phases.ts';
+import type { ClusterRollout } from '../schemas/cluster-rollout.ts';
+import type { RolloutPolicy } from '../schemas/rollout-policy.ts';
+import type { Accepted, MigrationOutcome, Operation, Waiting } from './messages.ts';
+
+/* A replica's migration and its cluster's rollout. */
+
+/** Of a replica's migration, told to the rollout that coordinates it. */
+export interface MemberReport {
+  readonly member: string;
+  readonly migrationId: string;
+  /** Raised with each report of the migration, over all its runs. */
+  readonly seq: number;
+  readonly phase: Phase | null;
+  readonly rollingBack: boolean;
+  readonly waiting: Waiting | null;
+  /** What a cutover would rest on. */
+  readonly proof: ProofName | null;
+  readonly outcome: MigrationOutcome | null;
+  readonly reason: string | null;
+}
+
+/** To `cluster/<name>`. */
+export const memberReportSignal = defineSignal<[MemberReport]>('memberReport');
+
+/** To `replica/<cluster>/<member>`: report to this workflow, now and from now on. */
+export const coordinateSignal = defineSignal<[{ readonly coordinator: string }]>('coordinate');
+
+/** What a rollout tells a member's migration to do; each like the operator's update of its name. */
+export type MemberOrder = Operation &
+  (
+    | { readonly order: 'pause' | 'resume' | 'complete' }
+    | { readonly order: 'approveCutover'; readonly proof: ProofName }
+    | { readonly order: 'throttle'; readonly bytesPerSecond: number | null }
+    | { readonly order: 'rollback' | 'abandon'; readonly reason: string }
+  );
+
+/** To `replica/<cluster>/<member>`. */
+export const memberOrderSignal = defineSignal<[MemberOrder]>('memberOrder');
+
+/* A group's lease: one voter at risk at a time (I14). */
+
+export interface LeaseRequest {
+  /** Workflow id of the migration, whose member is at risk while it holds the lease. */
+  readonly holder: string;
+  readonly host: string;
+  readonly agentId: string | null;
+  /** The same request is counted once. */
+  readonly requestId: string;
+}
+
+/** To `group/<cluster>`. */
+export const acquireLeaseSignal = defineSignal<[LeaseRequest]>('acquireLease');
+export const releaseLeaseSignal = defineSignal<[{ readonly holder: string }]>('releaseLease');
+
+/** To the holder. */
+export const leaseGrantedSignal =
+  defineSignal<[{ readonly cluster: string; readonly requestId: string }]>('leaseGranted');
+
+export interface LeaseStatus {
+  readonly holder: string | null;
+  readonly sinceMs: number | null;
+  readonly queue: readonly string[];
+}
+
+export const leaseStatusQuery = defineQuery<LeaseStatus>('leaseStatus');
+
+/* A cluster's rollout. */
+
+export type MemberStage =
+  | 'pending'
+  | 'moving'
+  /** Cut over, verified and soaking: holds no slot. */
+  | 'soaking'
+  | 'finalized'
+  | 'rolled-back'
+  | 'skipped'
+  | 'failed';
+
+export interface MemberStatus {
+  readonly member: string;
+  readonly host: string;
+  readonly stage: MemberStage;
+  /** Which of the shape's stages: storage or binary. */
+  readonly step: 'storage' | 'binary';
+  readonly migrationId: string | null;
+  readonly report: MemberReport | null;
+}
+
+export type ClusterStage =
+  | 'preflight'
+  | 'moving'
+  | 'soaking'
+  /** A member failed: nothing moves until an operator has chosen. */
+  | 'failed'
+  | 'rolling-back'
+  | 'finalizing'
+  | 'ended';
+
+export type RolloutOutcome = 'finalized' | 'rolled-back' | 'partly' | 'abandoned';
+
+/** Why a group may not be touched now: one refusal for each reason that was found. */
+export interface Refusal {
+  readonly kind:
+    | 'unreachable'
+    | 'unhealthy'
+    | 'no-leader'
+    | 'lagging'
+    | 'change-pending'
+    | 'no-quorum'
+    | 'at-risk'
+    | 'not-as-declared';
+  readonly member: string | null;
+  readonly reason: string;
+}
+
+export interface RolloutWaiting extends Omit<Waiting, 'kind'> {
+  readonly kind:
+    | Waiting['kind']
+    | 'health'
+    | 'window'
+    | 'wave-approval'
+    | 'member'
+    | 'budget'
+    | 'stopped';
+}
+
+export interface ClusterStatus {
+  readonly rollout: ClusterRollout;
+  readonly stage: ClusterStage;
+  readonly members: readonly MemberStatus[];
+  /** In the order in which they will go, as far as it is known now. */
+  readonly order: readonly string[];
+  readonly waiting: RolloutWaiting | null;
+  readonly refusals: readonly Refusal[];
+  readonly paused: boolean;
+  readonly actions: readonly string[];
+  readonly outcome: RolloutOutcome | null;
+}
+
+export const clusterStatusQuery = defineQuery<ClusterStatus>('clusterStatus');
+
+export interface MigrateClusterRequest {
+  /** Whole, or to be read from a fleet's snapshot. */
+  readonly rollout:
+    | { readonly kind: 'given'; readonly input: ClusterRollout }
+    | { readonly kind: 'snapshot'; readonly snapshot: string; readonly cluster: string };
+  /** Workflow id of the fleet that coordinates it; null for one that was started alone. */
+  readonly coordinator: string | null;
+  /** Wished for with the start; a fleet's pause and throttle. */
+  readonly paused?: boolean;
+  readonly bytesPerSecond?: number | null;
+  readonly carried?: CarriedCluster;
+}
+
+/** What a run hands to the next; its shape is migrate-cluster's own. */
+export type CarriedCluster = Readonly<Record<string, unknown>>;
+
+export interface MigrateClusterResult {
+  readonly outcome: RolloutOutcome;
+  readonly members: Readonly<Record<string, MemberStage>>;
+  readonly reason: string | null;
+}
+
+export const clusterPauseUpdate = defineUpdate<Accepted, [Operation]>('pause');
+/** Ends a pause, and tries again what failed, as a new migration where the old one has ended. */
+export const clusterResumeUpdate = defineUpdate<Accepted, [Operation]>('resume');
+export const clusterApproveUpdate = defineUpdate<Accepted, [Operation]>('approve');
+export const clusterThrottleUpdate = defineUpdate<
+  Accepted,
+  [Operation & { readonly bytesPerSecond: number | null }]
+>('throttle');
+/** Leaves the member where it is; it must not be under way. */
+export const clusterSkipUpdate = defineUpdate<Accepted, [Operation & { readonly member: string }]>(
+  'skip',
+);
+/** One member, or all that have moved, in reverse order. */
+export const clusterRollbackUpdate = defineUpdate<
+  Accepted,
+  [Operation & { readonly member: string | null; readonly reason: string }]
+>('rollback');
+/** Finalizes all that soak. */
+export const clusterCompleteUpdate = defineUpdate<Accepted, [Operation]>('complete');
+/** Ends the workflow; the members' migrations go on by themselves. */
+export const clusterAbandonUpdate = defineUpdate<
+  Accepted,
+  [Operation & { readonly reason: string }]
+>('abandon');
+
+/* A cluster's rollout and its fleet. */
+
+/** Told to the fleet. */
+export interface ClusterReport {
+  readonly cluster: string;
+  readonly rolloutId: string;
+  readonly seq: number;
+  readonly stage: ClusterStage;
+  readonly waiting: RolloutWaiting | null;
+  readonly moved: number;
+  readonly total: number;
+  readonly outcome: RolloutOutcome | null;
+  readonly reason: string | null;
+}
+
+/** To `fleet/<name>`. */
+export const clusterReportSignal = defineSignal<[ClusterReport]>('clusterReport');
+/** To `cluster/<name>`: report to this fleet, now and from now on. */
+export const coordinateClusterSignal =
+  defineSignal<[{ readonly coordinator: string }]>('coordinateCluster');
+
+export type ClusterOrder = Operation &
+  (
+    | { readonly order: 'pause' | 'resume' | 'approve' | 'complete' }
+    | { readonly order: 'throttle'; readonly bytesPerSecond: number | null }
+    | { readonly order: 'rollback' | 'abandon'; readonly reason: string }
+  );
+
+/** To `cluster/<name>`. */
+export const clusterOrderSignal = defineSignal<[ClusterOrder]>('clusterOrder');
+
+/* A fleet's rollout. */
+
+export interface WaveStatus {
+  readonly name: string;
+  /** Clusters, of the whole fleet's order, that have begun with the end of it. */
+  readonly upTo: number;
+  readonly state: 'pending' | 'running' | 'soaking' | 'approval' | 'done';
+}
+
+export interface FleetCounts {
+  readonly total: number;
+  readonly begun: number;
+  readonly moving: number;
+  readonly soaking: number;
+  readonly finalized: number;
+  readonly rolledBack: number;
+  readonly failed: number;
+  readonly skipped: number;
+}
+
+export interface FleetStatus {
+  readonly fleet: string;
+  readonly rolloutId: string;
+  readonly snapshot: string;
+  readonly policy: RolloutPolicy;
+  readonly stage: 'running' | 'stopped' | 'budget-spent' | 'finalizing' | 'rolling-back' | 'ended';
+  readonly wave: number;
+  readonly waves: readonly WaveStatus[];
+  readonly counts: FleetCounts;
+  /** Those under way, soaking or failed now: at most some hundred. */
+  readonly clusters: readonly ClusterReport[];
+  readonly waiting: RolloutWaiting | null;
+  readonly paused: boolean;
+  readonly actions: readonly string[];
+  readonly outcome: RolloutOutcome | null;
+}
+
+export const fleetStatusQuery = defineQuery<FleetStatus>('fleetStatus');
+
+export interface MigrateFleetRequest {
+  readonly fleet: string;
+  readonly rolloutId: string;
+  /** Digest of the immutable snapshot of inventory and policy. */
+  readonly snapshot: string;
+  readonly policy: RolloutPolicy;
+  readonly requestedBy: string;
+  readonly carried?: CarriedFleet;
+}
+
+/** What a run hands to the next; its shape is migrate-fleet's own. */
+export type CarriedFleet = Readonly<Record<string, unknown>>;
+
+export const fleetPauseUpdate = defineUpdate<Accepted, [Operation]>('pause');
+export const fleetResumeUpdate = defineUpdate<Accepted, [Operation]>('resume');
+/** Lets the next wave begin. */
+export const fleetApproveUpdate = defineUpdate<Accepted, [Operation]>('approve');
+export const fleetThrottleUpdate = defineUpdate<
+  Accepted,
+  [Operation & { readonly bytesPerSecond: number | null }]
+>('throttle');
+/** Emergency stop: nothing begins, what is under way pauses, within seconds. `resume` ends it. */
+export const fleetStopUpdate = defineUpdate<Accepted, [Operation & { readonly reason: string }]>(
+  'stop',
+);
+/** Retries failed clusters (resume), or leaves them out (skip). */
+export const fleetSkipUpdate = defineUpdate<Accepted, [Operation & { readonly cluster: string }]>(
+  'skip',
+);
+export const fleetRollbackUpdate = defineUpdate<
+  Accepted,
+  [Operation & { readonly reason: string }]
+>('rollback');
+export const fleetCompleteUpdate = defineUpdate<Accepted, [Operation]>('complete');
