@@ -132,7 +132,7 @@ async function asBulkWork<Result>(
   const options = { signal: gone.signal, onProgress: report };
   gone.signal.throwIfAborted();
   const atRate = (rateLimit: RateLimit) =>
-    guardingAppends(served.appendLatency, { limits, given: { ...options, rateLimit } }, work);
+    guardingAppends(served.appends, { limits, given: { ...options, rateLimit } }, work);
   if (caller.claim === null) return atRate({ bytesPerSecond: byHand });
   return withPace(served.store.files, served.store.directory, ({ rateLimit }) => atRate(rateLimit));
 }

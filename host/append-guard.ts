@@ -5,12 +5,21 @@
  *     p99 of the appends now > multiple × p99 without bulk work: half the rate, at least the floor
  *     else: a quarter more, up to what it was given
  *
+ * The floor is never below twice what the replica writes: a copy that is slower than its source
+ * grows would never catch up.
+ *
  * Beside a replica that is written it begins at four times the floor: what it does to the appends
  * shows only once it runs.
  */
 import type { TransferOptions } from '../storage/image/state-stream.ts';
 import type { RateLimit } from '../storage/image/rate-limit.ts';
 import type { LatencyWindow } from '../storage/replication/latency-window.ts';
+
+export interface WatchedAppends {
+  readonly latency: LatencyWindow;
+  /** All that they have written so far, in bytes. */
+  readonly bytes: () => number;
+}
 
 export interface AppendGuardLimits {
   /** How many times its usual p99 an append may take. */
@@ -19,6 +28,8 @@ export interface AppendGuardLimits {
   readonly floorBytesPerSecond: number;
 }
 
+/** Of what the replica writes: the least that catches up with it. */
+const catchingUp = 2;
 /** How soon a change of the appends is answered. */
 const tickMs = 250;
 /** How far back appends count as now, and, before the work began, as usual. */
@@ -31,7 +42,7 @@ const fewest = 50;
 
 /** Runs `work` with a rate that follows both its giver's limit and the replica's appends. */
 export async function guardingAppends<Result>(
-  appends: LatencyWindow,
+  appends: WatchedAppends,
   { limits, given }: { readonly limits: AppendGuardLimits | null; readonly given: TransferOptions },
   work: (options: TransferOptions) => Promise<Result>,
 ): Promise<Result> {
@@ -56,7 +67,7 @@ export async function guardingAppends<Result>(
 export class AppendGuard {
   /** What the work is to follow. */
   readonly rateLimit: RateLimit;
-  readonly #appends: LatencyWindow;
+  readonly #appends: WatchedAppends;
   readonly #limits: AppendGuardLimits;
   readonly #asked: RateLimit;
   /** p99 without bulk work; null while it is not known. */
@@ -69,9 +80,11 @@ export class AppendGuard {
   #bytes = 0;
   #seen = { bytes: 0, at: 0 };
   #bytesPerSecond = 0;
+  /** What had been written, of the last ticks. */
+  #written: { readonly bytes: number; readonly at: number }[];
 
   constructor(parts: {
-    readonly appends: LatencyWindow;
+    readonly appends: WatchedAppends;
     readonly limits: AppendGuardLimits;
     /** As the giver changes it. */
     readonly asked: RateLimit;
@@ -83,15 +96,16 @@ export class AppendGuard {
     this.#asked = parts.asked;
     this.#changedAt = now;
     this.#seen.at = now;
+    this.#written = [{ bytes: parts.appends.bytes(), at: now }];
     this.rateLimit = { bytesPerSecond: parts.asked.bytesPerSecond };
-    const { count, p99Ms } = parts.appends.summary(now - usualMs);
+    const { count, p99Ms } = parts.appends.latency.summary(now - usualMs);
     if (count >= fewest) this.#knows(p99Ms);
     this.rateLimit.bytesPerSecond = this.#allowed();
   }
 
   #knows(p99Ms: number): void {
     this.#usualMs = p99Ms;
-    this.#rate = this.#limits.floorBytesPerSecond * firstRate;
+    this.#rate = this.#floor() * firstRate;
   }
 
   /** Bytes that the present piece of work has moved. */
@@ -120,25 +134,37 @@ export class AppendGuard {
     const moved = this.#bytes < bytes ? this.#bytes : this.#bytes - bytes;
     if (now > at) this.#bytesPerSecond = (moved * 1000) / (now - at);
     this.#seen = { bytes: this.#bytes, at: now };
+    const written = { bytes: this.#appends.bytes(), at: now };
+    this.#written = [...this.#written.filter((past) => past.at >= now - nowMs), written];
+  }
+
+  #floor(): number {
+    const [first, latest] = [this.#written[0], this.#written.at(-1)];
+    const { floorBytesPerSecond } = this.#limits;
+    if (first === undefined || latest === undefined || latest.at === first.at) {
+      return floorBytesPerSecond;
+    }
+    const perSecond = ((latest.bytes - first.bytes) * 1000) / (latest.at - first.at);
+    return Math.max(floorBytesPerSecond, perSecond * catchingUp);
   }
 
   /** The work rests for a moment once the replica is written, and its appends are looked at. */
   #learn(now: number): void {
     if (this.#restsSince === null) {
-      if (this.#appends.summary(now - nowMs).count >= fewest) this.#restsSince = now;
+      if (this.#appends.latency.summary(now - nowMs).count >= fewest) this.#restsSince = now;
       return;
     }
-    const { count, p99Ms } = this.#appends.summary(this.#restsSince);
+    const { count, p99Ms } = this.#appends.latency.summary(this.#restsSince);
     if (count >= fewest) this.#knows(p99Ms);
     if (count >= fewest || now - this.#restsSince > nowMs) this.#restsSince = null;
   }
 
   #follow(now: number, usual: number): void {
     const since = Math.max(this.#changedAt, now - nowMs);
-    const { count, p99Ms } = this.#appends.summary(since);
+    const { count, p99Ms } = this.#appends.latency.summary(since);
     if (count >= fewest && p99Ms > usual * this.#limits.multiple) {
       const rate = this.#rate ?? this.#bytesPerSecond;
-      this.#rate = Math.max(rate / 2, this.#limits.floorBytesPerSecond);
+      this.#rate = Math.max(rate / 2, this.#floor());
       this.#changedAt = now;
     } else if (this.#rate !== null) {
       const more = this.#rate * 1.25;

@@ -19,7 +19,7 @@ import type {
   SnapshotReader,
   SnapshotWriter,
 } from '../storage/contracts.ts';
-import type { EntryBatch } from '../storage/entry-batch.ts';
+import { batchBytes, type EntryBatch } from '../storage/entry-batch.ts';
 import type { FamilyRegistry } from '../storage/family-registry.ts';
 import type { FileLayer, PathLock } from '../storage/file-layer.ts';
 import { makeDirectories } from '../storage/files.ts';
@@ -28,6 +28,7 @@ import { entryTerm } from '../storage/replication/entry-term.ts';
 import type { Pipeline } from '../storage/replication/group-commit.ts';
 import { LatencyWindow, type LatencySummary } from '../storage/replication/latency-window.ts';
 import { PairLatencies, type MirrorPolicy } from '../storage/replication/pair-engine.ts';
+import type { WatchedAppends } from './append-guard.ts';
 import { EntryRate } from './entry-rate.ts';
 import { EpochFile } from './epoch-file.ts';
 import { LiveMirror } from './live-mirror.ts';
@@ -108,6 +109,7 @@ export class ServedReplica {
   /** Why the store, having failed, could not be opened again. */
   #refusal: Error | null = null;
   readonly #rate = new EntryRate();
+  #writtenBytes = 0;
   #closed = false;
 
   private constructor(parts: {
@@ -193,7 +195,9 @@ export class ServedReplica {
   apply(epoch: bigint, mutation: Mutation, pipeline?: Pipeline): Promise<void> {
     this.requireAdmitted(epoch);
     const applied = this.#serving.commits.apply(mutation, pipeline);
-    return mutation.entries === undefined ? applied : this.#timed(applied);
+    if (mutation.entries === undefined) return applied;
+    for (const batch of mutation.entries.batches) this.#writtenBytes += batchBytes(batch);
+    return this.#timed(applied);
   }
 
   async #timed(append: Promise<void>): Promise<void> {
@@ -217,8 +221,8 @@ export class ServedReplica {
   }
 
   /** For who makes room for them. */
-  get appendLatency(): LatencyWindow {
-    return this.#latencies.append;
+  get appends(): WatchedAppends {
+    return { latency: this.#latencies.append, bytes: () => this.#writtenBytes };
   }
 
   get hasSession(): boolean {

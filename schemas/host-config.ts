@@ -29,12 +29,12 @@ const snapshotStreamsSchema = z.strictObject({
 const appendGuardSchema = z.strictObject({
   /** How many times its usual p99 an append may take. */
   multiple: z.number().min(1).default(1.5),
-  /** Bulk work is never slower than this. */
+  /** Bulk work is never slower than this, nor than twice what the replica writes. */
   floorBytesPerSecond: z
     .number()
     .int()
     .min(1)
-    .default(4 * 1024 * 1024),
+    .default(8 * 1024 * 1024),
 });
 
 const slowMirrorSchema = z.strictObject({

@@ -9,14 +9,21 @@ const tickMs = 250;
 
 /** A replica with an append every 4 ms, and bulk work beside it. */
 class Beside {
-  readonly appends = new LatencyWindow();
+  readonly latency = new LatencyWindow();
+  readonly appends = { latency: this.latency, bytes: () => this.#written };
   now = 0;
+  /** Of each append. */
+  appendBytes = 0;
+  #written = 0;
   #moved = 0;
 
   /** `seconds` of appends that take `ms` each; the work moves what it may, at most 100 MiB/s. */
   run(guard: AppendGuard | null, { seconds, ms }: { seconds: number; ms: number }): void {
     for (const end = this.now + seconds * 1000; this.now < end;) {
-      for (let at = 0; at < tickMs; at += 4) this.appends.note(ms, this.now + at);
+      for (let at = 0; at < tickMs; at += 4) {
+        this.latency.note(ms, this.now + at);
+        this.#written += this.appendBytes;
+      }
       this.now += tickMs;
       if (guard === null) continue;
       const rate = Math.min(guard.rateLimit.bytesPerSecond ?? Infinity, 100 * MiB);
@@ -53,6 +60,17 @@ describe('bulk work beside a replica that is written', () => {
     expect(guard.rateLimit.bytesPerSecond).toBe(8 * MiB);
     beside.run(guard, { seconds: 5, ms: 3 });
     expect(guard.rateLimit.bytesPerSecond).toBe(limits.floorBytesPerSecond);
+  });
+
+  test('a replica that writes much: the floor is twice that, so that the copy catches up', () => {
+    const beside = new Beside();
+    beside.appendBytes = 64 * 1024;
+    beside.run(null, { seconds: 2, ms: 1 });
+    const guard = guardOf(beside);
+    beside.run(guard, { seconds: 5, ms: 3 });
+    const written = (beside.appendBytes * 1000) / 4;
+    expect(guard.rateLimit.bytesPerSecond).toBeGreaterThan(written * 1.9);
+    expect(guard.rateLimit.bytesPerSecond).toBeLessThan(written * 2.1);
   });
 
   test('appends that have recovered: it speeds up again, until nothing holds it back', () => {
