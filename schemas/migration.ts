@@ -57,7 +57,7 @@ export const migrationInputSchema = z
     source: instanceUrisSchema,
     target: instanceUrisSchema,
     policy: migrationPolicySchema,
-    /** Null: live where the machine's storage host serves the replica, else stopped; never binary. */
+    /** Null: live where the machine's storage host serves the replica, else stopped. */
     mode: migrationModeSchema.nullable().default(null),
     /** Who answers that no other voter of the group is at risk, and why. */
     standalone: z

@@ -69,7 +69,7 @@ describe.skipIf(missing('temporal'))('the program of a replica that runs', () =>
       migration: null,
       lastEnded: { id: 'm1', result: 'finalized', leftAside: [] },
     });
-  }, 120_000);
+  }, 180_000);
 
   test('is put back from the soak, with the agent killed in every phase: what was written since stays [ROLL-1] [ROLL-6] [CUT-5] [OPS-1]', async () => {
     await start();
@@ -86,7 +86,7 @@ describe.skipIf(missing('temporal'))('the program of a replica that runs', () =>
       primary: { parkedTag: null, uris: { log: `${source}/log` } },
       lastEnded: { result: 'rolled-back', leftAside: [] },
     });
-  }, 120_000);
+  }, 180_000);
 
   test('is put back where the new one does not come up: it serves with the one of before [ROLL-6]', async () => {
     const broken = `import { writeFileSync } from 'node:fs';
@@ -102,7 +102,7 @@ describe.skipIf(missing('temporal'))('the program of a replica that runs', () =>
     await environment.client.rollback(environment.replica, 'it does not come up');
     expect(await environment.outcome()).toMatchObject({ outcome: 'rolled-back' });
     await servesAll('v1');
-  }, 120_000);
+  }, 180_000);
 
   test('is asked for without a source once the record knows it; preflight names what is missing [ROLL-2]', async () => {
     const asked = ['--host', environment.host, '--binary'];
@@ -126,7 +126,7 @@ describe.skipIf(missing('temporal'))('the program of a replica that runs', () =>
     expect(wrong.code).toBe(3);
     expect(wrong.stdout).toMatch(/refused replica free: its primary is/);
     expect(wrong.stdout).toMatch(/refused instance present: .*nothing is there/);
-  }, 120_000);
+  }, 180_000);
 
   async function makeProgram(version: string): Promise<void> {
     const replicaProcess = new URL('replica-process.js', import.meta.url).href;
