@@ -6,6 +6,7 @@ import { checkSoak } from './check-soak.ts';
 import { own, readBinding } from './own.ts';
 import { preflight } from './preflight.ts';
 import { decideToGoForward, decideToRollBack } from './decide.ts';
+import { readMember, transferLeadership } from './read-member.ts';
 import { setControl } from './set-control.ts';
 import { stepBodies } from './step-bodies.ts';
 import { runStep } from './step-runner.ts';
@@ -42,6 +43,7 @@ export function createHostActivities(context: AgentContext): HostActivities {
     swap: step('swap'),
     repoint: step('repoint'),
     admit: step('admit'),
+    replace: step('replace'),
     start: step('start'),
     probe: step('probe'),
     'soak-validate': step('soak-validate'),
@@ -56,6 +58,7 @@ export function createHostActivities(context: AgentContext): HostActivities {
     discard: step('discard'),
     'repoint-back': step('repoint-back'),
     unfence: step('unfence'),
+    'replace-back': step('replace-back'),
     'start-back': step('start-back'),
     'probe-back': step('probe-back'),
     'forward-digest': step('forward-digest'),
@@ -72,5 +75,7 @@ export function createControlActivities(context: AgentContext): ControlActivitie
     }),
     readBinding: asActivity((request) => readBinding(context, request)),
     setControl: asActivity((request) => setControl(context, request)),
+    readMember: asActivity((request) => readMember(context, request)),
+    transferLeadership: asActivity((request) => transferLeadership(context, request)),
   };
 }

@@ -21,7 +21,13 @@ import type {
   StepRequest,
 } from '../activities/contract.ts';
 import { contractVersion, replicaText } from '../core/ids.ts';
-import { isStepPhase, phases, rollbackStart, type Phase, type StepPhase } from '../core/phases.ts';
+import {
+  isBeforeCutover,
+  isStepPhase,
+  phases,
+  type Phase,
+  type StepPhase,
+} from '../core/phases.ts';
 import { agentCalls, type AgentCalls } from './agent-calls.ts';
 import { describeFailure, isHostAway, isSuperseded, isUnreachable } from './failures.ts';
 import type { MigrateReplicaRequest, MigrateReplicaResult, MigrationOutcome } from './messages.ts';
@@ -58,8 +64,8 @@ export async function migrateReplica(
 function watchCancellation(state: MigrationState): void {
   CancellationScope.current().cancelRequested.catch(() => {
     const { view } = state;
-    const start = view === null ? null : rollbackStart(positionOf(view));
-    if (start === 'discard') state.rollbackWish ??= { by: 'cancel', reason: 'workflow cancelled' };
+    if (view !== null && isBeforeCutover(positionOf(view)))
+      state.rollbackWish ??= { by: 'cancel', reason: 'workflow cancelled' };
     else if (view === null) state.abandonWish ??= { by: 'cancel', reason: 'workflow cancelled' };
     else state.cancelled = true;
   });

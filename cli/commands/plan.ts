@@ -30,7 +30,7 @@ export function addPlan(program: Command): void {
 }
 
 async function plan(replica: string, options: StartOptions): Promise<void> {
-  const input = migrationInput(replica, { ...options, standalone: true });
+  const input = await migrationInput(replica, { ...options, standalone: true });
   const answer = await withClient(options, (client) => client.plan(input));
   print(options.output, { t: 'plan', ...answer }, () => planText(answer));
   if (answer.findings.some((finding) => !finding.ok)) process.exitCode = exitCodes.refused;
@@ -45,13 +45,18 @@ function planText(answer: PlanAnswer): string {
   const steps = answer.steps.map(
     (phase, i) => `${String(i + 1).padStart(2)}. ${phases[phase].says}`,
   );
-  const time = durationText((answer.bytes * passes * 1000) / assumedBytesPerSecond);
   return [
     ...checks,
     '',
     ...steps,
     '',
-    `${answer.entries} entries, ${bytesText(answer.bytes)}; about ${time} ${answer.mode === 'live' ? 'beside the running replica' : 'with the replica stopped'}`,
+    `${answer.entries} entries, ${bytesText(answer.bytes)}; ${timeText(answer)}`,
     'a rollback is possible until finalize',
   ].join('\n');
+}
+
+function timeText({ mode, bytes }: PlanAnswer): string {
+  if (mode === 'binary') return 'which stay; it is stopped while its program is replaced';
+  const time = durationText((bytes * passes * 1000) / assumedBytesPerSecond);
+  return `about ${time} ${mode === 'live' ? 'beside the running replica' : 'with the replica stopped'}`;
 }
