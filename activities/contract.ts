@@ -223,6 +223,22 @@ export type WindowAnswer =
 export interface RunAnswer {
   readonly workflowId: string;
   readonly state: 'running' | 'closed' | 'absent';
+  /** Of a cluster's or a fleet's rollout, from its memo. */
+  readonly rolloutId: string | null;
+}
+
+/** How a cluster of a fleet's rollout has ended. */
+export interface ClusterResult {
+  readonly cluster: string;
+  readonly outcome: 'finalized' | 'rolled-back' | 'partly' | 'abandoned' | 'skipped';
+  readonly reason: string | null;
+}
+
+export interface ScheduleAnswer {
+  readonly exists: boolean;
+  /** Runs that did not begin within the catch-up window, ever. */
+  readonly missed: number;
+  readonly nextAtMs: number | null;
 }
 
 /** Activities on `quorumshift-store`, where the control plane's own store lies. */
@@ -243,5 +259,26 @@ export interface StoreActivities {
     readonly windows: readonly MaintenanceWindow[];
     readonly atMs: number;
   }): Promise<WindowAnswer>;
+  /**
+   * Notes durably that a fleet's rollout has begun, once; `fresh` the first time. So a run that
+   * follows one that was terminated knows that clusters may be under way.
+   * @throws `migration.conflict` when the id was used with another snapshot
+   */
+  openRollout(request: {
+    readonly fleet: string;
+    readonly rolloutId: string;
+    readonly snapshot: string;
+  }): Promise<{ readonly fresh: boolean }>;
+  /** Durable when it returns; a later result of the same cluster and rollout replaces it. */
+  recordResult(
+    request: ClusterResult & { readonly fleet: string; readonly rolloutId: string },
+  ): Promise<void>;
+  /** Those of `clusters` whose results this rollout has recorded. */
+  endedClusters(request: {
+    readonly fleet: string;
+    readonly rolloutId: string;
+    readonly clusters: readonly string[];
+  }): Promise<ClusterResult[]>;
+  describeSchedule(request: { readonly schedule: string }): Promise<ScheduleAnswer>;
   describeRuns(request: { readonly workflowIds: readonly string[] }): Promise<RunAnswer[]>;
 }

@@ -7,6 +7,7 @@ import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 
 import type { ProofName } from '../activities/contract.ts';
 import type { Phase } from '../core/phases.ts';
+import type { SearchAttributeName } from '../core/search-attributes.ts';
 import type { ClusterRollout } from '../schemas/cluster-rollout.ts';
 import type { RolloutPolicy } from '../schemas/rollout-policy.ts';
 import type { Accepted, MigrationOutcome, Operation, Waiting } from './messages.ts';
@@ -158,6 +159,10 @@ export interface MigrateClusterRequest {
   /** Wished for with the start; a fleet's pause and throttle. */
   readonly paused?: boolean;
   readonly bytesPerSecond?: number | null;
+  /** Of the fleet: what has not been cut over by then is not any more. */
+  readonly deadlineAtMs?: number | null;
+  /** Search attributes that the namespace has; others must not be set. */
+  readonly attributes?: readonly SearchAttributeName[];
   readonly carried?: CarriedCluster;
 }
 
@@ -258,7 +263,9 @@ export interface FleetStatus {
   /** Those under way, soaking or failed now: at most some hundred. */
   readonly clusters: readonly ClusterReport[];
   readonly waiting: RolloutWaiting | null;
+  readonly startedMs: number;
   readonly paused: boolean;
+  readonly bytesPerSecond: number | null;
   readonly actions: readonly string[];
   readonly outcome: RolloutOutcome | null;
 }
@@ -272,7 +279,15 @@ export interface MigrateFleetRequest {
   readonly snapshot: string;
   readonly policy: RolloutPolicy;
   readonly requestedBy: string;
+  /** Search attributes that the namespace has; others must not be set. */
+  readonly attributes?: readonly SearchAttributeName[];
   readonly carried?: CarriedFleet;
+}
+
+export interface MigrateFleetResult {
+  readonly outcome: RolloutOutcome;
+  readonly counts: FleetCounts;
+  readonly reason: string | null;
 }
 
 /** What a run hands to the next; its shape is migrate-fleet's own. */
