@@ -268,7 +268,7 @@ export interface StoreActivities {
     readonly fleet: string;
     readonly rolloutId: string;
     readonly snapshot: string;
-  }): Promise<{ readonly fresh: boolean }>;
+  }): Promise<{ readonly fresh: boolean; readonly startedMs: number }>;
   /** Durable when it returns; a later result of the same cluster and rollout replaces it. */
   recordResult(
     request: ClusterResult & { readonly fleet: string; readonly rolloutId: string },
