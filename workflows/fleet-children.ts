@@ -77,7 +77,8 @@ export class FleetChildren {
       });
       void child.result().then(
         ({ outcome, reason }) => {
-          if (member.standing !== 'ended') this.#state.ends(member, outcome, reason);
+          if (member.standing !== 'ended' && !member.absent)
+            this.#state.ends(member, outcome, reason);
         },
         (error: unknown) => this.#lose(member, describe(error)),
       );
@@ -103,15 +104,15 @@ export class FleetChildren {
   }
 
   /** Those whose workflows run for this rollout. */
-  async running(members: readonly FleetMember[]): Promise<FleetMember[]> {
+  async running<Named extends { readonly cluster: string }>(clusters: readonly Named[]) {
     const { rolloutId } = this.#state.request;
-    const runs = (await inSlices(members, (slice) => this.#describe(slice))).flat();
+    const runs = (await inSlices(clusters, (slice) => this.#describe(slice))).flat();
     const ours = new Set(
       runs.flatMap((run) =>
         run.state === 'running' && run.rolloutId === rolloutId ? run.workflowId : [],
       ),
     );
-    return members.filter(({ cluster }) => ours.has(clusterWorkflowId(cluster)));
+    return clusters.filter(({ cluster }) => ours.has(clusterWorkflowId(cluster)));
   }
 
   /** Asks for reports to this fleet, now and from now on, under its present wishes. */
@@ -204,7 +205,7 @@ export class FleetChildren {
     this.#state.version += 1;
   }
 
-  async #describe(members: readonly FleetMember[]): Promise<RunAnswer[]> {
+  async #describe(members: readonly { readonly cluster: string }[]): Promise<RunAnswer[]> {
     const workflowIds = members.map(({ cluster }) => clusterWorkflowId(cluster));
     return this.#store.describeRuns({ workflowIds });
   }

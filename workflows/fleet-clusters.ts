@@ -2,7 +2,7 @@
  * The clusters of a fleet that have begun and not ended: what each last said of itself, and what it
  * is still to be told. Compact, since all of it goes from run to run.
  */
-import type { ClusterOrder, ClusterReport } from './rollout-messages.ts';
+import type { ClusterOrder, ClusterReport, ClusterStage } from './rollout-messages.ts';
 
 export type Standing =
   /** Takes its machines' slots and one of the window. */
@@ -88,7 +88,7 @@ export function newMember(given: {
 
 export function carriedMember(member: FleetMember): CarriedMember {
   const { position, cluster, begun, standing, hosts, counts, retry, absent } = member;
-  const { rollingBack, lost, reason, report } = member;
+  const { rollingBack, lost, reason } = member;
   const plain = standing === 'soaking' || standing === 'soaked';
   if (plain && !rollingBack && !counts) return [position, cluster, begun, standing];
   const rest = { hosts, counts, retry, absent, rollingBack, lost, reason };
@@ -100,22 +100,20 @@ export function memberOf(carried: CarriedMember): FleetMember {
   return { ...newMember({ position, cluster, begun, hosts: [] }), standing, ...rest };
 }
 
+const standings: Readonly<Record<ClusterStage, Standing>> = {
+  preflight: 'under-way',
+  moving: 'under-way',
+  'rolling-back': 'under-way',
+  soaking: 'soaking',
+  finalizing: 'soaked',
+  failed: 'failed',
+  ended: 'ended',
+};
+
 /** Where a cluster stands by its own report. */
-export function standingOf({ stage, waiting }: ClusterReport): Standing {
-  switch (stage) {
-    case 'preflight':
-    case 'moving':
-    case 'rolling-back':
-      return 'under-way';
-    case 'soaking':
-      return waiting?.kind === 'finalize' ? 'soaked' : 'soaking';
-    case 'finalizing':
-      return 'soaked';
-    case 'failed':
-      return 'failed';
-    case 'ended':
-      return 'ended';
-  }
+function standingOf({ stage, waiting }: ClusterReport): Standing {
+  const soaked = stage === 'soaking' && waiting?.kind === 'finalize';
+  return soaked ? 'soaked' : standings[stage];
 }
 
 /**

@@ -1,13 +1,8 @@
 /**
  * What a fleet's rollout remembers: its place in the fleet's order, the clusters that have not
- * ended, what operators wish. Handlers check, record and return; each decision is written to the
- * audit trail, before it takes effect unless it only holds things still.
+ * ended, what operators wish.
  */
-import type { UpdateDefinition } from '@temporalio/common';
-import { ApplicationFailure, setHandler } from '@temporalio/workflow';
-
 import type { ClusterResult, FleetCluster, Notice } from '../activities/contract.ts';
-import { fail } from '../core/errors.ts';
 import { BegunPositions, isBudgetSpent, planWaves, type PlannedWave } from '../core/fleet-plan.ts';
 import {
   carriedMember,
@@ -18,28 +13,14 @@ import {
   type Order,
   type Standing,
 } from './fleet-clusters.ts';
-import type { Accepted, Operation, Wish } from './messages.ts';
-import {
-  clusterReportSignal,
-  fleetApproveUpdate,
-  fleetCompleteUpdate,
-  fleetPauseUpdate,
-  fleetResumeUpdate,
-  fleetRollbackUpdate,
-  fleetSkipUpdate,
-  fleetStatusQuery,
-  fleetStopUpdate,
-  fleetThrottleUpdate,
-  type ClusterReport,
-  type FleetCounts,
-  type MigrateFleetRequest,
-  type RolloutOutcome,
-  type RolloutWaiting,
+import type { Wish } from './messages.ts';
+import type {
+  ClusterReport,
+  FleetCounts,
+  MigrateFleetRequest,
+  RolloutOutcome,
+  RolloutWaiting,
 } from './rollout-messages.ts';
-import { fleetStatus } from './fleet-status.ts';
-
-/** Operation ids kept for deduplication: far more than an operator issues in one run. */
-const rememberedOperations = 200;
 
 type Ended = Record<'finalized' | 'rolledBack' | 'skipped', number>;
 
@@ -121,7 +102,7 @@ export class FleetState {
   readonly endings: Ending[] = [];
   /** Members that have something in their outbox. */
   readonly mail = new Set<FleetMember>();
-  #operationIds: string[];
+  operationIds: readonly string[];
 
   constructor(request: MigrateFleetRequest) {
     const carried = request.carried as FleetMemory | undefined;
@@ -143,22 +124,34 @@ export class FleetState {
     this.stopped = carried?.stopped ?? null;
     this.rollback = carried?.rollback ?? null;
     this.waiting = carried?.waiting ?? null;
-    this.#operationIds = [...(carried?.operationIds ?? [])];
+    this.operationIds = carried?.operationIds ?? [];
     if (this.total > 0) this.waves = planWaves(request.policy.waves, this.total);
   }
 
   memory(): FleetMemory {
     const { startedMs, total, adoptFrom, known, begun, ended, positions, paused } = this;
     const { approvedWaves, announcedWaves, completedWaves, bytesPerSecond } = this;
-    const { stopped, rollback, waiting } = this;
+    const { stopped, rollback, waiting, operationIds } = this;
     return {
-      ...{ startedMs, total, adoptFrom, known, begun, ended, paused, bytesPerSecond },
-      ...{ approvedWaves, announcedWaves, completedWaves, stopped, rollback, waiting },
+      startedMs,
+      total,
+      adoptFrom,
+      known,
+      begun,
+      ended,
+      paused,
+      bytesPerSecond,
+      approvedWaves,
+      announcedWaves,
+      completedWaves,
+      stopped,
+      rollback,
+      waiting,
       cursor: positions.cursor,
       ahead: positions.ahead,
       open: [...this.open.values()].map(carriedMember),
       skip: [...this.skip],
-      operationIds: this.#operationIds,
+      operationIds,
     };
   }
 
@@ -235,55 +228,6 @@ export class FleetState {
     this.mail.add(member);
   }
 
-  registerHandlers(): void {
-    setHandler(fleetStatusQuery, () => fleetStatus(this));
-    setHandler(clusterReportSignal, (report) => this.#hear(report));
-    this.#on(fleetPauseUpdate, {
-      atOnce: true,
-      effect: () => this.#hold(() => (this.paused = true)),
-    });
-    this.#on(fleetStopUpdate, {
-      atOnce: true,
-      effect: ({ by, reason }) => this.#hold(() => (this.stopped = { by, reason })),
-      reason: ({ reason }) => reason,
-    });
-    this.#on(fleetThrottleUpdate, {
-      atOnce: true,
-      effect: ({ bytesPerSecond }) => this.#throttle(bytesPerSecond),
-      reason: ({ bytesPerSecond }) => `${bytesPerSecond ?? 'no limit'}`,
-    });
-    this.#on(fleetResumeUpdate, { effect: () => this.#resume() });
-    this.#on(fleetApproveUpdate, {
-      check: () => this.#checkApproval(),
-      effect: () => (this.approvedWaves = this.wave + 1),
-    });
-    this.#on(fleetSkipUpdate, {
-      check: ({ cluster }) => this.#checkSkip(cluster),
-      effect: ({ cluster }) => this.#leaveOut(cluster),
-      reason: ({ cluster }) => cluster,
-    });
-    this.#on(fleetRollbackUpdate, {
-      check: () => this.#require(this.rollback === null, 'roll back', 'it must not yet'),
-      effect: (wish) => this.#rollBack(wish),
-      reason: ({ reason }) => reason,
-    });
-    this.#on(fleetCompleteUpdate, {
-      check: () =>
-        this.#require(this.counts().soaking > 0, 'finalize', 'some cluster must be soaking'),
-      effect: () => {
-        for (const member of this.members('soaking', 'soaked')) {
-          this.tell(member, { order: 'complete' });
-        }
-      },
-    });
-  }
-
-  /** As a workflow's cancel, whoever asked for it. */
-  cancel(): void {
-    this.#hold(() => (this.stopped = { by: 'cancel', reason: 'the workflow was cancelled' }));
-    this.version += 1;
-  }
-
   count(outcome: ClusterResult['outcome']): void {
     if (outcome === 'finalized') this.ended.finalized += 1;
     else if (outcome === 'rolled-back') this.ended.rolledBack += 1;
@@ -319,7 +263,7 @@ export class FleetState {
     }
   }
 
-  #hear(report: ClusterReport): void {
+  hear(report: ClusterReport): void {
     const member = this.open.get(report.cluster);
     if (member === undefined || report.rolloutId !== this.request.rolloutId) return;
     const before = member.standing;
@@ -336,110 +280,4 @@ export class FleetState {
   decide(id: string, action: string, reason: string): void {
     this.decisions.push({ id, by: 'quorumshift', action, reason, effect: null });
   }
-
-  #on<Given extends Operation>(
-    update: UpdateDefinition<Accepted, [Given], string>,
-    how: {
-      /** Before it is in the audit trail: it only holds things still. */
-      readonly atOnce?: boolean;
-      readonly check?: (given: Given) => void;
-      readonly effect: (given: Given) => void;
-      readonly reason?: (given: Given) => string;
-    },
-  ): void {
-    const { atOnce = false, check, effect, reason } = how;
-    const handler = (given: Given): Accepted => {
-      const { operationId, by } = given;
-      if (this.#operationIds.includes(operationId)) return { fresh: false };
-      this.#operationIds = [...this.#operationIds, operationId].slice(-rememberedOperations);
-      const act = () => {
-        effect(given);
-        this.version += 1;
-      };
-      if (atOnce) act();
-      this.decisions.push({
-        id: operationId,
-        by,
-        action: update.name,
-        reason: reason?.(given) ?? '',
-        effect: atOnce ? null : act,
-      });
-      return { fresh: true };
-    };
-    setHandler(update, handler, { validator: (given: Given) => check?.(given) });
-  }
-
-  #hold(set: () => void): void {
-    const held = this.holds;
-    set();
-    if (held) return;
-    // Those under way first: each is a signal, and all are sent at once.
-    const soaking = this.members('soaking', 'soaked');
-    for (const member of [...this.members('under-way', 'failed'), ...soaking]) {
-      this.tell(member, { order: 'pause' });
-    }
-  }
-
-  #throttle(bytesPerSecond: number | null): void {
-    this.bytesPerSecond = bytesPerSecond;
-    for (const member of this.members('under-way', 'failed')) {
-      this.tell(member, { order: 'throttle', bytesPerSecond });
-    }
-  }
-
-  /** Ends a pause or stop; what failed is tried again, each once its slots are free. */
-  #resume(): void {
-    const held = this.holds;
-    this.paused = false;
-    this.stopped = null;
-    for (const member of this.open.values()) {
-      // Before its turn to go back, what is under way stands still.
-      const goes = this.rollback === null || member.rollingBack;
-      const stands = held || member.report?.waiting?.kind === 'paused';
-      member.lost = 0;
-      if (member.standing === 'failed') member.retry = goes;
-      else if (stands && goes) this.tell(member, { order: 'resume' });
-    }
-  }
-
-  #leaveOut(cluster: string): void {
-    const member = this.open.get(cluster);
-    if (member === undefined) this.skip.add(cluster);
-    else if (member.standing === 'failed') this.end(member, 'skipped', 'an operator left it out');
-  }
-
-  #rollBack({ by, reason }: Wish): void {
-    this.rollback = { by, reason };
-    // What is under way stands still until its turn; held members are told only then.
-    for (const member of this.members('under-way')) this.tell(member, { order: 'pause' });
-  }
-
-  #checkApproval(): void {
-    const { approval } = this.request.policy;
-    this.#require(approval === 'per-wave', 'approve', 'its policy must ask for each wave');
-    this.#require(this.approvedWaves <= this.wave, 'approve', 'a wave must be waiting for it');
-  }
-
-  #checkSkip(cluster: string): void {
-    const standing = this.open.get(cluster)?.standing;
-    if (standing === undefined || standing === 'failed') return;
-    throw refusal({
-      action: `skip ${cluster} in`,
-      replica: `fleet ${this.request.fleet}`,
-      required: 'it must not be under way',
-      actual: `it is ${standing}`,
-    });
-  }
-
-  #require(holds: boolean, action: string, required: string): void {
-    if (holds) return;
-    const replica = `fleet ${this.request.fleet}`;
-    throw refusal({ action, replica, required, actual: `it is ${fleetStatus(this).stage}` });
-  }
-}
-
-/** The caller sees code, message and remedy. */
-function refusal(details: Parameters<typeof fail<'migration.illegal-action'>>[1]) {
-  const error = fail('migration.illegal-action', details);
-  return ApplicationFailure.nonRetryable(error.message, error.code, error.details);
 }

@@ -12,7 +12,15 @@ export function fleetStatus(state: FleetState): FleetStatus {
   const { fleet, rolloutId, snapshot, policy } = request;
   const wave = state.wave;
   return {
-    ...{ fleet, rolloutId, snapshot, policy, wave, paused, bytesPerSecond, outcome, startedMs },
+    fleet,
+    rolloutId,
+    snapshot,
+    policy,
+    wave,
+    paused,
+    bytesPerSecond,
+    outcome,
+    startedMs,
     stage: stageOf(state),
     waves: waves.map(({ name, to }, number) => ({
       name,

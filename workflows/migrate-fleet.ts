@@ -15,29 +15,20 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 
-import type { FleetCluster } from '../activities/contract.ts';
-import { planWaves, Slots, whoBegins } from '../core/fleet-plan.ts';
-import { fleetWorkflowId } from '../core/ids.ts';
+import { Slots, whoBegins } from '../core/fleet-plan.ts';
 import { OwnAttributes } from './attributes.ts';
 import { FleetChildren } from './fleet-children.ts';
 import { newMember, type FleetMember } from './fleet-clusters.ts';
-import { FleetState, type Decision } from './fleet-state.ts';
+import { FleetOperations } from './fleet-operations.ts';
+import { FleetOrder } from './fleet-order.ts';
+import { FleetRecords } from './fleet-records.ts';
+import { FleetState } from './fleet-state.ts';
 import { fleetStatus, fleetWaiting } from './fleet-status.ts';
 import type {
   MigrateFleetRequest,
   MigrateFleetResult,
   RolloutOutcome,
 } from './rollout-messages.ts';
-import { storeCalls } from './store-calls.ts';
-
-/** Clusters of a page: some kB. */
-const pageClusters = 100;
-
-/** Clusters that may be passed over while their machines are taken. */
-const lookahead = 200;
-
-/** The store is said to be away after this. */
-const storePatienceMs = 10_000;
 
 /** Those under way that have not been heard from for so long are asked about; then the others. */
 const silenceMs = 10 * 60_000;
@@ -47,39 +38,43 @@ const soakingSilenceMs = 60 * 60_000;
 const foreignMs = 30_000;
 
 /** Waits of which somebody is told. */
-const toldWaits = ['stopped', 'budget', 'wave-approval', 'failed', 'finalize', 'host-unreachable'];
+const toldWaits = ['stopped', 'budget', 'wave-approval', 'failed', 'finalize'];
 
 export async function migrateFleet(request: MigrateFleetRequest): Promise<MigrateFleetResult> {
   const state = new FleetState(request);
-  state.registerHandlers();
-  // A cancel is an emergency stop: the clusters go on living, an operator decides.
-  CancellationScope.current().cancelRequested.catch(() => state.cancel());
+  const operations = new FleetOperations(state);
+  operations.register();
+  // A cancel is an emergency stop: nothing is undone, an operator decides.
+  CancellationScope.current().cancelRequested.catch(() => operations.cancel());
   return CancellationScope.nonCancellable(() => new FleetRollout(state).run());
 }
 
 class FleetRollout {
   readonly #state: FleetState;
-  readonly #store = storeCalls();
+  readonly #records: FleetRecords;
+  readonly #order: FleetOrder;
   readonly #children: FleetChildren;
   readonly #attributes: OwnAttributes;
-  /** Loaded, not begun, in their order. */
-  #candidates: (FleetCluster & { readonly position: number })[] = [];
-  #loadedTo: number | null;
   #tasks = 0;
   #alarmMs = Number.POSITIVE_INFINITY;
 
   constructor(state: FleetState) {
     this.#state = state;
-    this.#children = new FleetChildren(state, this.#store);
+    this.#records = new FleetRecords(state);
+    this.#order = new FleetOrder(state, this.#records);
+    this.#children = new FleetChildren(state, this.#records.store);
     this.#attributes = new OwnAttributes(state.request.attributes);
-    this.#loadedTo = state.positions.cursor;
   }
 
   async run(): Promise<MigrateFleetResult> {
     const state = this.#state;
     let ended = false;
     const isOver = () => ended;
-    const loops = [this.#children.deliver(isOver), this.#audit(isOver), this.#tell(isOver)];
+    const loops = [
+      this.#children.deliver(isOver),
+      this.#records.audit(isOver),
+      this.#records.tell(isOver),
+    ];
     await this.#open();
     const outcome = await this.#drive();
     state.outcome = outcome;
@@ -99,8 +94,8 @@ class FleetRollout {
     const state = this.#state;
     const { fleet, rolloutId, snapshot, requestedBy, carried } = state.request;
     if (carried === undefined) {
-      const opened = this.#store.openRollout({ fleet, rolloutId, snapshot });
-      const { fresh, startedMs } = await this.#fromStore(opened);
+      const opened = this.#records.store.openRollout({ fleet, rolloutId, snapshot });
+      const { fresh, startedMs } = await this.#records.answer(opened);
       state.startedMs = startedMs;
       state.known = !fresh;
       if (fresh) state.adoptFrom = null;
@@ -116,15 +111,13 @@ class FleetRollout {
   /** Clusters of this rollout that run already, whatever began them. */
   async #adoptPage(from: number): Promise<void> {
     const state = this.#state;
-    const clusters = await this.#page(from);
-    const found = clusters.map((cluster) => newMember({ ...cluster, begun: 0 }));
+    const { clusters, next } = await this.#order.page(from);
+    const found = clusters.filter(({ position }) => !state.positions.has(position));
     const running = await this.#children.running(found);
-    for (const member of running) state.add({ ...member, ...state.begin(member) });
-    await this.#children.coordinate(
-      running.flatMap(({ cluster }) => state.open.get(cluster) ?? []),
-    );
-    state.adoptFrom = this.#loadedTo;
-    if (state.adoptFrom === null) this.#loadedTo = state.positions.cursor;
+    for (const cluster of running) state.add(newMember(state.begin(cluster)));
+    const adopted = running.flatMap(({ cluster }) => state.open.get(cluster) ?? []);
+    await this.#children.coordinate(adopted);
+    state.adoptFrom = next;
     await this.#continueWhenLong();
   }
 
@@ -167,7 +160,7 @@ class FleetRollout {
     const { window } = state;
     if (window === null || (window.untilMs !== null && Date.now() >= window.untilMs)) {
       const atMs = Date.now();
-      const answer = await this.#fromStore(this.#store.windowAt({ windows, atMs }));
+      const answer = await this.#records.answer(this.#records.store.windowAt({ windows, atMs }));
       const changesInMs = answer.open ? answer.closesInMs : answer.opensInMs;
       state.window = {
         open: answer.open,
@@ -199,10 +192,10 @@ class FleetRollout {
   async #begin(): Promise<void> {
     const state = this.#state;
     for (;;) {
-      await this.#load();
+      const candidates = await this.#order.candidates();
       const wave = state.waves[state.wave];
       if (wave === undefined || state.approvedWaves <= state.wave || state.budgetSpent) return;
-      const inWave = this.#candidates.filter(({ position }) => position < wave.to);
+      const inWave = candidates.filter(({ position }) => position < wave.to);
       const chosen = whoBegins(inWave, this.#slots());
       if (chosen.length === 0) return;
       await this.#announceWave(state.wave);
@@ -213,65 +206,7 @@ class FleetRollout {
         state.add(member);
         this.#task(() => this.#children.start(member));
       }
-      this.#candidates = this.#candidates.filter(({ position }) => !state.positions.has(position));
     }
-  }
-
-  /** Reads on until enough candidates are there, or the fleet's end. */
-  async #load(): Promise<void> {
-    const state = this.#state;
-    while (this.#loadedTo !== null && this.#candidates.length <= lookahead - pageClusters) {
-      const page = await this.#page(this.#loadedTo);
-      const fresh = page.filter(({ position }) => !state.positions.has(position));
-      for (const cluster of await this.#withoutResults(fresh)) {
-        if (state.skip.has(cluster.cluster)) this.#skip(cluster);
-        else this.#candidates.push(cluster);
-      }
-    }
-    // Left out since they were loaded.
-    for (const cluster of this.#candidates.filter(({ cluster: name }) => state.skip.has(name))) {
-      this.#skip(cluster);
-    }
-    this.#candidates = this.#candidates.filter(({ cluster: name }) => !state.skip.has(name));
-  }
-
-  #skip({ cluster, position }: FleetCluster & { readonly position: number }): void {
-    const state = this.#state;
-    state.positions.add(position);
-    const reason = 'an operator left it out';
-    state.endings.push({ result: { cluster, outcome: 'skipped', reason }, member: null });
-    state.version += 1;
-  }
-
-  async #page(from: number): Promise<(FleetCluster & { readonly position: number })[]> {
-    const state = this.#state;
-    const { snapshot, policy } = state.request;
-    const request = { snapshot, from, limit: pageClusters };
-    const { clusters, next, total } = await this.#fromStore(this.#store.readFleetPage(request));
-    state.total = total;
-    state.waves = planWaves(policy.waves, total);
-    this.#loadedTo = next;
-    return clusters.map((cluster, index) => ({ ...cluster, position: from + index }));
-  }
-
-  /** Counts those that a run before this chain of runs has ended. */
-  async #withoutResults<Cluster extends FleetCluster & { readonly position: number }>(
-    clusters: readonly Cluster[],
-  ): Promise<readonly Cluster[]> {
-    const state = this.#state;
-    if (!state.known || clusters.length === 0) return clusters;
-    const { fleet, rolloutId } = state.request;
-    const names = clusters.map(({ cluster }) => cluster);
-    const request = { fleet, rolloutId, clusters: names };
-    const results = await this.#fromStore(this.#store.endedClusters(request));
-    const outcomes = new Map(results.map(({ cluster, outcome }) => [cluster, outcome]));
-    return clusters.filter(({ cluster, position }) => {
-      const outcome = outcomes.get(cluster);
-      if (outcome === undefined) return true;
-      state.positions.add(position);
-      state.count(outcome);
-      return false;
-    });
   }
 
   async #announceWave(number: number): Promise<void> {
@@ -330,7 +265,7 @@ class FleetRollout {
     const { fleet, rolloutId } = state.request;
     for (const { result, member } of state.endings.splice(0)) {
       this.#task(async () => {
-        await this.#store.recordResult({ fleet, rolloutId, ...result });
+        await this.#records.store.recordResult({ fleet, rolloutId, ...result });
         state.count(result.outcome);
         if (member !== null) state.open.delete(member.cluster);
       });
@@ -342,7 +277,7 @@ class FleetRollout {
     if (state.open.size > 0 || this.#tasks > 0 || state.endings.length > 0) return null;
     const { finalized, rolledBack } = state.counts();
     if (state.rollback !== null) return finalized === 0 ? 'rolled-back' : 'partly';
-    const over = state.isLate || (state.total === 0 ? this.#loadedTo === null : this.#isThrough());
+    const over = state.isLate || (state.total === 0 ? this.#order.isRead : this.#isThrough());
     if (!over) return null;
     return finalized === state.total
       ? 'finalized'
@@ -413,52 +348,6 @@ class FleetRollout {
       this.#tasks -= 1;
       this.#state.version += 1;
     });
-  }
-
-  async #audit(ended: () => boolean): Promise<void> {
-    const { decisions } = this.#state;
-    for (;;) {
-      await condition(() => ended() || decisions.length > 0);
-      const [decision] = decisions;
-      if (decision === undefined) return;
-      await this.#write(decision);
-      decision.effect?.();
-      decisions.shift();
-    }
-  }
-
-  async #write({ id, by, action, reason }: Decision): Promise<void> {
-    const { fleet, snapshot } = this.#state.request;
-    const subject = fleetWorkflowId(fleet);
-    const entry = { id: `${subject}/${id}`, by, action, subject, reason, digests: [snapshot] };
-    await this.#store.audit(entry);
-  }
-
-  async #tell(ended: () => boolean): Promise<void> {
-    const { notices, request } = this.#state;
-    for (;;) {
-      await condition(() => ended() || notices.length > 0);
-      const [notice] = notices;
-      if (notice === undefined) return;
-      await this.#store.notify({ ...notice, subject: fleetWorkflowId(request.fleet) });
-      notices.shift();
-    }
-  }
-
-  /** Waits for an answer, and says so when none comes. */
-  async #fromStore<Answer>(call: Promise<Answer>): Promise<Answer> {
-    const state = this.#state;
-    let answered = false;
-    const answer = call.finally(() => (answered = true));
-    if (!(await condition(() => answered, storePatienceMs))) {
-      state.storeAway = true;
-      this.#show();
-    }
-    try {
-      return await answer;
-    } finally {
-      state.storeAway = false;
-    }
   }
 
   /** Everything that is under way inside this workflow has been done. */
