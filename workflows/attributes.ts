@@ -11,21 +11,20 @@ export type AttributeValues = Partial<Record<SearchAttributeName, string>>;
 
 /** For a child's start. */
 export function attributePairs(
-  registered: readonly SearchAttributeName[],
+  registered: readonly string[],
   values: AttributeValues,
 ): SearchAttributePair[] {
-  return registered.flatMap((name) => {
-    const value = values[name];
-    return value === undefined ? [] : [{ key: defineSearchAttributeKey(name, 'KEYWORD'), value }];
-  });
+  return Object.entries(values)
+    .filter(([name]) => registered.includes(name))
+    .map(([name, value]) => ({ key: defineSearchAttributeKey(name, 'KEYWORD'), value }));
 }
 
 /** Writes what has changed; each write is an event of the history. */
 export class OwnAttributes {
-  readonly #registered: readonly SearchAttributeName[];
+  readonly #registered: readonly string[];
   #shown = '';
 
-  constructor(registered: readonly SearchAttributeName[] = []) {
+  constructor(registered: readonly string[] = []) {
     this.#registered = registered;
   }
 

@@ -47,7 +47,7 @@ export class FleetChildren {
   async start(member: FleetMember): Promise<void> {
     const { request, holds, bytesPerSecond, deadlineAtMs } = this.#state;
     const { cluster } = member;
-    const { fleet, rolloutId, snapshot, attributes = [] } = request;
+    const { fleet, rolloutId, snapshot, searchAttributes = [] } = request;
     const wave = this.#state.waves.find(({ to }) => member.position < to)?.name ?? '';
     member.absent = false;
     member.reason = null;
@@ -56,16 +56,16 @@ export class FleetChildren {
         workflowId: clusterWorkflowId(cluster),
         args: [
           {
-            rollout: { kind: 'snapshot', snapshot, cluster },
+            rollout: { kind: 'snapshot', snapshot, cluster, rolloutId },
             coordinator: fleetWorkflowId(fleet),
             paused: holds,
             bytesPerSecond,
             deadlineAtMs,
-            attributes,
+            searchAttributes,
           },
         ],
         memo: { rolloutId, fleet },
-        typedSearchAttributes: attributePairs(attributes, {
+        typedSearchAttributes: attributePairs(searchAttributes, {
           QuorumshiftFleet: fleet,
           QuorumshiftCluster: cluster,
           QuorumshiftWave: wave,

@@ -63,7 +63,7 @@ class FleetRollout {
     this.#records = new FleetRecords(state);
     this.#order = new FleetOrder(state, this.#records);
     this.#children = new FleetChildren(state, this.#records.store);
-    this.#attributes = new OwnAttributes(state.request.attributes);
+    this.#attributes = new OwnAttributes(state.request.searchAttributes);
   }
 
   async run(): Promise<MigrateFleetResult> {

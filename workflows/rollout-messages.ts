@@ -7,7 +7,6 @@ import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 
 import type { ProofName } from '../activities/contract.ts';
 import type { Phase } from '../core/phases.ts';
-import type { SearchAttributeName } from '../core/search-attributes.ts';
 import type { ClusterRollout } from '../schemas/cluster-rollout.ts';
 import type { RolloutPolicy } from '../schemas/rollout-policy.ts';
 import type { Accepted, MigrationOutcome, Operation, Waiting } from './messages.ts';
@@ -153,7 +152,13 @@ export interface MigrateClusterRequest {
   /** Whole, or to be read from a fleet's snapshot. */
   readonly rollout:
     | { readonly kind: 'given'; readonly input: ClusterRollout }
-    | { readonly kind: 'snapshot'; readonly snapshot: string; readonly cluster: string };
+    | {
+        readonly kind: 'snapshot';
+        readonly snapshot: string;
+        readonly cluster: string;
+        /** Another than the snapshot's: runs of a schedule share one snapshot. */
+        readonly rolloutId?: string;
+      };
   /** Workflow id of the fleet that coordinates it; null for one that was started alone. */
   readonly coordinator: string | null;
   /** Wished for with the start; a fleet's pause and throttle. */
@@ -162,7 +167,7 @@ export interface MigrateClusterRequest {
   /** Of the fleet: what has not been cut over by then is not any more. */
   readonly deadlineAtMs?: number | null;
   /** Search attributes that the namespace has; others must not be set. */
-  readonly attributes?: readonly SearchAttributeName[];
+  readonly searchAttributes?: readonly string[];
   readonly carried?: CarriedCluster;
 }
 
@@ -280,7 +285,7 @@ export interface MigrateFleetRequest {
   readonly policy: RolloutPolicy;
   readonly requestedBy: string;
   /** Search attributes that the namespace has; others must not be set. */
-  readonly attributes?: readonly SearchAttributeName[];
+  readonly searchAttributes?: readonly string[];
   readonly carried?: CarriedFleet;
 }
 
