@@ -413,6 +413,18 @@ export const errorRegistry = {
     message: 'Cannot find migration of replica {replica}',
     remedy: 'List migrations, or look at "quorumshift status --local" on the machine.',
   },
+  'schedule.not-found': {
+    retryable: false,
+    httpStatus: 404,
+    exitCode: exitCodes.refused,
+    message: 'Cannot find schedule {schedule}',
+    remedy: 'List the schedules: quorumshift schedule list.',
+  },
+  'schedule.exists': {
+    ...refused,
+    message: 'Cannot create schedule {schedule}: no schedule may have this name: one has',
+    remedy: 'Choose another name, or delete the schedule first; what it has started goes on.',
+  },
   'migration.illegal-action': {
     ...refused,
     message: 'Cannot {action} migration of {replica}: {required}: {actual}',

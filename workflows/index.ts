@@ -2,3 +2,5 @@
 export { migrateFleet } from './migrate-fleet.ts';
 export { migrateReplica } from './migrate-replica.ts';
 export { planReplica } from './plan-replica.ts';
+export { scheduledFleet } from './scheduled-fleet.ts';
+export { watchSchedule } from './watch-schedule.ts';

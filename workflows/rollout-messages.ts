@@ -319,3 +319,27 @@ export const fleetRollbackUpdate = defineUpdate<
   [Operation & { readonly reason: string }]
 >('rollback');
 export const fleetCompleteUpdate = defineUpdate<Accepted, [Operation]>('complete');
+
+/* Schedules. */
+
+/** What each run of a schedule is given. */
+export interface ScheduledFleetRequest {
+  readonly schedule: string;
+  readonly fleet: string;
+  readonly snapshot: string;
+  readonly policy: RolloutPolicy;
+  /** When the fleet is still rolled out, whoever started that. */
+  readonly overlap: 'skip' | 'buffer-one';
+  readonly searchAttributes?: readonly string[];
+}
+
+export type ScheduledFleetResult =
+  | (MigrateFleetResult & { readonly rolloutId: string })
+  /** Left out, because another rollout of the fleet was under way. */
+  | { readonly outcome: 'skipped'; readonly rolloutId: string; readonly reason: string };
+
+export interface WatchScheduleRequest {
+  readonly schedule: string;
+  /** Missed runs that have been told of. */
+  readonly told?: number;
+}
