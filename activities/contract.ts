@@ -3,6 +3,7 @@
  * `contractVersion`. Bulk data never passes here; every message stays below 10 kB.
  */
 import type { FleetCluster, FleetPage } from '../control/fleet-page.ts';
+import type { ClusterResult } from '../control/rollout-table.ts';
 import type { ReplicaName } from '../core/ids.ts';
 import type { Direction, MigrationMode, Phase, StepPhase } from '../core/phases.ts';
 import type { RaftView } from '../core/raft-view.ts';
@@ -184,7 +185,7 @@ export interface ControlActivities {
   transferLeadership(request: TransferRequest): Promise<void>;
 }
 
-export type { FleetCluster, FleetPage };
+export type { ClusterResult, FleetCluster, FleetPage };
 
 /** A line of the audit trail, written before what it tells of is done (I18). */
 export interface AuditEntry {
@@ -214,13 +215,6 @@ export interface RunAnswer {
   readonly state: 'running' | 'closed' | 'absent';
   /** Of a cluster's or a fleet's rollout, from its memo. */
   readonly rolloutId: string | null;
-}
-
-/** How a cluster of a fleet's rollout has ended. */
-export interface ClusterResult {
-  readonly cluster: string;
-  readonly outcome: 'finalized' | 'rolled-back' | 'partly' | 'abandoned' | 'skipped';
-  readonly reason: string | null;
 }
 
 export interface ScheduleAnswer {
