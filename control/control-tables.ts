@@ -74,6 +74,16 @@ const migrations: readonly string[] = [
     failure TEXT
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  CREATE TABLE rollout(
+    fleet TEXT NOT NULL, rollout_id TEXT NOT NULL, snapshot TEXT NOT NULL,
+    started_at INTEGER NOT NULL, PRIMARY KEY(fleet, rollout_id)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE cluster_result(
+    fleet TEXT NOT NULL, rollout_id TEXT NOT NULL, cluster TEXT NOT NULL, outcome TEXT NOT NULL,
+    reason TEXT, at INTEGER NOT NULL, PRIMARY KEY(fleet, rollout_id, cluster)
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];
 
 /** No bytes: libsql takes a lone buffer for named parameters, and ends the process. */

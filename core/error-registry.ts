@@ -353,6 +353,20 @@ export const errorRegistry = {
     remedy:
       'Start one ("quorumshift control", or "dev"); then see status: the wish may have come through.',
   },
+  'member.no-adapter': {
+    ...refused,
+    message:
+      "Cannot {action} {replica}: the agent's configuration must say how its member is told: {actual}",
+    remedy: 'Give its cluster an adapter in the configuration: docs/cluster-adapters.md.',
+  },
+  'member.transfer-failed': {
+    retryable: true,
+    httpStatus: 502,
+    exitCode: exitCodes.unreachable,
+    message: 'Cannot hand the leadership over from {replica} to {to}: {reason}',
+    remedy:
+      'See whether the cluster has a leader and the member has caught up; the rollout asks again.',
+  },
   'fence.cannot-look': {
     ...refused,
     message: 'Cannot look for open files of {instance}: the agent must be allowed to: {reason}',
@@ -398,6 +412,18 @@ export const errorRegistry = {
     exitCode: exitCodes.refused,
     message: 'Cannot find migration of replica {replica}',
     remedy: 'List migrations, or look at "quorumshift status --local" on the machine.',
+  },
+  'schedule.not-found': {
+    retryable: false,
+    httpStatus: 404,
+    exitCode: exitCodes.refused,
+    message: 'Cannot find schedule {schedule}',
+    remedy: 'List the schedules: quorumshift schedule list.',
+  },
+  'schedule.exists': {
+    ...refused,
+    message: 'Cannot create schedule {schedule}: no schedule may have this name: one has',
+    remedy: 'Choose another name, or delete the schedule first; what it has started goes on.',
   },
   'migration.illegal-action': {
     ...refused,
