@@ -52,6 +52,14 @@ async function buildProgram(): Promise<Command> {
     addProcesses(program);
     addHost(program);
     addReplica(program);
+    const [{ addInventory }, { addTokens }, { addAudit }] = await Promise.all([
+      import('./commands/inventory.ts'),
+      import('./commands/token.ts'),
+      import('./commands/audit.ts'),
+    ]);
+    addInventory(program);
+    addTokens(program);
+    addAudit(program);
   }
   return program;
 }
