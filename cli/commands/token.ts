@@ -124,8 +124,7 @@ async function audited<T>(
   const id = `token/${randomUUID()}`;
   const fact = { by: identity(), action, subject: `token/${name}`, reason, digests: [] };
   await store.audit.append({ id, ...fact });
-  const ended = (outcome: string) =>
-    store.audit.append({ id: `${id}/outcome`, ...fact, outcome });
+  const ended = (outcome: string) => store.audit.append({ id: `${id}/outcome`, ...fact, outcome });
   try {
     const result = await work();
     await ended('done');
