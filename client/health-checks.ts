@@ -3,6 +3,7 @@
  * and the agents of the machines. Changes nothing; each problem has its remedy.
  */
 import { isGrpcServiceError, type Client } from '@temporalio/client';
+import proto from '@temporalio/proto';
 
 import type { MachineAnswer } from '../activities/contract.ts';
 import { hasCode } from '../core/errors.ts';
@@ -34,13 +35,11 @@ const askTimeoutMs = 5_000;
 /** Audit lines and windows are told by clocks; nothing else rests on them. */
 const clockLimitMs = 2_000;
 
-/** `temporal.api.enums.v1.IndexedValueType` and `TaskQueueType`. */
-const keyword = 2;
-const queueTypes = { workflow: 1 as QueueType, activity: 2 as QueueType };
-
-type QueueType = NonNullable<
-  Parameters<Client['workflowService']['describeTaskQueue']>[0]['taskQueueType']
->;
+const { IndexedValueType, TaskQueueType } = proto.temporal.api.enums.v1;
+const queueTypes = {
+  workflow: TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+  activity: TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
+} as const;
 
 export class HealthChecks {
   readonly #client: Client;
@@ -95,7 +94,7 @@ export class HealthChecks {
     }
     const present: Readonly<Record<string, unknown>> = answer.customAttributes ?? {};
     const wrong = searchAttributeNames.filter(
-      (name) => name in present && present[name] !== keyword,
+      (name) => name in present && present[name] !== IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
     );
     const missing = searchAttributeNames.filter((name) => !(name in present));
     if (wrong.length > 0) {
