@@ -2,8 +2,10 @@
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
+import proto from '@temporalio/proto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
+import { searchAttributeNames } from '../../core/search-attributes.ts';
 import { MigrationEnvironment, eventually } from '../e2e/migration-environment.ts';
 import { runCli } from '../e2e/run-cli.ts';
 import { sharedTemporal } from '../setup/shared-temporal.ts';
@@ -12,6 +14,11 @@ import { missing } from '../setup/toolchain.ts';
 interface Said {
   readonly checks: readonly { check: string; ok: boolean; measured: string; remedy: string }[];
   readonly differences: readonly { kind: string; replica: string; reported: string | null }[];
+}
+
+/** As the server's API has it: its int64 are objects. */
+function duration(seconds: number) {
+  return proto.google.protobuf.Duration.fromObject({ seconds });
 }
 
 describe.skipIf(missing('temporal'))('a machine and its inventory', () => {
@@ -129,5 +136,22 @@ describe.skipIf(missing('temporal'))('a machine and its inventory', () => {
       ok: false,
       remedy: expect.stringContaining('temporal operator namespace create'),
     });
+  });
+
+  test('doctor: a namespace without search attributes and workers: the command that registers them', async () => {
+    const namespace = `bare-${process.pid}`;
+    await environment.temporal.connection.workflowService.registerNamespace({
+      namespace,
+      workflowExecutionRetentionPeriod: duration(86_400),
+    });
+    const checks = await eventually('the namespace is there', async () => {
+      const { said } = await ask('doctor', '--namespace', namespace, '--host', environment.host);
+      return said.checks.length > 2 && said.checks;
+    });
+    const problems = checks.filter(({ ok }) => !ok).map(({ check }) => check);
+    expect(problems).toEqual(['search attributes', 'control workers', 'store worker']);
+    const { remedy = '' } = checks.find(({ check }) => check === 'search attributes') ?? {};
+    for (const name of searchAttributeNames)
+      expect(remedy).toContain(`--name ${name} --type Keyword`);
   });
 });
