@@ -2,6 +2,8 @@
  * What workflows and agents say to each other: plain JSON, one object each way, versioned by
  * `contractVersion`. Bulk data never passes here; every message stays below 10 kB.
  */
+import type { FleetCluster, FleetPage } from '../control/fleet-page.ts';
+import type { ClusterResult } from '../control/rollout-table.ts';
 import type { ReplicaName } from '../core/ids.ts';
 import type { Direction, MigrationMode, Phase, StepPhase } from '../core/phases.ts';
 import type { RaftView } from '../core/raft-view.ts';
@@ -172,9 +174,47 @@ export interface TransferRequest extends MemberRequest {
   readonly to: string;
 }
 
+/** What `doctor` asks of an agent. */
+export interface MachineAnswer extends PingAnswer {
+  /** Of the agent's release. */
+  readonly version: string;
+  /** Its clock, milliseconds since 1970. */
+  readonly nowMs: number;
+  /** Of what it has on the machine: its permissions. */
+  readonly findings: readonly Finding[];
+}
+
+export interface ListReplicasRequest {
+  readonly contractVersion: number;
+  /** `<cluster>/<member>`: those after it, by name. Null: from the first. */
+  readonly after: string | null;
+  readonly limit: number;
+}
+
+/** A replica that the machine's state directory knows. */
+export interface HostedReplica {
+  readonly replica: ReplicaName;
+  /** Null: a directory without a record. */
+  readonly primary: BindingView['primary'] | null;
+  readonly phase: Phase | null;
+  readonly migrationId: string | null;
+  /** Why its record cannot be read. */
+  readonly problem: string | null;
+}
+
+export interface ReplicaPage {
+  readonly replicas: readonly HostedReplica[];
+  /** Where the next page begins; null at the end. */
+  readonly next: string | null;
+  /** On the machine. */
+  readonly total: number;
+}
+
 /** Activities on `host-<id>-control`: short, with slots of their own. */
 export interface ControlActivities {
   ping(): Promise<PingAnswer>;
+  readMachine(): Promise<MachineAnswer>;
+  listReplicas(request: ListReplicasRequest): Promise<ReplicaPage>;
   readBinding(request: Addressee): Promise<BindingView | null>;
   setControl(request: ControlRequest): Promise<void>;
   /** Asks the member itself, through the adapter of the agent's configuration. */
@@ -183,19 +223,7 @@ export interface ControlActivities {
   transferLeadership(request: TransferRequest): Promise<void>;
 }
 
-/** A cluster of a fleet, as its workflow schedules it. */
-export interface FleetCluster {
-  readonly cluster: string;
-  readonly hosts: readonly string[];
-}
-
-export interface FleetPage {
-  readonly clusters: readonly FleetCluster[];
-  /** Where the next page begins; null at the end. */
-  readonly next: number | null;
-  /** Of the whole fleet. */
-  readonly total: number;
-}
+export type { ClusterResult, FleetCluster, FleetPage };
 
 /** A line of the audit trail, written before what it tells of is done (I18). */
 export interface AuditEntry {
@@ -223,6 +251,15 @@ export type WindowAnswer =
 export interface RunAnswer {
   readonly workflowId: string;
   readonly state: 'running' | 'closed' | 'absent';
+  /** Of a cluster's or a fleet's rollout, from its memo. */
+  readonly rolloutId: string | null;
+}
+
+export interface ScheduleAnswer {
+  readonly exists: boolean;
+  /** Runs that did not begin within the catch-up window, ever. */
+  readonly missed: number;
+  readonly nextAtMs: number | null;
 }
 
 /** Activities on `quorumshift-store`, where the control plane's own store lies. */
@@ -243,5 +280,26 @@ export interface StoreActivities {
     readonly windows: readonly MaintenanceWindow[];
     readonly atMs: number;
   }): Promise<WindowAnswer>;
+  /**
+   * Notes durably that a fleet's rollout has begun, once; `fresh` the first time. So a run that
+   * follows one that was terminated knows that clusters may be under way.
+   * @throws `migration.conflict` when the id was used with another snapshot
+   */
+  openRollout(request: {
+    readonly fleet: string;
+    readonly rolloutId: string;
+    readonly snapshot: string;
+  }): Promise<{ readonly fresh: boolean; readonly startedMs: number }>;
+  /** Durable when it returns; a later result of the same cluster and rollout replaces it. */
+  recordResult(
+    request: ClusterResult & { readonly fleet: string; readonly rolloutId: string },
+  ): Promise<void>;
+  /** Those of `clusters` whose results this rollout has recorded. */
+  endedClusters(request: {
+    readonly fleet: string;
+    readonly rolloutId: string;
+    readonly clusters: readonly string[];
+  }): Promise<ClusterResult[]>;
+  describeSchedule(request: { readonly schedule: string }): Promise<ScheduleAnswer>;
   describeRuns(request: { readonly workflowIds: readonly string[] }): Promise<RunAnswer[]>;
 }

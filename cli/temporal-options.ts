@@ -1,4 +1,5 @@
 /** Options of commands that speak to Temporal, and the client they get. */
+import type { Client } from '@temporalio/client';
 import { Option, type Command } from 'commander';
 
 import { MigrationClient } from '../client/migration-client.ts';
@@ -17,18 +18,27 @@ export function addTemporalOptions(command: Command): Command {
 }
 
 /** Runs `work` with a connected client. @throws `temporal.unavailable` */
-export async function withClient<T>(
+export function withClient<T>(
   options: TemporalOptions,
   work: (client: MigrationClient) => Promise<T>,
 ): Promise<T> {
-  const { address, namespace } = options;
+  return withTemporal(options, (client) =>
+    work(new MigrationClient({ client, identity: identity() })),
+  );
+}
+
+/** Runs `work` with Temporal's own client. @throws `temporal.unavailable` */
+export async function withTemporal<T>(
+  { address, namespace }: TemporalOptions,
+  work: (client: Client) => Promise<T>,
+): Promise<T> {
   const target = temporalTarget({
     ...(address !== undefined && { address }),
     ...(namespace !== undefined && { namespace }),
   });
   const client = await connectClient(target);
   try {
-    return await work(new MigrationClient({ client, identity: identity() }));
+    return await work(client);
   } catch (error) {
     throw temporalFailure(target, error);
   } finally {

@@ -5,7 +5,7 @@
 import type { Client } from '@temporalio/client';
 import { defineSearchAttributeKey, type SearchAttributePair } from '@temporalio/common';
 
-import type { SearchAttributeName } from '../core/search-attributes.ts';
+import { searchAttributeNames, type SearchAttributeName } from '../core/search-attributes.ts';
 import type { MigrationInput } from '../schemas/migration.ts';
 
 /** A server that does not say what is registered within this gets no attributes. */
@@ -22,16 +22,32 @@ export class SearchAttributes {
 
   /** Those of `input` that are registered; none where the server does not say. */
   async of({ replica, host }: MigrationInput): Promise<SearchAttributePair[]> {
-    this.#registered ??= registeredKeywords(this.#client).catch(() => new Set<string>());
-    const registered = await this.#registered;
-    const values: Partial<Record<SearchAttributeName, string>> = {
+    return this.pairs({
       QuorumshiftCluster: replica.cluster,
       QuorumshiftMember: replica.member,
       QuorumshiftHost: host,
-    };
+    });
+  }
+
+  /** Ours that are registered, for workflows to set. */
+  async ours(): Promise<SearchAttributeName[]> {
+    const registered = await this.#known();
+    return searchAttributeNames.filter((name) => registered.has(name));
+  }
+
+  /** Those of `values` that are registered. */
+  async pairs(
+    values: Partial<Record<SearchAttributeName, string>>,
+  ): Promise<SearchAttributePair[]> {
+    const registered = await this.#known();
     return Object.entries(values)
       .filter(([name]) => registered.has(name))
       .map(([name, value]) => ({ key: defineSearchAttributeKey(name, 'KEYWORD'), value }));
+  }
+
+  #known(): Promise<ReadonlySet<string>> {
+    this.#registered ??= registeredKeywords(this.#client).catch(() => new Set<string>());
+    return this.#registered;
   }
 }
 

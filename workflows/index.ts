@@ -1,3 +1,7 @@
 /** The workflows of this product, by the names under which they are started. */
+export { migrateFleet } from './migrate-fleet.ts';
 export { migrateReplica } from './migrate-replica.ts';
 export { planReplica } from './plan-replica.ts';
+export { listMachineReplicas, readMachines } from './read-machines.ts';
+export { scheduledFleet } from './scheduled-fleet.ts';
+export { watchSchedule } from './watch-schedule.ts';
