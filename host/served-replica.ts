@@ -48,6 +48,8 @@ export interface ServedReplicaOptions {
   readonly named?: NamedPlaces;
   /** What is done about a mirror that fails (DUAL-8). */
   readonly policy: MirrorPolicy;
+  /** How often a validation reads all of both sides, in seconds; 0: each does. */
+  readonly fullValidationEverySeconds: number;
   /** Shows that a mirror restarts; absent where no other process can see the instances. */
   readonly digestElsewhere?: DigestElsewhere;
   /** For the audit trail: what serves it. */
@@ -127,7 +129,7 @@ export class ServedReplica {
     this.#epoch = parts.epoch;
     this.#latencies = parts.latencies;
     this.#serving = parts.serving;
-    const { families, stateDir, by, digestElsewhere } = parts.options;
+    const { families, stateDir, by, digestElsewhere, fullValidationEverySeconds } = parts.options;
     const pair = () => this.#serving;
     const giveWay = () => this.#serving.commits.settled();
     this.mirror = new LiveMirror({
@@ -138,6 +140,7 @@ export class ServedReplica {
       giveWay,
       by,
       digestElsewhere,
+      fullValidationEverySeconds,
     });
   }
 

@@ -76,6 +76,11 @@ export const hostConfigSchema = z.strictObject({
   slowMirror: slowMirrorSchema.nullable().default(null),
   /** How copies and proofs heed the appends of their replica; null: not at all. */
   appendGuard: appendGuardSchema.nullable().prefault({}),
+  /**
+   * How often a validation of a pair reads all of both sides; those between read what has changed.
+   * 0: each reads everything.
+   */
+  fullValidationEverySeconds: z.number().int().min(0).default(86_400),
   snapshotStreams: snapshotStreamsSchema.prefault({}),
   /** Prometheus metrics: a port of 127.0.0.1, or a unix socket; null: none. */
   metrics: metricsSchema.nullable().default(null),

@@ -83,9 +83,12 @@ export class PairEngine implements StoreEngine {
     return this.#options.watermark;
   }
 
-  /** Learns of every mutation from now on, until it is {@link untrack}ed. */
-  track(): ChangeTracker {
-    const tracker = new ChangeTracker();
+  /**
+   * Learns of every mutation from now on, until it is {@link untrack}ed.
+   * @param like one that is tracking: as if begun with it
+   */
+  track(like?: ChangeTracker): ChangeTracker {
+    const tracker = new ChangeTracker(like);
     this.#trackers.add(tracker);
     return tracker;
   }
