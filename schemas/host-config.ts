@@ -70,7 +70,7 @@ export const hostConfigSchema = z.strictObject({
    * until it is mended.
    */
   onMirrorFailure: z.enum(['detach', 'fail']).default('detach'),
-  /** How much longer than the primary a mirror may take for one mutation; null is no limit. */
+  /** How much longer than the primary a mirror may take for a mutation, or a part of a snapshot. */
   mirrorLimitMs: z.number().int().min(1).nullable().default(5000),
   /** Of `detach`: when a mirror that is slow for long is left; null is never. */
   slowMirror: slowMirrorSchema.nullable().default(null),

@@ -16,6 +16,7 @@ import type { MutationPlan } from '../mutation-plan.ts';
 import { ChangeTracker } from './change-tracker.ts';
 import { entryTerm } from './entry-term.ts';
 import { LatencyWindow } from './latency-window.ts';
+import { inTime } from './mirror-limit.ts';
 import { PairSnapshots, preparedOn, tagOf } from './pair-snapshots.ts';
 import { splitMutation, type PairWindow } from './pair-window.ts';
 import { SlowMirrorWatch, type SlowMirrorLimit } from './slow-mirror.ts';
@@ -28,7 +29,10 @@ export interface MirrorPolicy {
    * operation fails, and nothing more is applied until the pair is opened again.
    */
   readonly onFailure: 'detach' | 'fail';
-  /** How long the mirror may take for one mutation beyond the primary; null: for ever. */
+  /**
+   * How long the mirror may take for one mutation, or for a part of a snapshot, beyond the primary;
+   * null: for ever.
+   */
   readonly limitMs: number | null;
   /** Of `detach`: when one that is slow for long is left; null or absent: never. */
   readonly slow?: SlowMirrorLimit | null;
@@ -76,6 +80,7 @@ export class PairEngine implements StoreEngine {
       primary: () => this.#primary,
       mirror: () => this.#mirror,
       leave: (mirror, reason) => this.#leave(mirror, reason),
+      limitMs: options.policy.limitMs,
     });
   }
 
@@ -207,7 +212,7 @@ export class PairEngine implements StoreEngine {
     const onMirror = timed(mirror.apply(forMirror(part, mirror)), begun);
     const [primary, mirrored] = await Promise.allSettled([
       onPrimary,
-      this.#inTime(onMirror, onPrimary),
+      inTime(onMirror, { limitMs: this.#options.policy.limitMs, after: onPrimary }),
     ]);
     if (primary.status === 'rejected') throw primary.reason;
     if (mirrored.status === 'rejected') return this.#leave(mirror, mirrored.reason);
@@ -226,27 +231,6 @@ export class PairEngine implements StoreEngine {
     }
   }
 
-  /** Rejects when the mirror takes longer than it may. */
-  #inTime(onMirror: Promise<number>, onPrimary: Promise<number>): Promise<number> {
-    const { limitMs } = this.#options.policy;
-    if (limitMs === null) return onMirror;
-    return new Promise((resolve, reject) => {
-      let hasReturned = false;
-      let timer: NodeJS.Timeout | undefined;
-      const tooLate = () => {
-        reject(new Error(`it took more than ${limitMs} ms longer than the primary`));
-      };
-      onPrimary.then(() => {
-        if (!hasReturned) timer = setTimeout(tooLate, limitMs);
-      }, reject);
-      const returned = () => {
-        hasReturned = true;
-        clearTimeout(timer);
-      };
-      onMirror.finally(returned).then(resolve, reject);
-    });
-  }
-
   async #leave(mirror: Instance, reason: unknown): Promise<void> {
     const cause = fail(
       'pair.mirror-failed',
@@ -260,9 +244,12 @@ export class PairEngine implements StoreEngine {
     // Of a store that is closed the record is another one's to change.
     if (this.#options.policy.onFailure === 'fail' || this.#isClosed) throw cause;
     await this.#options.detached(cause, mirror);
+    // Two things that failed on it may leave it at once.
+    const closed = this.#mirror === mirror ? mirror.close() : undefined;
     this.#mirror = null;
-    // Its close waits for what it was given; that it fails says nothing new.
-    this.#left = mirror.close().catch(() => {});
+    // It waits for what the mirror was given; that it fails says nothing new.
+    const returned = Promise.allSettled([this.#left, this.snapshots.mirrorReturned, closed]);
+    this.#left = returned.then(() => {});
   }
 }
 
