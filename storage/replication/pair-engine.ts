@@ -55,6 +55,8 @@ export interface PairOptions {
   readonly detached: (cause: Error, mirror: Instance) => Promise<void>;
   /** Where they are noted; absent: nowhere but here. */
   readonly latencies?: PairLatencies;
+  /** `leftIsClosed` of the pair that stood here before; absent: there was none. */
+  readonly leftBefore?: Promise<void>;
 }
 
 export class PairEngine implements StoreEngine {
@@ -67,14 +69,16 @@ export class PairEngine implements StoreEngine {
   #primary: Instance;
   #mirror: Instance | null;
   /** A mirror that was left, once every write given to it has returned. */
-  #left: Promise<void> = Promise.resolve();
+  #left: Promise<void>;
   #isClosed = false;
+  #mirrorIsLate = false;
 
   constructor(options: PairOptions) {
     this.#options = options;
     this.#primary = options.primary;
     this.#mirror = options.mirror;
     this.#latencies = options.latencies ?? new PairLatencies();
+    this.#left = options.leftBefore ?? Promise.resolve();
     this.#watchMirror();
     this.snapshots = new PairSnapshots({
       primary: () => this.#primary,
@@ -139,6 +143,11 @@ export class PairEngine implements StoreEngine {
     return this.#left;
   }
 
+  /** Whether the pair is closed and its mirror has not returned yet from what it was given. */
+  get mirrorIsLate(): boolean {
+    return this.#mirrorIsLate;
+  }
+
   /** By how much the sides may differ after a crash. */
   get window(): PairWindow {
     return this.#options.window;
@@ -179,14 +188,25 @@ export class PairEngine implements StoreEngine {
     return this.#primary.read(from, to, options);
   }
 
+  /** Waits for the mirror, and for one that was left, no longer than for a mutation. */
   async close(): Promise<void> {
     this.#isClosed = true;
     this.snapshots.abandon();
     await this.watermark.settled();
-    const closed = [this.#primary.close(), this.#mirror?.close() ?? this.#left];
-    for (const result of await Promise.allSettled(closed)) {
-      if (result.status === 'rejected') throw result.reason;
+    const primary = this.#primary.close();
+    const mirror = this.#mirror?.close();
+    const returned = Promise.allSettled([this.#left, this.snapshots.mirrorReturned, mirror]);
+    this.#left = returned.then(() => {});
+    const { limitMs } = this.#options.policy;
+    const after = primary.catch(() => {});
+    try {
+      await inTime(this.#left, { limitMs, after });
+    } catch {
+      this.#mirrorIsLate = this.#mirror !== null;
+      void this.#left.then(() => (this.#mirrorIsLate = false));
     }
+    await primary;
+    if (!this.#mirrorIsLate) await mirror;
   }
 
   /** The highest position that the change leaves as it is, at most the watermark's own. */
