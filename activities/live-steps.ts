@@ -35,7 +35,7 @@ export const beginMirror: StepBody = async (step) => {
 export const validatePair: StepBody = (step) =>
   unlessLost(step, async () => {
     try {
-      return proven(await prove(step));
+      return proven(await prove(step, proofAge(step)));
     } catch (error) {
       if (!hasCode(error, 'state.different')) throw error;
       const reason = `validation failed: ${error.message}`;
@@ -54,7 +54,7 @@ export const validatePair: StepBody = (step) =>
 export const validateWayBack: StepBody = async (step) => {
   const ending = await unlessLost(step, async () => {
     try {
-      return proven(await prove(step));
+      return proven(await prove(step, proofAge(step)));
     } catch (error) {
       if (!hasCode(error, 'state.different')) throw error;
       return { outcome: 'different', info: { reason: error.message } };
@@ -72,7 +72,7 @@ export const validateWayBack: StepBody = async (step) => {
 export const validateInSoak: StepBody = (step) =>
   unlessLost(step, async () => {
     try {
-      const { outcome, info } = proven(await prove(step));
+      const { outcome, info } = proven(await prove(step, null));
       return { outcome, info };
     } catch (error) {
       if (!hasCode(error, 'state.different')) throw error;
@@ -129,18 +129,27 @@ export const finalizeLive: StepBody = async (step) => {
 };
 
 /** Whether the policy asks for a newer proof than the one on record. */
-async function isTooOld({ context, store, guard }: Step, file: string): Promise<boolean> {
-  const { proofMaxAgeSeconds } = guard.migration.input.policy;
+async function isTooOld(step: Step, file: string): Promise<boolean> {
+  const { context, store } = step;
+  const proofMaxAgeSeconds = proofAge(step);
   if (proofMaxAgeSeconds === null) return false;
   const proof = await readProof(store.files, join(store.directory.proofs, file));
   const madeMs = Date.parse(proof?.createdAt ?? '');
   return !(context.now().getTime() - madeMs <= proofMaxAgeSeconds * 1000);
 }
 
-async function prove(step: Step): Promise<Proof> {
+/** How old may be what a cutover rests on; null where the policy does not say. */
+function proofAge({ guard }: Step): number | null {
+  return guard.migration.input.policy.proofMaxAgeSeconds;
+}
+
+/** @param readWithinSeconds as in the admin protocol; null: as the host is configured */
+async function prove(step: Step, readWithinSeconds: number | null): Promise<Proof> {
   for (let cut = 1; ; cut += 1) {
     try {
-      return await askForBulk(step, (client, asked, onProgress) => client.prove(asked, onProgress));
+      return await askForBulk(step, (client, asked, onProgress) =>
+        client.prove({ ...asked, readWithinSeconds }, onProgress),
+      );
     } catch (error) {
       if (!hasCode(error, 'image.source-changed') || cut === cutsBeforeGivingUp) throw error;
     }

@@ -58,23 +58,26 @@ export function storageHostAdminCalls({
       );
     }),
     prove: streamed(async (call) => {
-      const served = find(call.request.replica);
+      const { replica, readWithinSeconds = null } = call.request;
+      const served = find(replica);
       const { mirror } = served;
       const caller = callerOf(call.request.caller);
       const report = (progress: TransferProgress) =>
         void send(call, { progress: progressMessage(progress), proof: undefined }).catch(() => {});
-      const { proof, file } = await mirror.inTurn(() =>
+      const { proof, file, bytesRead } = await mirror.inTurn(() =>
         asBulkWork(served, { call, caller, byHand: null, report, appendGuard }, (options) =>
-          mirror.prove(options, caller),
+          mirror.prove({ ...options, readWithinSeconds }, caller),
         ),
       );
-      const { source, cut, generation } = proof;
+      const { source, cut, generation, createdAt, readSince = createdAt } = proof;
       const message: wire.Proof = {
         digest: source.digest,
         firstIndex: BigInt(cut.firstIndex),
         lastIndex: BigInt(cut.lastIndex),
         generation: BigInt(generation),
         file,
+        readSince,
+        bytesRead: BigInt(bytesRead),
       };
       await send(call, { progress: undefined, proof: message });
     }),

@@ -92,9 +92,14 @@ export class AdminClient {
     return this.#streamed(this.#client.mirror(request), onProgress);
   }
 
-  async prove(asked: Asked, onProgress: (progress: Progress) => void): Promise<Proof> {
+  /** @param asked.readWithinSeconds as in the protocol; null: as the host is configured */
+  async prove(
+    { readWithinSeconds, ...asked }: Asked & { readonly readWithinSeconds: number | null },
+    onProgress: (progress: Progress) => void,
+  ): Promise<Proof> {
     let found: Proof | undefined;
-    await this.#streamed(this.#client.prove(asked), ({ progress, proof }) => {
+    const request = { ...asked, readWithinSeconds: readWithinSeconds ?? undefined };
+    await this.#streamed(this.#client.prove(request), ({ progress, proof }) => {
       if (progress !== undefined) onProgress(progress);
       found = proof ?? found;
     });

@@ -20,7 +20,6 @@ import { urisNow } from '../storage/binding/parking.ts';
 import type { PreparedRecord, RecordChange, RecordStore } from '../storage/binding/record-store.ts';
 import { requireCaller } from '../storage/binding/step-guard.ts';
 import type { Instance, InstanceUris } from '../storage/contracts.ts';
-import { compareInstances } from '../storage/equivalence/compare.ts';
 import { makeProof, writeProof } from '../storage/equivalence/proof.ts';
 import type { FamilyRegistry } from '../storage/family-registry.ts';
 import type { GiveWay } from '../storage/image/rate-limit.ts';
@@ -31,6 +30,7 @@ import { HeldProof } from './held-proof.ts';
 import { barrierBytes, MirrorBootstrap } from './mirror-bootstrap.ts';
 import { conflict, presentOf, type Caller } from './mirror-caller.ts';
 import { nameMirror } from './name-mirror.ts';
+import { PairValidation, type Validated, type ValidateOptions } from './pair-validation.ts';
 import type { DigestElsewhere } from './restart-check.ts';
 
 export interface LiveMirrorOptions {
@@ -42,6 +42,8 @@ export interface LiveMirrorOptions {
   readonly giveWay: GiveWay;
   /** Shows that a mirror restarts, before dual write begins. */
   readonly digestElsewhere?: DigestElsewhere | undefined;
+  /** How often a validation reads all of both sides (pair-validation.ts). */
+  readonly fullValidationEverySeconds: number;
   /** For the audit trail. */
   readonly by: string;
 }
@@ -50,6 +52,8 @@ export interface LiveMirrorOptions {
 export interface ProofOnFile {
   readonly proof: Proof;
   readonly file: string;
+  /** Of both sides, for it. */
+  readonly bytesRead: number;
 }
 
 /** How long what was given to a mirror that was left may take to return. */
@@ -68,6 +72,7 @@ type ChangeOfRecord = (record: BindingRecord) => BindingRecord;
 
 export class LiveMirror {
   readonly #options: LiveMirrorOptions;
+  readonly #validation: PairValidation;
   #held: HeldProof | null = null;
   /** One operation at a time: each begins with what the one before has left. */
   #turn: Promise<unknown> = Promise.resolve();
@@ -75,12 +80,19 @@ export class LiveMirror {
 
   constructor(options: LiveMirrorOptions) {
     this.#options = options;
+    const { fullValidationEverySeconds: fullEverySeconds, store } = options;
+    this.#validation = new PairValidation({ fullEverySeconds, now: () => store.now() });
   }
 
   /** Both instances as they stand now. */
   get sides(): { readonly primary: Instance; readonly mirror: Instance | null } {
     const { primary, mirror } = this.#options.pair().engine;
     return { primary, mirror };
+  }
+
+  /** The last validation of the present pair; null without one. */
+  get lastValidation(): Validated | null {
+    return this.#validation.lastOf(this.#options.pair().engine);
   }
 
   /** Whether a cutover could rest on the last proof, as far as is known without a barrier. */
@@ -146,11 +158,12 @@ export class LiveMirror {
   }
 
   /**
-   * Reads both instances back at one cut while writes go on; the proof that they were equal there.
+   * Reads both instances back at one cut while writes go on, as far as that was not done before
+   * (pair-validation.ts); the proof that they were equal there.
    * @throws `state.different`; `image.source-changed` when the cut was rewritten meanwhile: then
    *   ask again
    */
-  async prove(options: TransferOptions = {}, caller = this.#byHand): Promise<ProofOnFile> {
+  async prove(options: ValidateOptions = {}, caller = this.#byHand): Promise<ProofOnFile> {
     const { store } = this.#options;
     const record = presentOf(store, await store.read());
     requireCaller(record, caller.claim);
@@ -160,18 +173,18 @@ export class LiveMirror {
     this.#held?.release();
     this.#held = null;
     const pair = this.#options.pair();
-    return withPinned(pair, async ({ primary, mirror, keep }) => {
+    return withPinned(pair, async (pinned) => {
+      const { primary, mirror, keep } = pinned;
       if (mirror === null) throw conflict(store, 'prove', 'its mirror was left a moment ago');
-      const compared = await compareInstances(primary, mirror, this.#stoppable(options));
-      if (!compared.equal) {
-        throw fail('state.different', { summary: compared.report.summary });
-      }
+      const asked = { ...options, ...this.#stoppable(options) };
+      const found = await this.#validation.compare(pair.engine, pinned, asked);
       const proof = makeProof({
         migrationId,
         generation: record.generation,
-        source: { uris: primary.uris, digest: compared.a },
-        target: { uris: mirror.uris, digest: compared.b },
-        createdAt: store.now(),
+        source: { uris: primary.uris, digest: found.a },
+        target: { uris: mirror.uris, digest: found.b },
+        createdAt: found.at,
+        readSince: found.readSince,
       });
       const { lastIndex } = primary.state();
       const by = caller.claim?.token;
@@ -179,7 +192,7 @@ export class LiveMirror {
       const file = `${migrationId}-${record.generation}-${mark}.json`;
       await writeProof(store.files, join(store.directory.proofs, file), proof);
       this.#held = new HeldProof({ proof, lastIndex, since: keep(), pair });
-      return { proof, file };
+      return { proof, file, bytesRead: found.bytesRead };
     });
   }
 
@@ -307,6 +320,7 @@ export class LiveMirror {
       if (engine.mirror !== null) detached = engine.detach();
       this.#held?.release();
       this.#held = null;
+      this.#validation.forget();
     });
     await (detached as Instance | null)?.close();
   }

@@ -2,7 +2,7 @@
  * Opens a replica's store by what its record says: the primary, with its mirror where dual write
  * has begun, recovered; and leaves a mirror that fails (DUAL-8).
  */
-import { hasCode } from '../core/errors.ts';
+import { fail, hasCode } from '../core/errors.ts';
 import { replicaText } from '../core/ids.ts';
 import type {
   BindingRecord,
@@ -27,11 +27,18 @@ export interface OpenStore extends Pair {
   readonly commits: GroupCommit;
 }
 
+export interface Opening {
+  readonly record: BindingRecord;
+  readonly latencies: PairLatencies;
+  /** The store that stood here before, closed; null: there was none. */
+  readonly before: OpenStore | null;
+}
+
 /** @throws what opening an instance throws, `pair.below-watermark`, `pair.diverged` */
 export async function openStore(
   store: RecordStore,
   options: ServedReplicaOptions,
-  { record, latencies }: { readonly record: BindingRecord; readonly latencies: PairLatencies },
+  { record, latencies, before }: Opening,
 ): Promise<OpenStore> {
   const { files, families, policy } = options;
   const window = record.mirror?.window ?? defaultWindow;
@@ -44,7 +51,8 @@ export async function openStore(
     if (record.generation > 0) await stampNamed({ files, families, record: alone });
     const watermark = await Watermark.open(files, store.directory.watermark);
     const ref = record.mirror?.stage === 'dual' ? record.mirror.ref : null;
-    mirror = ref && (await openMirror(store, options, { ref, record, primary, watermark }));
+    const isLate = before?.engine.mirrorIsLate === true;
+    mirror = ref && (await openMirror(store, options, { ref, record, primary, watermark, isLate }));
     const pair = await openPair({
       primary,
       mirror,
@@ -57,6 +65,7 @@ export async function openStore(
       isLive: true,
       policy,
       latencies,
+      ...(before && { leftBefore: before.engine.leftIsClosed }),
       detached: (cause, left) => leaveMirror(store, options, { uris: left.uris, cause }),
     });
     return { ...pair, commits: new GroupCommit(pair.instance, window) };
@@ -79,25 +88,39 @@ function openRef({ files, families }: ServedReplicaOptions, ref: InstanceRef): P
 async function openMirror(
   store: RecordStore,
   options: ServedReplicaOptions,
-  at: { ref: InstanceRef; record: BindingRecord; primary: Instance; watermark: Watermark },
+  at: {
+    ref: InstanceRef;
+    record: BindingRecord;
+    primary: Instance;
+    watermark: Watermark;
+    /** This process has it open still: it has not returned from what it was given. */
+    isLate: boolean;
+  },
 ): Promise<Instance | null> {
-  const { ref, record, primary, watermark } = at;
+  const { ref, record, primary, watermark, isLate } = at;
   const { files, families, policy } = options;
   let mirror: Instance | null = null;
   try {
+    if (isLate) throw lateMirror(ref);
     mirror = await openRef(options, ref);
     await stampNamed({ files, families, record });
     return mirror;
   } catch (error) {
     await mirror?.close().catch(() => {});
     // Another process that holds it may be a host like this one: that is no failure of it.
-    const isLeft = policy.onFailure === 'detach' && !hasCode(error, 'instance.locked');
-    if (!isLeft) throw error;
+    const isFailure = isLate || !hasCode(error, 'instance.locked');
+    if (policy.onFailure === 'fail' || !isFailure) throw error;
     await requireAcknowledged(primary, watermark.state);
     const cause = error instanceof Error ? error : new Error(String(error));
     await leaveMirror(store, options, { uris: urisNow(families, ref), cause });
     return null;
   }
+}
+
+/** Nothing is given to it anew before it has returned from what it was given. */
+function lateMirror({ uris }: InstanceRef): Error {
+  const holder = 'this storage host, whose writes to it have not returned';
+  return fail('instance.locked', { action: 'open', instance: uris.log, holder });
 }
 
 /**

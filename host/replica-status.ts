@@ -65,8 +65,14 @@ async function servedStatus(name: string, served: ServedReplica): Promise<Replic
     term: state.meta.term,
     snapshotIndex: state.snapshot?.lastIncludedIndex ?? 0n,
     appendedEntries,
+    validation: validationOf(served),
     ...latenciesOf(served),
   };
+}
+
+function validationOf({ mirror }: ServedReplica) {
+  const last = mirror.lastValidation;
+  return last === null ? undefined : { ...last, bytesRead: BigInt(last.bytesRead) };
 }
 
 function latenciesOf(served: ServedReplica) {
@@ -108,6 +114,7 @@ const nothingServed: Omit<ReplicaStatus, 'replica' | 'refusal' | keyof Advice> =
   term: 0n,
   snapshotIndex: 0n,
   appendedEntries: 0n,
+  validation: undefined,
   appendP50Ms: 0,
   appendP99Ms: 0,
   mirrorP99Ms: 0,

@@ -48,6 +48,8 @@ export interface ServedReplicaOptions {
   readonly named?: NamedPlaces;
   /** What is done about a mirror that fails (DUAL-8). */
   readonly policy: MirrorPolicy;
+  /** How often a validation reads all of both sides, in seconds; 0: each does. */
+  readonly fullValidationEverySeconds: number;
   /** Shows that a mirror restarts; absent where no other process can see the instances. */
   readonly digestElsewhere?: DigestElsewhere;
   /** For the audit trail: what serves it. */
@@ -127,7 +129,7 @@ export class ServedReplica {
     this.#epoch = parts.epoch;
     this.#latencies = parts.latencies;
     this.#serving = parts.serving;
-    const { families, stateDir, by, digestElsewhere } = parts.options;
+    const { families, stateDir, by, digestElsewhere, fullValidationEverySeconds } = parts.options;
     const pair = () => this.#serving;
     const giveWay = () => this.#serving.commits.settled();
     this.mirror = new LiveMirror({
@@ -138,6 +140,7 @@ export class ServedReplica {
       giveWay,
       by,
       digestElsewhere,
+      fullValidationEverySeconds,
     });
   }
 
@@ -153,11 +156,11 @@ export class ServedReplica {
     await makeDirectories(files, store.directory.root);
     const lock = await lockReplica(store);
     try {
-      const record = await recordOf(store, options);
+      const record = await recordOf(store, options, { mirrorIsLate: false });
       await settleLeft(store, options);
       const epoch = await EpochFile.open(files, store.directory.epoch);
       const latencies = new Latencies();
-      const serving = await openStore(store, options, { record, latencies });
+      const serving = await openStore(store, options, { record, latencies, before: null });
       return new ServedReplica({ options, store, lock, epoch, latencies, serving });
     } catch (error) {
       await lock.release();
@@ -311,9 +314,10 @@ export class ServedReplica {
     // It has failed already; what matters is that its locks are gone.
     await this.#serving.instance.close().catch(() => {});
     try {
-      const record = await recordOf(this.#store, this.#options);
-      const latencies = this.#latencies;
-      this.#serving = await openStore(this.#store, this.#options, { record, latencies });
+      const { mirrorIsLate } = this.#serving.engine;
+      const record = await recordOf(this.#store, this.#options, { mirrorIsLate });
+      const opening = { record, latencies: this.#latencies, before: this.#serving };
+      this.#serving = await openStore(this.#store, this.#options, opening);
       this.#refusal = null;
     } catch (error) {
       this.#refusal = error instanceof Error ? error : new Error(String(error));
@@ -349,14 +353,22 @@ export async function lockReplica(store: RecordStore): Promise<PathLock> {
   return lockInstance(files, { instance, path, kind: 'exclusive', action: 'serve' });
 }
 
-/** The record, or the first one; it must leave the replica to its process. */
-async function recordOf(store: RecordStore, options: ServedReplicaOptions): Promise<BindingRecord> {
+/**
+ * The record, or the first one; it must leave the replica to its process.
+ * @param mirrorIsLate its disk does not answer: this process has had it open, as the record says
+ */
+async function recordOf(
+  store: RecordStore,
+  options: ServedReplicaOptions,
+  { mirrorIsLate }: { readonly mirrorIsLate: boolean },
+): Promise<BindingRecord> {
   const { files, families, stateDir, replica, uris, by } = options;
   return store.locked(async ({ record, write, confirm }) => {
     if (record !== null) {
       requireFree(record);
       // A record from before a promotion, put back, would take its primary for a mirror.
-      const named = record.mirror?.stage === 'dual' ? [urisNow(families, record.mirror.ref)] : [];
+      const mirror = record.mirror?.stage === 'dual' && !mirrorIsLate ? record.mirror : null;
+      const named = mirror === null ? [] : [urisNow(families, mirror.ref)];
       await requireNotNewer({ files, families, replica, record, named });
       await confirm();
       return record;

@@ -152,6 +152,7 @@ function replicaOptions(
 ): HostedReplica[] {
   const { stateDir, onMirrorFailure: onFailure, mirrorLimitMs: limitMs, slowMirror: slow } = config;
   const policy = { onFailure, limitMs, slow };
+  const { fullValidationEverySeconds } = config;
   const by = `storage host (pid ${process.pid})`;
   return config.replicas.map(({ cluster, member, uri, create }) => {
     const replica = { cluster, member };
@@ -159,7 +160,7 @@ function replicaOptions(
     const watched = appended === undefined ? {} : { appended };
     const options = () => {
       const uris = typeof uri === 'string' ? families.expand(uri) : uri;
-      const shared = { policy, digestElsewhere, by, log, ...watched };
+      const shared = { policy, fullValidationEverySeconds, digestElsewhere, by, log, ...watched };
       return { files, families, stateDir, replica, uris, create, ...shared };
     };
     return { replica, options };

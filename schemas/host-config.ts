@@ -70,12 +70,17 @@ export const hostConfigSchema = z.strictObject({
    * until it is mended.
    */
   onMirrorFailure: z.enum(['detach', 'fail']).default('detach'),
-  /** How much longer than the primary a mirror may take for one mutation; null is no limit. */
+  /** How much longer than the primary a mirror may take for a mutation, or a part of a snapshot. */
   mirrorLimitMs: z.number().int().min(1).nullable().default(5000),
   /** Of `detach`: when a mirror that is slow for long is left; null is never. */
   slowMirror: slowMirrorSchema.nullable().default(null),
   /** How copies and proofs heed the appends of their replica; null: not at all. */
   appendGuard: appendGuardSchema.nullable().prefault({}),
+  /**
+   * How often a validation of a pair reads all of both sides; those between read what has changed.
+   * 0: each reads everything.
+   */
+  fullValidationEverySeconds: z.number().int().min(0).default(86_400),
   snapshotStreams: snapshotStreamsSchema.prefault({}),
   /** Prometheus metrics: a port of 127.0.0.1, or a unix socket; null: none. */
   metrics: metricsSchema.nullable().default(null),

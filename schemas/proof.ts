@@ -22,6 +22,11 @@ export const proofSchema = z.strictObject({
   parts: z.strictObject({ log: digestText, meta: digestText, snapshot: digestText }),
   /** ISO 8601, UTC. */
   createdAt: z.string().min(1),
+  /**
+   * When the full read of both began that it rests on; what has changed since was read again.
+   * Absent: both were read wholly for this proof alone.
+   */
+  readSince: z.string().min(1).exactOptional(),
 });
 
 export type Proof = z.infer<typeof proofSchema>;

@@ -86,7 +86,7 @@ export class HostProcess {
   }
 
   async prove(member: string): Promise<void> {
-    await drained(this.#admin.prove(asked(member)));
+    await drained(this.#admin.prove({ ...asked(member), readWithinSeconds: 0 }));
   }
 
   cutOver(member: string): Promise<CutOverResponse> {

@@ -4,7 +4,14 @@ import { Option, type Command } from 'commander';
 import type { AdminClient, Asked } from '../../host/admin-client.ts';
 import type { Progress, ReplicaStatus } from '../../host/proto/gen/storage_host_admin.ts';
 import { identity } from '../identity.ts';
-import { hostSocketOption, outputOption, parseBytes, print, type OutputFormat } from '../output.ts';
+import {
+  bytesText,
+  hostSocketOption,
+  outputOption,
+  parseBytes,
+  print,
+  type OutputFormat,
+} from '../output.ts';
 import { ProgressLine } from '../progress.ts';
 
 interface ReplicaOptions {
@@ -39,7 +46,9 @@ export function addReplica(program: Command): void {
     .argument('<uri>', 'where the mirror is made')
     .option('--limit <bytes>', 'bytes per second of the copy', parseBytes)
     .action(mirror);
-  named('prove', 'read both instances back and compare them').action(prove);
+  named('prove', 'read back from both instances what has changed, and compare them')
+    .option('--full', 'read everything, whatever was read back before')
+    .action(prove);
   named('cutover', 'make the mirror the primary, on the last proof').action(cutover);
   named('finalize', 'end dual write; what was primary before the cutover is moved aside')
     .option('--delete', 'delete it instead')
@@ -85,14 +94,19 @@ async function mirror(name: string, uri: string, options: ReplicaOptions): Promi
   );
 }
 
-async function prove(name: string, { socket, output }: ReplicaOptions): Promise<void> {
+async function prove(
+  name: string,
+  { socket, output, full = false }: ReplicaOptions & { readonly full?: boolean },
+): Promise<void> {
+  const readWithinSeconds = full ? 0 : null;
   const proof = await withProgressLine('compare', (onProgress) =>
-    asked(socket, (client) => client.prove(byHand(name), onProgress)),
+    asked(socket, (client) => client.prove({ ...byHand(name), readWithinSeconds }, onProgress)),
   );
-  const { digest, firstIndex, lastIndex, file } = proof;
+  const { digest, firstIndex, lastIndex, file, bytesRead, readSince } = proof;
   print(output, proof, () =>
     [
       `Both hold the same ${firstIndex}..${lastIndex}: ${digest} (proofs/${file})`,
+      `Read ${bytesText(Number(bytesRead))} of both; nothing that it rests on was read before ${readSince}.`,
       `Next: quorumshift replica cutover ${name}`,
     ].join('\n'),
   );
@@ -239,9 +253,18 @@ function textOf(status: ReplicaStatus): string {
     row('append', `p50 ${ms(status.appendP50Ms)}, p99 ${ms(status.appendP99Ms)} (last minute)`),
     ...(second === undefined
       ? []
-      : [row('on mirror', `p99 ${ms(status.mirrorP99Ms)}, ${ms(status.mirrorLagP99Ms)} longer`)]),
+      : [
+          row('on mirror', `p99 ${ms(status.mirrorP99Ms)}, ${ms(status.mirrorLagP99Ms)} longer`),
+          row('validated', validationText(status.validation)),
+        ]),
     ...advice,
   ].join('\n');
+}
+
+function validationText(validation: ReplicaStatus['validation']): string {
+  if (validation === undefined) return 'not since the host started';
+  const { at, bytesRead, readSince } = validation;
+  return `${at}, ${bytesText(Number(bytesRead))} read; a full read began ${readSince}`;
 }
 
 function ms(milliseconds: number): string {

@@ -19,12 +19,24 @@ import {
   type TransferProgress,
 } from '../image/state-stream.ts';
 import { logDifference, metaDifference, snapshotDifference, type EntryPair } from './difference.ts';
+import type { MadeLeaf, ReadBack } from './read-back.ts';
 import { Side } from './side.ts';
 import { checkStated } from './stated-payloads.ts';
 
 export type Comparison =
-  | { readonly equal: true; readonly a: StateDigest; readonly b: StateDigest }
+  | {
+      readonly equal: true;
+      readonly a: StateDigest;
+      readonly b: StateDigest;
+      /** Read of both. */
+      readonly bytesRead: number;
+    }
   | { readonly equal: false; readonly report: EquivalenceReport };
+
+export interface CompareOptions extends TransferOptions {
+  /** Of these two as they are: what is in it is not read, what is found equal is added. */
+  readonly readBack?: ReadBack;
+}
 
 /**
  * Reads all of both instances, at once. Progress and rate count the bytes of both.
@@ -33,20 +45,36 @@ export type Comparison =
 export async function compareInstances(
   a: Instance,
   b: Instance,
-  options: TransferOptions = {},
+  { readBack, ...options }: CompareOptions = {},
 ): Promise<Comparison> {
   const before = { a: a.state(), b: b.state() };
+  const isSameRange =
+    before.a.firstIndex === before.b.firstIndex && before.a.lastIndex === before.b.lastIndex;
+  // Of two that do not even hold the same indexes everything is read, for the report.
+  const kept = isSameRange ? readBack : undefined;
+  const known = kept && { known: kept.leaves.asNow(), knownFile: kept.knownFile };
+  const made: MadeLeaf[] = [];
+  const leafMade = (firstIndex: bigint, hash: Buffer) => void made.push({ firstIndex, hash });
   // Families keep checksums of different kinds: only one's own can be those of the other side.
   const statesPayloads = a.family === b.family;
-  const comparison = await compareSides(
-    new Side(a.uris.log, () => readState(a, { passing: true })),
-    new Side(
-      b.uris.log,
-      () => readState(b, { passing: true, statesPayloads }),
-      (entries) => checkStated(b, entries),
-    ),
-    options,
-  );
+  const sides = {
+    a: new Side({
+      name: a.uris.log,
+      open: () => readState(a, { passing: true, ...known }),
+      digest: { ...known, ...(kept && { leafMade }) },
+    }),
+    b: new Side({
+      name: b.uris.log,
+      open: () => readState(b, { passing: true, statesPayloads, ...known }),
+      check: (entries) => checkStated(b, entries),
+      digest: { ...known },
+    }),
+  };
+  const comparison = await compareSides(sides, {
+    ...options,
+    passedEqual: () => kept?.addLeaves(made.splice(0)),
+    ended: () => kept?.addFiles(sides.a.files, sides.b.files),
+  });
   requireUnchanged(a, before.a);
   requireUnchanged(b, before.b);
   return comparison;
@@ -63,33 +91,56 @@ export async function compareWithImage(
   options: TransferOptions = {},
 ): Promise<Comparison> {
   const before = instance.state();
-  const comparison = await compareSides(
-    new Side(instance.uris.log, () => readState(instance, { passing: true })),
-    new Side('image', (digester) =>
-      verifiedState(prefetch(readImage(image, { passing: true })), digester),
-    ),
-    options,
-  );
+  const sides = {
+    a: new Side({
+      name: instance.uris.log,
+      open: () => readState(instance, { passing: true }),
+    }),
+    b: new Side({
+      name: 'image',
+      open: (digester) => verifiedState(prefetch(readImage(image, { passing: true })), digester),
+    }),
+  };
+  const comparison = await compareSides(sides, options);
   requireUnchanged(instance, before);
   return comparison;
 }
 
-async function compareSides(a: Side, b: Side, options: TransferOptions): Promise<Comparison> {
+interface Sides {
+  readonly a: Side;
+  readonly b: Side;
+}
+
+interface CompareSidesOptions extends TransferOptions {
+  /** All entries that both have passed so far are the same. */
+  readonly passedEqual?: () => void;
+  /** Nothing more is read, whether all of it was or not. */
+  readonly ended?: () => void;
+}
+
+async function compareSides(sides: Sides, options: CompareSidesOptions): Promise<Comparison> {
+  const { a, b } = sides;
   const meter = new PairMeter(a, b, options);
   try {
-    const entry = await firstDifferentEntry(a, b, meter);
+    const entry = await firstDifferentEntry(sides, meter, options.passedEqual);
     await Promise.all([drain(a, meter), drain(b, meter)]);
     meter.report('done');
     const digests = { a: a.digest(), b: b.digest() };
-    if (digests.a.root === digests.b.root) return { equal: true, ...digests };
-    return { equal: false, report: reportOf({ a, b }, digests, entry) };
+    const bytesRead = a.bytes + b.bytes;
+    if (digests.a.root === digests.b.root) return { equal: true, ...digests, bytesRead };
+    return { equal: false, report: reportOf(sides, digests, entry) };
   } finally {
     await Promise.all([a.close(), b.close()]);
+    options.ended?.();
   }
 }
 
 /** Walks both logs to their ends; the first difference at an index that both hold. */
-async function firstDifferentEntry(a: Side, b: Side, meter: PairMeter): Promise<EntryPair | null> {
+async function firstDifferentEntry(
+  { a, b }: Sides,
+  meter: PairMeter,
+  passedEqual: () => void = () => {},
+): Promise<EntryPair | null> {
   let found: EntryPair | null = null;
   for (;;) {
     const [left, right] = await Promise.all([a.entries(), b.entries()]);
@@ -101,6 +152,7 @@ async function firstDifferentEntry(a: Side, b: Side, meter: PairMeter): Promise<
       await passBelow(left.firstIndex < right.firstIndex ? [a, left, right] : [b, right, left]);
     } else {
       found = await passBoth({ a, b, left, right }, found);
+      if (found === null) passedEqual();
     }
     await meter.moved('log');
   }

@@ -21,11 +21,13 @@ export interface ProofInput {
   readonly target: ProvenSide;
   /** ISO 8601, UTC. */
   readonly createdAt: string;
+  /** Nothing was read back before then; absent: all of it just before `createdAt`. */
+  readonly readSince?: string;
 }
 
 /** The proof that both sides are equal; calling it with different digests is a bug. */
 export function makeProof(input: ProofInput): Proof {
-  const { migrationId, generation, source, target, createdAt } = input;
+  const { migrationId, generation, source, target, createdAt, readSince } = input;
   assert(source.digest.root === target.digest.root, 'a proof is of equal digests');
   const { range, parts, detail } = source.digest;
   return {
@@ -41,6 +43,7 @@ export function makeProof(input: ProofInput): Proof {
     target: { uris: target.uris, digest: target.digest.root },
     parts,
     createdAt,
+    ...(readSince !== undefined && { readSince }),
   };
 }
 

@@ -1,8 +1,12 @@
 /** One of two states that are read, digested and held against each other. */
 import { assert } from '../../core/errors.ts';
 import { batchBytes, sliceBatch, type EntryBatch } from '../entry-batch.ts';
-import type { LeafHashes } from '../image/digest-tree.ts';
-import { StateDigester, type StateDigest } from '../image/state-digester.ts';
+import type { DigestedFile, LeafHashes } from '../image/digest-tree.ts';
+import {
+  StateDigester,
+  type StateDigest,
+  type StateDigesterOptions,
+} from '../image/state-digester.ts';
 import type { StateSection } from '../image/state-stream.ts';
 import { statesChecksumsOf } from './stated-payloads.ts';
 
@@ -13,27 +17,38 @@ export interface EqualEntries {
   readonly shared: LeafHashes;
 }
 
+export interface SideOptions {
+  readonly name: string;
+  readonly open: (digester: StateDigester) => AsyncGenerator<StateSection>;
+  /** Checks payloads that `open` may leave unchecked; absent: it leaves none. */
+  readonly check?: (entries: EntryBatch) => Promise<void>;
+  /** What of it need not be read. */
+  readonly digest?: StateDigesterOptions;
+}
+
 export class Side {
   readonly name: string;
-  readonly #digester = new StateDigester();
+  readonly #options: SideOptions;
+  readonly #digester: StateDigester;
   readonly #sections: AsyncGenerator<StateSection>;
-  readonly #check: (entries: EntryBatch) => Promise<void>;
   /** Read, and not compared yet. */
   #batch: EntryBatch | null = null;
   #last: StateSection['kind'] | null = null;
+  /** Read so far, and to be read. */
   bytes = 0;
   entriesDone = 0;
   entriesTotal = 0;
 
-  /** @param check checks payloads that `open` may leave unchecked; absent: it leaves none */
-  constructor(
-    name: string,
-    open: (digester: StateDigester) => AsyncGenerator<StateSection>,
-    check: (entries: EntryBatch) => Promise<void> = async () => {},
-  ) {
-    this.name = name;
-    this.#sections = open(this.#digester);
-    this.#check = check;
+  constructor(options: SideOptions) {
+    this.name = options.name;
+    this.#options = options;
+    this.#digester = new StateDigester(options.digest);
+    this.#sections = options.open(this.#digester);
+  }
+
+  /** What has passed of the snapshot's files, whole. */
+  get files(): readonly DigestedFile[] {
+    return this.#digester.files;
   }
 
   /** The entries to compare next; null after the log's end. */
@@ -51,7 +66,7 @@ export class Side {
     assert(this.#batch !== null && count <= this.#batch.count, 'only what was read is passed');
     const { count: held } = this.#batch;
     const part = sliceBatch(this.#batch, 0, count);
-    if (equal === null || !statesChecksumsOf(equal.twin, part)) await this.#check(part);
+    if (equal === null || !statesChecksumsOf(equal.twin, part)) await this.#options.check?.(part);
     this.#digester.addEntries(part, equal?.shared);
     this.#batch = count === held ? null : sliceBatch(this.#batch, count, held);
     this.entriesDone += count;
@@ -65,7 +80,10 @@ export class Side {
     if (section.kind !== 'entries') this.#digester.add(section);
     this.#last = section.kind;
     if (section.kind === 'range') {
-      this.entriesTotal = Number(section.lastIndex - section.firstIndex + 1n);
+      const { firstIndex = 0n, nextIndex = 0n } = this.#options.digest?.known ?? {};
+      this.entriesTotal = Number(
+        section.lastIndex - section.firstIndex + 1n - (nextIndex - firstIndex),
+      );
     }
     if (section.kind === 'entries') this.bytes += batchBytes(section.batch);
     if (section.kind === 'fileBytes') this.bytes += section.bytes.length;

@@ -30,7 +30,7 @@ export async function digestInstance(
 ): Promise<StateDigest> {
   const { onProgress, resume, ...transfer } = options;
   if (resume !== undefined) requireSameLog(instance, resume);
-  const digester = new StateDigester(resume);
+  const digester = new StateDigester(resume === undefined ? {} : { resume });
   const stream = exportState(instance, {
     ...transfer,
     passing: true,

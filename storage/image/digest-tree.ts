@@ -20,12 +20,10 @@ import {
   encodeSnapshotMeta,
 } from './canonical-encoding.ts';
 import { LeafHasher } from './leaf-hasher.ts';
+import { hashBytes, leafIndexes, type LeafRun } from './leaf-run.ts';
 
-/** Indexes of a leaf: 64 KiB of 1 KiB entries, one hash call. */
-export const leafIndexes = 64n;
 /** Indexes of a node: 64 leaves. */
 export const nodeIndexes = 4096n;
-export const hashBytes = 32;
 
 /** BLAKE3 derive-key contexts; part of the format. */
 export const digestContexts = {
@@ -66,25 +64,56 @@ export interface LogDigestState {
  */
 export type LeafHashes = Map<bigint, Buffer>;
 
+/** What is known of a log before it is digested, and who wants to know more. */
+export interface LogDigestOptions {
+  /** A checkpoint of the same log: the entries before it are not fed again. */
+  readonly resume?: LogDigestState;
+  /** Leaves of this very log: their entries are not fed. */
+  readonly known?: LeafRun;
+  /** Told of each whole leaf that was fed, and of its first index. */
+  readonly leafMade?: (firstIndex: bigint, hash: Buffer) => void;
+}
+
 /** The digest of a log, extended by appended entries without re-reading. */
 export class LogDigest {
   readonly firstIndex: bigint;
-  readonly #nodes: Buffer[];
+  readonly #nodes: Buffer[] = [];
+  readonly #known: LeafRun | undefined;
+  readonly #leafMade: LogDigestOptions['leafMade'];
   #next: bigint;
+  /** Hashes of leaves since the last node boundary, in pieces of one or more. */
   #leaves: Buffer[] = [];
   /** Entries of a leaf that is not complete. */
   readonly #leaf = new LeafHasher(digestContexts.leaf);
 
-  constructor(firstIndex: bigint, resume?: LogDigestState) {
+  constructor(firstIndex: bigint, { resume, known, leafMade }: LogDigestOptions = {}) {
     this.firstIndex = firstIndex;
+    this.#known = known;
+    this.#leafMade = leafMade;
     this.#next = firstIndex;
-    this.#nodes = [];
-    if (resume === undefined) return;
-    assert(resume.firstIndex === firstIndex.toString(), 'a digest continues the same range');
+    if (resume !== undefined) this.#resume(resume);
+    this.#takeKnown();
+  }
+
+  #resume(resume: LogDigestState): void {
+    assert(resume.firstIndex === this.firstIndex.toString(), 'a digest continues the same range');
     this.#next = BigInt(resume.nextIndex);
     const nodes = Buffer.from(resume.nodes, 'base64');
     for (let at = 0; at < nodes.length; at += hashBytes) {
       this.#nodes.push(nodes.subarray(at, at + hashBytes));
+    }
+  }
+
+  /** Goes on behind the leaves that are known, once the first of them is next. */
+  #takeKnown(): void {
+    const known = this.#known;
+    if (known === undefined || this.#next !== known.firstIndex) return;
+    while (this.#next < known.nextIndex) {
+      const nodeEnd = (this.#next / nodeIndexes + 1n) * nodeIndexes;
+      const end = nodeEnd < known.nextIndex ? nodeEnd : known.nextIndex;
+      this.#leaves.push(known.hashes(this.#next, end));
+      this.#next = end;
+      this.#endNode();
     }
   }
 
@@ -109,6 +138,7 @@ export class LogDigest {
       if (this.#next - first === leafIndexes) this.#addLeaf(hashOnce(bytes, first, shared));
       else this.#addToLeaf(bytes, this.#next === leafEnd);
     }
+    this.#takeKnown();
   }
 
   #addToLeaf(bytes: Buffer, complete: boolean): void {
@@ -120,19 +150,20 @@ export class LogDigest {
 
   #addLeaf(leaf: Buffer): void {
     this.#leaves.push(leaf);
+    const first = this.#next - leafIndexes;
+    if (first >= this.firstIndex) this.#leafMade?.(first, leaf);
+    this.#endNode();
+  }
+
+  #endNode(): void {
     if (this.#next % nodeIndexes !== 0n) return;
     this.#nodes.push(hash(digestContexts.node, Buffer.concat(this.#leaves)));
     this.#leaves = [];
   }
 
-  /** Leaf hashes since the last node boundary, the unfinished one included. */
-  openLeaves(): Buffer[] {
-    return this.#leaf.empty ? [...this.#leaves] : [...this.#leaves, this.#leaf.digest()];
-  }
-
   /** All node hashes; the last may cover an unfinished node. Node 0 holds the first index. */
   nodes(): Buffer[] {
-    const open = this.openLeaves();
+    const open = this.#leaf.empty ? this.#leaves : [...this.#leaves, this.#leaf.digest()];
     if (open.length === 0) return [...this.#nodes];
     return [...this.#nodes, hash(digestContexts.node, Buffer.concat(open))];
   }
@@ -164,11 +195,20 @@ export interface DigestedFile extends SnapshotFile {
   readonly hash: Buffer;
 }
 
+/** The digest of a file's bytes where they need not be read; null where they must be. */
+export type KnownFile = (file: SnapshotFile) => DigestedFile | null;
+
 /** The digest of a snapshot, fed file by file. */
 export class SnapshotDigest {
   readonly files: DigestedFile[] = [];
+  readonly #known: KnownFile;
   #meta: SnapshotMeta | null = null;
   #open: { file: SnapshotFile; bytes: Blake3Hasher } | null = null;
+
+  /** @param known files of this very snapshot: their bytes are not fed */
+  constructor(known: KnownFile = () => null) {
+    this.#known = known;
+  }
 
   get meta(): SnapshotMeta | null {
     return this.#meta;
@@ -181,7 +221,9 @@ export class SnapshotDigest {
   /** Begins the next file, in order of the paths' bytes. */
   file(file: SnapshotFile): void {
     this.#endFile();
-    this.#open = { file, bytes: Blake3Hasher.newDeriveKey(digestContexts.fileBytes) };
+    const known = this.#known(file);
+    if (known !== null) this.files.push(known);
+    else this.#open = { file, bytes: Blake3Hasher.newDeriveKey(digestContexts.fileBytes) };
   }
 
   bytes(bytes: Uint8Array): void {

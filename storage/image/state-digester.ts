@@ -8,8 +8,9 @@ import {
   rootDigest,
   SnapshotDigest,
   type DigestedFile,
+  type KnownFile,
   type LeafHashes,
-  type LogDigestState,
+  type LogDigestOptions,
 } from './digest-tree.ts';
 import type { StateCounts, StateSection } from './state-stream.ts';
 
@@ -29,23 +30,34 @@ export interface StateDetail {
   readonly files: readonly DigestedFile[];
 }
 
+export interface StateDigesterOptions extends LogDigestOptions {
+  /** Files of this very snapshot: their bytes are not fed. */
+  readonly knownFile?: KnownFile;
+}
+
 export class StateDigester {
-  readonly #resume: LogDigestState | undefined;
-  readonly #snapshot = new SnapshotDigest();
+  readonly #options: StateDigesterOptions;
+  readonly #snapshot: SnapshotDigest;
   #log: LogDigest | null = null;
   #meta: RaftMeta | null = null;
   #lastIndex = 0n;
   #entryBytes = 0;
   #fileBytes = 0;
 
-  /** @param resume a checkpoint of the same log: its entries are not fed again */
-  constructor(resume?: LogDigestState) {
-    this.#resume = resume;
+  constructor(options: StateDigesterOptions = {}) {
+    this.#options = options;
+    this.#snapshot = new SnapshotDigest(options.knownFile);
   }
 
-  /** The first index that must be fed; null for the whole log. */
+  /** Where a checkpoint lets it begin; null for the whole log. */
   get resumesAt(): bigint | null {
-    return this.#resume === undefined ? null : BigInt(this.#resume.nextIndex);
+    const { resume } = this.#options;
+    return resume === undefined ? null : BigInt(resume.nextIndex);
+  }
+
+  /** What has passed of the snapshot's files, whole. */
+  get files(): readonly DigestedFile[] {
+    return this.#snapshot.files;
   }
 
   get log(): LogDigest {
@@ -56,7 +68,7 @@ export class StateDigester {
   add(section: StateSection): void {
     switch (section.kind) {
       case 'range':
-        this.#log = new LogDigest(section.firstIndex, this.#resume);
+        this.#log = new LogDigest(section.firstIndex, this.#options);
         this.#lastIndex = section.lastIndex;
         return;
       case 'meta':

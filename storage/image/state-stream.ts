@@ -18,7 +18,8 @@ import { batchBytes, type EntryBatch } from '../entry-batch.ts';
 import { prefetch } from './prefetch.ts';
 import { Pacer, type GiveWay, type RateLimit } from './rate-limit.ts';
 import { StateDigester, type StateDigest } from './state-digester.ts';
-import { stateOutline } from './digest-tree.ts';
+import { stateOutline, type KnownFile } from './digest-tree.ts';
+import type { LeafRun } from './leaf-run.ts';
 
 /** What a whole stream held; compared with what was received. */
 export interface StateCounts {
@@ -95,6 +96,10 @@ export interface ReadStateOptions extends TransferOptions {
   /** `passing` of ReadOptions: sections of entries are done with when the next is asked for. */
   readonly passing?: boolean;
   readonly skipSnapshotFiles?: boolean;
+  /** Leaves whose entries are not read. */
+  readonly known?: LeafRun;
+  /** Of which files the bytes are not read. */
+  readonly knownFile?: KnownFile;
   /** `statesPayloads` of ReadOptions. */
   readonly statesPayloads?: boolean;
 }
@@ -108,17 +113,32 @@ export async function* readState(
   const meter = new TransferMeter({ firstIndex, lastIndex, options });
   yield { kind: 'range', firstIndex, lastIndex };
   yield { kind: 'meta', meta };
-  const from = options.from ?? firstIndex;
-  if (from <= lastIndex) {
-    const { passing = false, statesPayloads = false } = options;
-    const how = { maxBytes: readBytes, passing, statesPayloads };
-    const batches = instance.read(from, lastIndex, how);
+  const { passing = false, statesPayloads = false } = options;
+  const how = { maxBytes: readBytes, passing, statesPayloads };
+  for (const [from, to] of unknownRanges(options, { firstIndex, lastIndex })) {
+    const batches = instance.read(from, to, how);
     for await (const batch of prefetch(batches)) {
       yield { kind: 'entries', batch };
       await meter.entries(batch);
     }
   }
   yield* readSnapshot(instance, meter, options);
+}
+
+/** What must be read of a log: `from..to` inclusive, below and above the leaves that are known. */
+function unknownRanges(
+  { from, known }: Pick<ReadStateOptions, 'from' | 'known'>,
+  { firstIndex, lastIndex }: { readonly firstIndex: bigint; readonly lastIndex: bigint },
+): [bigint, bigint][] {
+  const first = from ?? firstIndex;
+  const isKnown = known !== undefined && known.firstIndex < known.nextIndex;
+  const ranges: [bigint, bigint][] = isKnown
+    ? [
+        [first, known.firstIndex - 1n],
+        [known.nextIndex, lastIndex],
+      ]
+    : [[first, lastIndex]];
+  return ranges.filter(([start, end]) => start <= end);
 }
 
 /**
@@ -149,6 +169,7 @@ async function* readSnapshot(
     if (reader === null || options.skipSnapshotFiles === true) return;
     for (const file of reader.files) {
       yield { kind: 'file', file };
+      if (options.knownFile?.(file)) continue;
       yield* readFile(instance, { reader, file, meter });
     }
   } finally {

@@ -9,6 +9,12 @@ export class ChangeTracker {
   #lowestIndex: bigint | null = null;
   #snapshotReplaced = false;
 
+  /** @param like whose changes are its own too */
+  constructor(like?: ChangeTracker) {
+    this.#lowestIndex = like?.lowestIndex ?? null;
+    this.#snapshotReplaced = like?.snapshotReplaced ?? false;
+  }
+
   /** Null while nothing of the log has changed. A prefix truncation changes no entry. */
   get lowestIndex(): bigint | null {
     return this.#lowestIndex;

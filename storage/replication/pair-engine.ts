@@ -16,6 +16,7 @@ import type { MutationPlan } from '../mutation-plan.ts';
 import { ChangeTracker } from './change-tracker.ts';
 import { entryTerm } from './entry-term.ts';
 import { LatencyWindow } from './latency-window.ts';
+import { inTime } from './mirror-limit.ts';
 import { PairSnapshots, preparedOn, tagOf } from './pair-snapshots.ts';
 import { splitMutation, type PairWindow } from './pair-window.ts';
 import { SlowMirrorWatch, type SlowMirrorLimit } from './slow-mirror.ts';
@@ -28,7 +29,10 @@ export interface MirrorPolicy {
    * operation fails, and nothing more is applied until the pair is opened again.
    */
   readonly onFailure: 'detach' | 'fail';
-  /** How long the mirror may take for one mutation beyond the primary; null: for ever. */
+  /**
+   * How long the mirror may take for one mutation, or for a part of a snapshot, beyond the primary;
+   * null: for ever.
+   */
   readonly limitMs: number | null;
   /** Of `detach`: when one that is slow for long is left; null or absent: never. */
   readonly slow?: SlowMirrorLimit | null;
@@ -51,6 +55,8 @@ export interface PairOptions {
   readonly detached: (cause: Error, mirror: Instance) => Promise<void>;
   /** Where they are noted; absent: nowhere but here. */
   readonly latencies?: PairLatencies;
+  /** `leftIsClosed` of the pair that stood here before; absent: there was none. */
+  readonly leftBefore?: Promise<void>;
 }
 
 export class PairEngine implements StoreEngine {
@@ -63,19 +69,22 @@ export class PairEngine implements StoreEngine {
   #primary: Instance;
   #mirror: Instance | null;
   /** A mirror that was left, once every write given to it has returned. */
-  #left: Promise<void> = Promise.resolve();
+  #left: Promise<void>;
   #isClosed = false;
+  #mirrorIsLate = false;
 
   constructor(options: PairOptions) {
     this.#options = options;
     this.#primary = options.primary;
     this.#mirror = options.mirror;
     this.#latencies = options.latencies ?? new PairLatencies();
+    this.#left = options.leftBefore ?? Promise.resolve();
     this.#watchMirror();
     this.snapshots = new PairSnapshots({
       primary: () => this.#primary,
       mirror: () => this.#mirror,
       leave: (mirror, reason) => this.#leave(mirror, reason),
+      limitMs: options.policy.limitMs,
     });
   }
 
@@ -83,9 +92,12 @@ export class PairEngine implements StoreEngine {
     return this.#options.watermark;
   }
 
-  /** Learns of every mutation from now on, until it is {@link untrack}ed. */
-  track(): ChangeTracker {
-    const tracker = new ChangeTracker();
+  /**
+   * Learns of every mutation from now on, until it is {@link untrack}ed.
+   * @param like one that is tracking: as if begun with it
+   */
+  track(like?: ChangeTracker): ChangeTracker {
+    const tracker = new ChangeTracker(like);
     this.#trackers.add(tracker);
     return tracker;
   }
@@ -131,6 +143,11 @@ export class PairEngine implements StoreEngine {
     return this.#left;
   }
 
+  /** Whether the pair is closed and its mirror has not returned yet from what it was given. */
+  get mirrorIsLate(): boolean {
+    return this.#mirrorIsLate;
+  }
+
   /** By how much the sides may differ after a crash. */
   get window(): PairWindow {
     return this.#options.window;
@@ -171,14 +188,25 @@ export class PairEngine implements StoreEngine {
     return this.#primary.read(from, to, options);
   }
 
+  /** Waits for the mirror, and for one that was left, no longer than for a mutation. */
   async close(): Promise<void> {
     this.#isClosed = true;
     this.snapshots.abandon();
     await this.watermark.settled();
-    const closed = [this.#primary.close(), this.#mirror?.close() ?? this.#left];
-    for (const result of await Promise.allSettled(closed)) {
-      if (result.status === 'rejected') throw result.reason;
+    const primary = this.#primary.close();
+    const mirror = this.#mirror?.close();
+    const returned = Promise.allSettled([this.#left, this.snapshots.mirrorReturned, mirror]);
+    this.#left = returned.then(() => {});
+    const { limitMs } = this.#options.policy;
+    const after = primary.catch(() => {});
+    try {
+      await inTime(this.#left, { limitMs, after });
+    } catch {
+      this.#mirrorIsLate = this.#mirror !== null;
+      void this.#left.then(() => (this.#mirrorIsLate = false));
     }
+    await primary;
+    if (!this.#mirrorIsLate) await mirror;
   }
 
   /** The highest position that the change leaves as it is, at most the watermark's own. */
@@ -204,7 +232,7 @@ export class PairEngine implements StoreEngine {
     const onMirror = timed(mirror.apply(forMirror(part, mirror)), begun);
     const [primary, mirrored] = await Promise.allSettled([
       onPrimary,
-      this.#inTime(onMirror, onPrimary),
+      inTime(onMirror, { limitMs: this.#options.policy.limitMs, after: onPrimary }),
     ]);
     if (primary.status === 'rejected') throw primary.reason;
     if (mirrored.status === 'rejected') return this.#leave(mirror, mirrored.reason);
@@ -223,27 +251,6 @@ export class PairEngine implements StoreEngine {
     }
   }
 
-  /** Rejects when the mirror takes longer than it may. */
-  #inTime(onMirror: Promise<number>, onPrimary: Promise<number>): Promise<number> {
-    const { limitMs } = this.#options.policy;
-    if (limitMs === null) return onMirror;
-    return new Promise((resolve, reject) => {
-      let hasReturned = false;
-      let timer: NodeJS.Timeout | undefined;
-      const tooLate = () => {
-        reject(new Error(`it took more than ${limitMs} ms longer than the primary`));
-      };
-      onPrimary.then(() => {
-        if (!hasReturned) timer = setTimeout(tooLate, limitMs);
-      }, reject);
-      const returned = () => {
-        hasReturned = true;
-        clearTimeout(timer);
-      };
-      onMirror.finally(returned).then(resolve, reject);
-    });
-  }
-
   async #leave(mirror: Instance, reason: unknown): Promise<void> {
     const cause = fail(
       'pair.mirror-failed',
@@ -257,9 +264,12 @@ export class PairEngine implements StoreEngine {
     // Of a store that is closed the record is another one's to change.
     if (this.#options.policy.onFailure === 'fail' || this.#isClosed) throw cause;
     await this.#options.detached(cause, mirror);
+    // Two things that failed on it may leave it at once.
+    const closed = this.#mirror === mirror ? mirror.close() : undefined;
     this.#mirror = null;
-    // Its close waits for what it was given; that it fails says nothing new.
-    this.#left = mirror.close().catch(() => {});
+    // It waits for what the mirror was given; that it fails says nothing new.
+    const returned = Promise.allSettled([this.#left, this.snapshots.mirrorReturned, closed]);
+    this.#left = returned.then(() => {});
   }
 }
 

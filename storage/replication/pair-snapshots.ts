@@ -7,6 +7,7 @@
  * recovery tells what is to be committed on the other side too (settle-snapshots.ts).
  */
 import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 
 import { assert, hasCode } from '../../core/errors.ts';
 import type {
@@ -17,14 +18,17 @@ import type {
   SnapshotStorage,
   SnapshotWriter,
 } from '../contracts.ts';
+import { inTime, MirrorLate } from './mirror-limit.ts';
 import { SnapshotTurn } from './snapshot-turn.ts';
-import { writeFileToAll } from './tee-snapshot.ts';
+import { writeFileToBoth } from './tee-snapshot.ts';
 
 /** The sides as they stand, and how a mirror that fails is left. */
 export interface SnapshotSides {
   primary(): Instance;
   mirror(): Instance | null;
   leave(mirror: Instance, reason: unknown): Promise<void>;
+  /** How much longer than the primary the mirror may take for a part; null: for ever. */
+  readonly limitMs: number | null;
 }
 
 class PairSnapshot implements PreparedSnapshot {
@@ -34,12 +38,18 @@ class PairSnapshot implements PreparedSnapshot {
   readonly mirror: { readonly of: Instance; readonly prepared: PreparedSnapshot } | null;
   /** Told when it is published or aborted. */
   readonly ended: () => void;
+  readonly #abortMirror: () => Promise<void>;
 
-  constructor(parts: Pick<PairSnapshot, 'tag' | 'primary' | 'mirror' | 'ended'>) {
+  constructor(
+    parts: Pick<PairSnapshot, 'tag' | 'primary' | 'mirror' | 'ended'> & {
+      readonly abortMirror: () => Promise<void>;
+    },
+  ) {
     this.tag = parts.tag;
     this.primary = parts.primary;
     this.mirror = parts.mirror;
     this.ended = parts.ended;
+    this.#abortMirror = parts.abortMirror;
   }
 
   get meta(): SnapshotMeta {
@@ -48,7 +58,7 @@ class PairSnapshot implements PreparedSnapshot {
 
   async abort(): Promise<void> {
     this.ended();
-    await Promise.all([this.primary.abort(), this.mirror?.prepared.abort()]);
+    await Promise.all([this.primary.abort(), this.#abortMirror()]);
   }
 }
 
@@ -85,6 +95,8 @@ export class PairSnapshots implements SnapshotStorage {
   #open: Opening | null = null;
   readonly #awaiting: (() => void)[] = [];
   #changingSides: Promise<void> | null = null;
+  /** What a mirror was given to do and has not returned from. */
+  readonly #given = new Set<Promise<void>>();
 
   constructor(sides: SnapshotSides) {
     this.#sides = sides;
@@ -97,6 +109,11 @@ export class PairSnapshots implements SnapshotStorage {
   /** Nothing: recovery has published or aborted what a crash left. */
   async found(): Promise<readonly FoundSnapshot[]> {
     return [];
+  }
+
+  /** Resolves when all that a mirror has been given until now has returned. */
+  get mirrorReturned(): Promise<unknown> {
+    return Promise.all(this.#given);
   }
 
   get areWritten(): boolean {
@@ -169,11 +186,11 @@ export class PairSnapshots implements SnapshotStorage {
     const primary = await this.#sides.primary().snapshots.begin(meta);
     const writers: PairWriters = { primary, mirror: null, opening };
     opening.abort = async () => {
-      await Promise.all([primary.abort(), writers.mirror?.writer.abort()]);
+      const { mirror } = writers;
+      const onMirror = mirror && this.#abortOn(mirror.of, () => mirror.writer.abort());
+      await Promise.all([primary.abort(), onMirror]);
     };
-    await this.#onMirror(async (mirror) => {
-      writers.mirror = { of: mirror, writer: await mirror.snapshots.begin(meta) };
-    });
+    writers.mirror = await this.#onMirror((mirror) => this.#beginOn(mirror, meta));
     const { turn } = opening;
     return {
       file: (file, bytes) => turn.run(() => this.#write(writers, file, turn.until(bytes))),
@@ -187,16 +204,35 @@ export class PairSnapshots implements SnapshotStorage {
     };
   }
 
+  async #beginOn(
+    mirror: Instance,
+    meta: SnapshotMeta,
+  ): Promise<NonNullable<PairWriters['mirror']>> {
+    const { limitMs } = this.#sides;
+    // What it was late with may still touch the place that this one begins at.
+    await inTime(this.mirrorReturned, { limitMs, after: Promise.resolve() });
+    const begun = mirror.snapshots.begin(meta);
+    try {
+      return { of: mirror, writer: await this.#inTime(begun) };
+    } catch (error) {
+      if (error instanceof MirrorLate) this.#give(begun.then((writer) => writer.abort()));
+      throw error;
+    }
+  }
+
   async #write(
     writers: PairWriters,
     file: Parameters<SnapshotWriter['file']>[0],
     bytes: Parameters<SnapshotWriter['file']>[1],
   ): Promise<void> {
     const { primary, mirror } = writers;
-    const given = mirror === null ? [primary] : [primary, mirror.writer];
-    const [onPrimary, onMirror] = await writeFileToAll(given, file, bytes);
-    if (onPrimary?.status === 'rejected') throw onPrimary.reason;
-    if (mirror === null || onMirror?.status !== 'rejected') return;
+    if (mirror === null) return primary.file(file, bytes);
+    const { limitMs } = this.#sides;
+    const given = (work: Promise<void>) => this.#give(work);
+    const to = { primary, mirror: mirror.writer, file, limitMs, given };
+    const { onPrimary, onMirror } = await writeFileToBoth(to, bytes);
+    if (onPrimary.status === 'rejected') throw onPrimary.reason;
+    if (onMirror.status !== 'rejected') return;
     writers.mirror = null;
     await this.#failedOn(mirror.of, onMirror.reason);
   }
@@ -206,25 +242,59 @@ export class PairSnapshots implements SnapshotStorage {
     const ended = () => this.#end(opening);
     if (mirror === null) {
       const primary = await writers.primary.prepare();
-      return new PairSnapshot({ tag: null, primary, mirror: null, ended });
+      return new PairSnapshot({ tag: null, primary, mirror: null, ended, abortMirror: nothing });
     }
     const tag = randomUUID();
+    const begun = performance.now();
     const primary = await writers.primary.prepare(tag);
-    let prepared: PairSnapshot['mirror'] = null;
-    await this.#onMirror(async (of) => {
-      if (of === mirror.of) prepared = { of, prepared: await mirror.writer.prepare(tag) };
+    const tookMs = performance.now() - begun;
+    const { of } = mirror;
+    const prepared = await this.#onMirror(async (present) => {
+      return of === present ? this.#inTime(mirror.writer.prepare(tag), tookMs) : null;
     });
-    return new PairSnapshot({ tag, primary, mirror: prepared, ended });
+    if (prepared === null) {
+      return new PairSnapshot({ tag, primary, mirror: null, ended, abortMirror: nothing });
+    }
+    const abortMirror = () => this.#abortOn(of, () => prepared.abort());
+    return new PairSnapshot({ tag, primary, mirror: { of, prepared }, ended, abortMirror });
   }
 
-  /** Does something on the mirror, if there is one; leaves it by policy when that fails. */
-  async #onMirror(work: (mirror: Instance) => Promise<void>): Promise<void> {
-    const mirror = this.#sides.mirror();
-    if (mirror === null) return;
+  /** The mirror's part; it may take longer than the primary's, which took `primaryMs`. */
+  #inTime<Result>(onMirror: Promise<Result>, primaryMs = 0): Promise<Result> {
+    this.#give(onMirror);
+    const { limitMs } = this.#sides;
+    const after = limitMs === null ? Promise.resolve() : delay(primaryMs);
+    return inTime(onMirror, { limitMs, after });
+  }
+
+  #give(work: Promise<unknown>): void {
+    const returned = work.then(nothing, nothing).then(() => void this.#given.delete(returned));
+    this.#given.add(returned);
+  }
+
+  /** Takes away what it was given, from a mirror that is still there; a late one is left. */
+  async #abortOn(mirror: Instance, abort: () => Promise<void>): Promise<void> {
+    if (mirror !== this.#sides.mirror()) return;
     try {
-      await work(mirror);
+      await this.#inTime(abort());
+    } catch (error) {
+      if (!(error instanceof MirrorLate)) throw error;
+      await this.#failedOn(mirror, error);
+    }
+  }
+
+  /**
+   * Does something on the mirror, if there is one; leaves it by policy when that fails, and is null
+   * then.
+   */
+  async #onMirror<Result>(work: (mirror: Instance) => Promise<Result>): Promise<Result | null> {
+    const mirror = this.#sides.mirror();
+    if (mirror === null) return null;
+    try {
+      return await work(mirror);
     } catch (error) {
       await this.#failedOn(mirror, error);
+      return null;
     }
   }
 
@@ -242,4 +312,8 @@ export class PairSnapshots implements SnapshotStorage {
     if (this.#open === opening) this.#open = null;
     for (const resolve of this.#awaiting.splice(0)) resolve();
   }
+}
+
+async function nothing(): Promise<void> {
+  // There is nothing to do.
 }

@@ -8,9 +8,11 @@ export interface PinnedPair {
   readonly primary: Instance;
   /** Null without dual write. */
   readonly mirror: Instance | null;
+  /** Both sides themselves, in either order. */
+  readonly sides: readonly Instance[];
   /** What has changed since the cut. */
   readonly since: ChangeTracker;
-  /** Goes on tracking afterwards; whoever keeps it ends that (`PairEngine.untrack`). */
+  /** One that goes on tracking afterwards; who asked for it ends that (`PairEngine.untrack`). */
   readonly keep: () => ChangeTracker;
 }
 
@@ -23,17 +25,13 @@ export async function withPinned<Result>(
     const since = engine.track();
     const primary = await pinView(engine.primary, since);
     const mirror = engine.mirror && (await pinView(engine.mirror, since));
-    return { primary, mirror, since };
+    const sides = engine.mirror === null ? [engine.primary] : [engine.primary, engine.mirror];
+    return { primary, mirror, sides, since };
   });
-  let isKept = false;
-  const keep = () => {
-    isKept = true;
-    return views.since;
-  };
   try {
-    return await work({ ...views, keep });
+    return await work({ ...views, keep: () => engine.track(views.since) });
   } finally {
-    if (!isKept) engine.untrack(views.since);
+    engine.untrack(views.since);
     await views.primary.close();
     await views.mirror?.close();
   }

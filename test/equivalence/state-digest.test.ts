@@ -33,7 +33,7 @@ test('a digest continued from any checkpoint, through JSON, is the digest of the
     const before = new LogDigest(firstIndex);
     if (stop > 0) before.append(sliceBatch(whole, 0, stop));
     const state: LogDigestState = JSON.parse(JSON.stringify(before.checkpoint()));
-    const after = new LogDigest(firstIndex, state);
+    const after = new LogDigest(firstIndex, { resume: state });
     const start = Number(after.nextIndex - firstIndex);
     expect(stop - start).toBeLessThan(4096);
     after.append(sliceBatch(whole, start, whole.count));

@@ -26,6 +26,7 @@ function optionsOn(files: FileLayer): ServedReplicaOptions {
     uris: families.expand('local:///data/a'),
     create: true,
     policy: { onFailure: 'fail', limitMs: null },
+    fullValidationEverySeconds: 86_400,
     by: 'test',
     log: () => {},
   };

@@ -24,6 +24,7 @@ function optionsOn(files: FileLayer): ServedReplicaOptions {
     uris: families.expand('local:///data/a'),
     create: true,
     policy: { onFailure: 'detach', limitMs: null },
+    fullValidationEverySeconds: 86_400,
     by: 'test',
     log: () => {},
   };

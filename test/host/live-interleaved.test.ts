@@ -44,6 +44,7 @@ class Life {
       uris: families.expand('local:///data/a'),
       create: true,
       policy: { onFailure: 'fail', limitMs: null },
+      fullValidationEverySeconds: 86_400,
       by: 'test',
       log: () => {},
     });

@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { entriesOf } from '../../storage/testing/conformance-env.ts';
 import { makeHostPlace } from './host-process.ts';
 import { replica, started } from './hosts-of-a-test.ts';
-import { openReplica, readEntries, stateOf } from './host-session.ts';
+import { appendMessage, openReplica, readEntries, stateOf, WriteStream } from './host-session.ts';
 import { SteadyWriter } from './steady-writer.ts';
 
 describe('a replica that is written without a pause', () => {
@@ -55,6 +55,28 @@ describe('a replica that is written without a pause', () => {
     expect((await replica(place, 'prove', 'kv/n1')).answer['lastIndex']).toBe(String(written));
     const found = await readEntries(host.client, 'n1', { first: 1n, last: written });
     expect(found).toEqual(entriesOf(1n, written));
+  });
+
+  test('prove again reads what has changed, --full everything; show tells of the last [EQ-3] [EQ-5]', async () => {
+    const place = await makeHostPlace({ n1: 'local' });
+    const { client } = await started(place);
+    const { epoch } = await openReplica(client, 'n1');
+    const stream = new WriteStream(client, 'n1', epoch);
+    await stream.until(stream.send(appendMessage(0n, entriesOf(1n, 200n))));
+    await stream.end();
+    const target = `sqlite://${place.directory}/b`;
+    expect((await replica(place, 'mirror', 'kv/n1', target)).code).toBe(0);
+    expect((await replica(place, 'show', 'kv/n1')).answer['validation']).toBeUndefined();
+    const { answer: first } = await replica(place, 'prove', 'kv/n1');
+    const { answer: again } = await replica(place, 'prove', 'kv/n1');
+    expect(again['readSince']).toBe(first['readSince']);
+    const shown = (await replica(place, 'show', 'kv/n1')).answer['validation'];
+    const { readSince, bytesRead } = again;
+    expect(shown).toEqual({ at: expect.any(String), readSince, bytesRead });
+    const { answer: full } = await replica(place, 'prove', 'kv/n1', '--full');
+    expect(full['bytesRead']).toBe(first['bytesRead']);
+    expect(full['readSince']).not.toBe(first['readSince']);
+    expect(full['digest']).toBe(first['digest']);
   });
 
   test('a place in use beside fences of this replica: the bootstrap is refused, and the fences stand as before [CUT-7] [BOOT-1]', async () => {

@@ -87,6 +87,7 @@ class Life {
       uris: families.expand('local:///data/a'),
       create: true,
       policy: { onFailure: this.#seed % 2 === 0 ? 'detach' : 'fail', limitMs: null },
+      fullValidationEverySeconds: 86_400,
       by: 'test',
       log: (line) => this.done.push(line.slice(0, 90)),
     });

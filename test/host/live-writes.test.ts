@@ -127,6 +127,7 @@ async function life(seed: number): Promise<number> {
     uris: families.expand('local:///data/a'),
     create: true,
     policy: { onFailure: 'fail', limitMs: null },
+    fullValidationEverySeconds: 86_400,
     by: 'test',
     log: () => {},
   });

@@ -28,7 +28,7 @@ function optionsOn(files: CrashFileLayer): ServedReplicaOptions {
   const uris = families.expand('local:///data/a');
   const policy = { onFailure: 'fail', limitMs: null } as const;
   const given = { files, families, stateDir: '/state', replica, uris, create: true, policy };
-  return { ...given, by: 'test', log: () => {} };
+  return { ...given, fullValidationEverySeconds: 86_400, by: 'test', log: () => {} };
 }
 
 /** Twelve entries in dual write; then the primary's place is empty. */

@@ -43,7 +43,8 @@ async function mirrored(policy: MirrorPolicy) {
   const files = slowAt('/data/b', disk, speed);
   const log: string[] = [];
   const uris = families.expand('local:///data/a');
-  const given = { files, families, stateDir: '/state', replica, uris, create: true, policy };
+  const places = { files, families, stateDir: '/state', replica, uris, create: true };
+  const given = { ...places, policy, fullValidationEverySeconds: 86_400 };
   const served = await ServedReplica.start({ ...given, by: 'test', log: (line) => log.push(line) });
   const { epoch } = await served.open({ opener: '', resumes: 0n });
   await served.mirror.begin(families.expand('local:///data/b'));

@@ -16,6 +16,8 @@ export interface PairFamilyOptions {
   readonly directory: (uris: InstanceUris) => string;
   readonly window?: PairWindow;
   readonly onFailure?: 'detach' | 'fail';
+  /** Of the mirror; absent: none. */
+  readonly limitMs?: number;
   readonly detached?: (cause: Error) => Promise<void>;
   /** What each side sees of the file system; the same for both unless given. */
   readonly filesOf?: (side: 'primary' | 'mirror', files: FileLayer) => FileLayer;
@@ -55,7 +57,7 @@ export async function openPairAt(
       limits: { primary: options.primary.limits, mirror: options.mirror.limits },
       watermark: await Watermark.open(context.files, at.watermark),
       window: options.window ?? defaultWindow,
-      policy: { onFailure: options.onFailure ?? 'fail', limitMs: null },
+      policy: { onFailure: options.onFailure ?? 'fail', limitMs: options.limitMs ?? null },
       detached: options.detached ?? (() => Promise.resolve()),
     });
   } catch (error) {

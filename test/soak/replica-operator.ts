@@ -59,7 +59,9 @@ const calls: Readonly<Record<ReplicaCommand, Call>> = {
     await client.mirror({ ...asked, target, bytesPerSecond: null }, () => {});
     return {};
   },
-  prove: async (client, asked) => ({ ...(await client.prove(asked, () => {})) }),
+  prove: async (client, asked) => ({
+    ...(await client.prove({ ...asked, readWithinSeconds: null }, () => {})),
+  }),
   cutover: async (client, asked) => ({ ...(await client.cutOver({ ...asked, digest: '' })) }),
   finalize: async (client, asked) => ({
     retired: await client.finalize({ ...asked, deletes: false }),

@@ -110,6 +110,10 @@ export interface ReplicaStatus {
   hasSession: boolean;
   /** Taken, over the last ten seconds. */
   entriesPerSecond: number;
+  /** The last of the present pair; absent without one in this process's life. */
+  validation:
+    | Validation
+    | undefined;
   /** How it stands, what is safe, and the commands that may come next. */
   situation: string;
   next: string[];
@@ -162,7 +166,15 @@ export interface Progress {
 
 export interface ProveRequest {
   replica: string;
-  caller: Caller | undefined;
+  caller:
+    | Caller
+    | undefined;
+  /**
+   * An earlier validation counts, and only what has changed since is read, when its full read began
+   * within so many seconds; 0: everything is read. Absent: as the host is configured. A full read
+   * that was cut off goes on all the same.
+   */
+  readWithinSeconds?: number | undefined;
 }
 
 export interface ProveProgress {
@@ -178,6 +190,18 @@ export interface Proof {
   generation: bigint;
   /** Its file in the replica's proofs/. */
   file: string;
+  /** Nothing that it rests on was read back before; ISO 8601. */
+  readSince: string;
+  /** Read for it, of both sides. */
+  bytesRead: bigint;
+}
+
+/** One that found both sides equal. */
+export interface Validation {
+  /** ISO 8601. */
+  at: string;
+  readSince: string;
+  bytesRead: bigint;
 }
 
 export interface CutOverRequest {
@@ -603,6 +627,7 @@ function createBaseReplicaStatus(): ReplicaStatus {
     mirrorLagP99Ms: 0,
     hasSession: false,
     entriesPerSecond: 0,
+    validation: undefined,
     situation: "",
     next: [],
     alarms: [],
@@ -697,6 +722,9 @@ export const ReplicaStatus: MessageFns<ReplicaStatus> = {
     }
     if (message.entriesPerSecond !== 0) {
       writer.uint32(201).double(message.entriesPerSecond);
+    }
+    if (message.validation !== undefined) {
+      Validation.encode(message.validation, writer.uint32(210).fork()).join();
     }
     if (message.situation !== "") {
       writer.uint32(242).string(message.situation);
@@ -897,6 +925,14 @@ export const ReplicaStatus: MessageFns<ReplicaStatus> = {
             }
 
             message.entriesPerSecond = reader.double();
+            continue;
+          }
+          case 26: {
+            if (tag !== 210) {
+              break;
+            }
+
+            message.validation = Validation.decode(reader, reader.uint32());
             continue;
           }
           case 30: {
@@ -1333,7 +1369,7 @@ export const Progress: MessageFns<Progress> = {
 };
 
 function createBaseProveRequest(): ProveRequest {
-  return { replica: "", caller: undefined };
+  return { replica: "", caller: undefined, readWithinSeconds: undefined };
 }
 
 export const ProveRequest: MessageFns<ProveRequest> = {
@@ -1343,6 +1379,9 @@ export const ProveRequest: MessageFns<ProveRequest> = {
     }
     if (message.caller !== undefined) {
       Caller.encode(message.caller, writer.uint32(18).fork()).join();
+    }
+    if (message.readWithinSeconds !== undefined) {
+      writer.uint32(24).uint32(message.readWithinSeconds);
     }
     return writer;
   },
@@ -1374,6 +1413,14 @@ export const ProveRequest: MessageFns<ProveRequest> = {
             }
 
             message.caller = Caller.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.readWithinSeconds = reader.uint32();
             continue;
           }
         }
@@ -1447,7 +1494,7 @@ export const ProveProgress: MessageFns<ProveProgress> = {
 };
 
 function createBaseProof(): Proof {
-  return { digest: "", firstIndex: 0n, lastIndex: 0n, generation: 0n, file: "" };
+  return { digest: "", firstIndex: 0n, lastIndex: 0n, generation: 0n, file: "", readSince: "", bytesRead: 0n };
 }
 
 export const Proof: MessageFns<Proof> = {
@@ -1475,6 +1522,15 @@ export const Proof: MessageFns<Proof> = {
     }
     if (message.file !== "") {
       writer.uint32(42).string(message.file);
+    }
+    if (message.readSince !== "") {
+      writer.uint32(50).string(message.readSince);
+    }
+    if (message.bytesRead !== 0n) {
+      if (BigInt.asUintN(64, message.bytesRead) !== message.bytesRead) {
+        throw new globalThis.Error("value provided for field message.bytesRead of type uint64 too large");
+      }
+      writer.uint32(56).uint64(message.bytesRead);
     }
     return writer;
   },
@@ -1530,6 +1586,93 @@ export const Proof: MessageFns<Proof> = {
             }
 
             message.file = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.readSince = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.bytesRead = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseValidation(): Validation {
+  return { at: "", readSince: "", bytesRead: 0n };
+}
+
+export const Validation: MessageFns<Validation> = {
+  encode(message: Validation, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.at !== "") {
+      writer.uint32(10).string(message.at);
+    }
+    if (message.readSince !== "") {
+      writer.uint32(18).string(message.readSince);
+    }
+    if (message.bytesRead !== 0n) {
+      if (BigInt.asUintN(64, message.bytesRead) !== message.bytesRead) {
+        throw new globalThis.Error("value provided for field message.bytesRead of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.bytesRead);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Validation {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseValidation();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.at = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.readSince = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.bytesRead = reader.uint64() as bigint;
             continue;
           }
         }
@@ -2029,7 +2172,10 @@ export const StorageHostAdminService = {
     responseSerialize: (value: Progress): Buffer => Buffer.from(Progress.encode(value).finish()),
     responseDeserialize: (value: Buffer): Progress => Progress.decode(value),
   },
-  /** Reads both instances back at one cut and compares them; the last message holds the proof. */
+  /**
+   * Reads both instances back at one cut and compares them; the last message holds the proof. What
+   * was read back before and has not changed is not read again.
+   */
   prove: {
     path: "/quorumshift.hostadmin.v1.StorageHostAdmin/Prove" as const,
     requestStream: false as const,
@@ -2095,7 +2241,10 @@ export interface StorageHostAdminServer extends UntypedServiceImplementation {
    * write. Asked again, an interrupted one goes on; done already is as good. Tells how far it is.
    */
   mirror: handleServerStreamingCall<MirrorRequest, Progress>;
-  /** Reads both instances back at one cut and compares them; the last message holds the proof. */
+  /**
+   * Reads both instances back at one cut and compares them; the last message holds the proof. What
+   * was read back before and has not changed is not read again.
+   */
   prove: handleServerStreamingCall<ProveRequest, ProveProgress>;
   /** Makes the mirror the primary, on the last proof. Dual write goes on the other way round. */
   cutOver: handleUnaryCall<CutOverRequest, CutOverResponse>;
@@ -2133,7 +2282,10 @@ export interface StorageHostAdminClient extends Client {
    */
   mirror(request: MirrorRequest, options?: Partial<CallOptions>): ClientReadableStream<Progress>;
   mirror(request: MirrorRequest, metadata?: Metadata1, options?: Partial<CallOptions>): ClientReadableStream<Progress>;
-  /** Reads both instances back at one cut and compares them; the last message holds the proof. */
+  /**
+   * Reads both instances back at one cut and compares them; the last message holds the proof. What
+   * was read back before and has not changed is not read again.
+   */
   prove(request: ProveRequest, options?: Partial<CallOptions>): ClientReadableStream<ProveProgress>;
   prove(
     request: ProveRequest,
