@@ -1,4 +1,4 @@
-/** What an agent says of its machine and of the replicas that it hosts, as its records have them. */
+/** What an agent says of its machine, and of the replicas that its records name. */
 import { readFile, stat } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 

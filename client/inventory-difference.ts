@@ -21,7 +21,7 @@ export interface InventoryDifference {
     | 'undeclared'
     /** Its record cannot be read. */
     | 'unreadable'
-    /** Its machine knows nothing of it: it has never been migrated, nor served by a storage host. */
+    /** Its machine has no record: it was never migrated, nor served by a storage host. */
     | 'no-record'
     /** Its machine did not answer. */
     | 'unknown';

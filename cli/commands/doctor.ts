@@ -1,4 +1,4 @@
-/** `quorumshift doctor`: whether everything that a rollout needs is there, and what to do if not. */
+/** `quorumshift doctor`: whether all that a rollout needs is there, and what to do if not. */
 import type { Command } from 'commander';
 import pc from 'picocolors';
 
