@@ -109,13 +109,9 @@ export class MigrationClient {
   /**
    * Starts the migration, or finds the one with the same id and input.
    * @throws `migration.conflict` when the id was used with another input;
-   *   `migration.illegal-action` when another migration of the replica runs;
-   *   `migration.standalone-required`
+   *   `migration.illegal-action` when another migration of the replica runs
    */
   async start(input: MigrationInput, options: StartOptions = {}): Promise<StartedMigration> {
-    if (input.standalone === null) {
-      throw fail('migration.standalone-required', { replica: replicaText(input.replica) });
-    }
     const workflowId = replicaWorkflowId(input.replica);
     const digest = inputDigest(input);
     const { migrationId, replica } = input;
