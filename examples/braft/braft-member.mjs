@@ -35,6 +35,7 @@ if (positionals[0] === 'status') console.log(JSON.stringify(viewOf(await readNod
 else if (positionals[0] === 'transfer') transfer(await readNode());
 else fail('the command is "status" or "transfer"');
 
+/** @returns {never} */
 function fail(reason) {
   console.error(reason);
   process.exit(1);
