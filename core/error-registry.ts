@@ -425,6 +425,23 @@ export const errorRegistry = {
     remedy:
       'Approve the cluster ("quorumshift cluster approve"). Is its rollout gone, start it again, or abandon this migration and resume it --from-record.',
   },
+  'rollout.not-found': {
+    retryable: false,
+    httpStatus: 404,
+    exitCode: exitCodes.refused,
+    message: 'Cannot find rollout of {subject}',
+    remedy: 'List rollouts: "quorumshift cluster list".',
+  },
+  'rollout.illegal-action': {
+    ...refused,
+    message: 'Cannot {action} {subject}: {required}: {actual}',
+    remedy: 'See status for what is possible now.',
+  },
+  'rollout.conflict': {
+    ...refused,
+    message: 'Cannot start rollout {rollout}: the same id must mean the same rollout: {actual}',
+    remedy: 'Give a new id for another rollout, or the same inventory and policy.',
+  },
   'proof.stale': {
     ...refused,
     message: 'Cannot use the approval: it must name the present proof {present}: it names {given}',

@@ -1,4 +1,6 @@
 /** The workflows of this product, by the names under which they are started. */
 export { groupLease } from './group-lease.ts';
+export { migrateCluster } from './migrate-cluster.ts';
 export { migrateReplica } from './migrate-replica.ts';
+export { planCluster } from './plan-cluster.ts';
 export { planReplica } from './plan-replica.ts';

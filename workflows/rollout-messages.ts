@@ -48,8 +48,7 @@ export interface CoordinateRequest {
  * To `replica/<cluster>/<member>`: report to this workflow, now and from now on. Another migration
  * than this one reports once and stays its operators'. Null: nobody coordinates it any more.
  */
-export const coordinateSignal =
-  defineSignal<[CoordinateRequest]>('coordinate');
+export const coordinateSignal = defineSignal<[CoordinateRequest]>('coordinate');
 
 /** What a rollout tells a member's migration to do; each like the operator's update of its name. */
 export type MemberOrder = Operation &

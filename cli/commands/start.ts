@@ -148,8 +148,7 @@ export function migrationInput(replicaArgument: string, options: StartOptions): 
       bytesPerSecond: options.throttle ?? null,
     },
     mode: options.mode ?? null,
-    standalone:
-      options.standalone === true ? { by: identity(), note: options.note ?? '' } : null,
+    standalone: options.standalone === true ? { by: identity(), note: options.note ?? '' } : null,
     requestedBy: identity(),
   });
   if (parsed.success) return parsed.data;
