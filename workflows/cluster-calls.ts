@@ -1,4 +1,4 @@
-/** What a rollout does to the world: looks at the group, begins members' migrations, steers them. */
+/** What a rollout does: it looks at the group, begins members' migrations, and steers them. */
 import {
   ChildWorkflowFailure,
   getExternalWorkflowHandle,

@@ -210,12 +210,12 @@ export class ClusterState {
     setHandler(
       clusterSkipUpdate,
       (operation) => this.#once(operation, () => this.#skip(operation.member)),
-      { validator: ({ member }) => this.#checkSkip(member) },
+      { validator: ({ member }: { member: string }) => this.#checkSkip(member) },
     );
     setHandler(
       clusterRollbackUpdate,
       (operation) => this.#once(operation, () => this.wishBack(operation.member, operation)),
-      { validator: ({ member }) => this.#checkRollback(member) },
+      { validator: ({ member }: { member: string | null }) => this.#checkRollback(member) },
     );
     setHandler(
       clusterCompleteUpdate,

@@ -1,4 +1,4 @@
-/** How a rollout sees its members: each by its newest report. Plain data, carried from run to run. */
+/** How a rollout sees its members: each by its newest report. Plain data, for the next run too. */
 import type { MigrationMode } from '../core/phases.ts';
 import type { RolloutMember } from '../schemas/cluster-rollout.ts';
 import type { MemberReport, MemberSize, MemberStage, MemberStatus } from './rollout-messages.ts';
