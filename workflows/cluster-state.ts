@@ -108,12 +108,14 @@ export class ClusterState {
   /** Another migration of a pending member, which runs already. */
   foreign: MemberReport | null = null;
   #rollout: ClusterRollout | null = null;
+  readonly #deadlineAtMs: number;
   #operationIds: readonly string[];
 
   constructor(request: MigrateClusterRequest) {
     // Its shape is this class's own.
     const carried = request.carried as Carried | undefined;
     this.isFirstRun = carried === undefined;
+    this.#deadlineAtMs = request.deadlineAtMs ?? Infinity;
     this.members = (carried?.members ?? []).map((member) => ({ ...member }));
     this.startedMs = carried?.startedMs ?? Date.now();
     this.coordinator = carried ? carried.coordinator : request.coordinator;
@@ -173,6 +175,13 @@ export class ClusterState {
       takeBackWish,
     };
     return { ...carried };
+  }
+
+  /** The earlier of its own and its fleet's; none is infinite. */
+  get deadlineMs(): number {
+    const { deadlineSeconds } = this.rollout.policy;
+    const own = deadlineSeconds === null ? Infinity : this.startedMs + deadlineSeconds * 1000;
+    return Math.min(own, this.#deadlineAtMs);
   }
 
   get moved(): number {

@@ -145,10 +145,7 @@ export class MemberTurns {
   }
 
   #untilDeadlineMs(): number {
-    const { startedMs, rollout } = this.#state;
-    const { deadlineSeconds } = rollout.policy;
-    if (deadlineSeconds === null) return Infinity;
-    return Math.max(0, startedMs + deadlineSeconds * 1000 - Date.now());
+    return Math.max(0, this.#state.deadlineMs - Date.now());
   }
 
   #isTooLate(): boolean {

@@ -8,7 +8,7 @@ import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 import type { ProofName } from '../activities/contract.ts';
 import type { ReplicaName } from '../core/ids.ts';
 import type { MigrationMode, Phase } from '../core/phases.ts';
-import type { Refusal } from '../core/quorum.ts';
+import type { MemberStanding, Refusal } from '../core/quorum.ts';
 import type { ClusterRollout } from '../schemas/cluster-rollout.ts';
 import type { RolloutPolicy } from '../schemas/rollout-policy.ts';
 import type { Accepted, MigrationOutcome, Operation, Waiting } from './messages.ts';
@@ -132,6 +132,8 @@ export interface MemberStatus {
   readonly size: MemberSize | null;
   /** Why it failed, was rolled back or left out. */
   readonly reason: string | null;
+  /** As the group was looked at last; null before. */
+  readonly standing: MemberStanding | null;
 }
 
 export interface MemberSize {
@@ -182,13 +184,21 @@ export interface MigrateClusterRequest {
   /** Whole, or to be read from a fleet's snapshot. */
   readonly rollout:
     | { readonly kind: 'given'; readonly input: ClusterRollout }
-    | { readonly kind: 'snapshot'; readonly snapshot: string; readonly cluster: string };
+    | {
+        readonly kind: 'snapshot';
+        readonly snapshot: string;
+        readonly cluster: string;
+        /** Another than the snapshot's: runs of a schedule share one snapshot. */
+        readonly rolloutId?: string;
+      };
   /** Workflow id of the fleet that coordinates it; null for one that was started alone. */
   readonly coordinator: string | null;
   /** Wished for with the start; a fleet's pause and throttle. */
   readonly paused?: boolean;
   readonly bytesPerSecond?: number | null;
-  /** Of the namespace, so that members' migrations can be found by them; absent: none. */
+  /** Of the fleet: what has not been cut over by then is not any more. */
+  readonly deadlineAtMs?: number | null;
+  /** Search attributes that the namespace has; others must not be set. */
   readonly searchAttributes?: readonly string[];
   readonly carried?: CarriedCluster;
 }
@@ -290,7 +300,9 @@ export interface FleetStatus {
   /** Those under way, soaking or failed now: at most some hundred. */
   readonly clusters: readonly ClusterReport[];
   readonly waiting: RolloutWaiting | null;
+  readonly startedMs: number;
   readonly paused: boolean;
+  readonly bytesPerSecond: number | null;
   readonly actions: readonly string[];
   readonly outcome: RolloutOutcome | null;
 }
@@ -304,7 +316,15 @@ export interface MigrateFleetRequest {
   readonly snapshot: string;
   readonly policy: RolloutPolicy;
   readonly requestedBy: string;
+  /** Search attributes that the namespace has; others must not be set. */
+  readonly searchAttributes?: readonly string[];
   readonly carried?: CarriedFleet;
+}
+
+export interface MigrateFleetResult {
+  readonly outcome: RolloutOutcome;
+  readonly counts: FleetCounts;
+  readonly reason: string | null;
 }
 
 /** What a run hands to the next; its shape is migrate-fleet's own. */
@@ -331,3 +351,27 @@ export const fleetRollbackUpdate = defineUpdate<
   [Operation & { readonly reason: string }]
 >('rollback');
 export const fleetCompleteUpdate = defineUpdate<Accepted, [Operation]>('complete');
+
+/* Schedules. */
+
+/** What each run of a schedule is given. */
+export interface ScheduledFleetRequest {
+  readonly schedule: string;
+  readonly fleet: string;
+  readonly snapshot: string;
+  readonly policy: RolloutPolicy;
+  /** When the fleet is still rolled out, whoever started that. */
+  readonly overlap: 'skip' | 'buffer-one';
+  readonly searchAttributes?: readonly string[];
+}
+
+export type ScheduledFleetResult =
+  | (MigrateFleetResult & { readonly rolloutId: string })
+  /** Left out, because another rollout of the fleet was under way. */
+  | { readonly outcome: 'skipped'; readonly rolloutId: string; readonly reason: string };
+
+export interface WatchScheduleRequest {
+  readonly schedule: string;
+  /** Missed runs that have been told of. */
+  readonly told?: number;
+}
