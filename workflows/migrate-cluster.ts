@@ -183,6 +183,7 @@ class ClusterMigration {
   async #preflight(): Promise<void> {
     const state = this.#state;
     state.stage = 'preflight';
+    if (await this.#waitsForOthers()) return;
     const plans = await Promise.all(state.of('pending').map((member) => this.#check(member)));
     const problems = plans.flatMap((plan) => plan.problems);
     const isAway = plans.every((plan) => plan.isAway || plan.problems.length === 0);
@@ -198,6 +199,24 @@ class ClusterMigration {
     while (state.retryVersion === before && state.abandonWish === null) {
       await this.#waits.forNews({ kind: 'failed', reason, remedy });
     }
+  }
+
+  /** Members that other migrations own are waited for: true while there are any. */
+  async #waitsForOthers(): Promise<boolean> {
+    const state = this.#state;
+    const look = await this.#calls.look();
+    this.#turns.judge(look);
+    const others = look.members.flatMap(({ member, binding }) => {
+      const { migrationId = null, phase = null } = binding ?? {};
+      const isPending = state.named(member)?.stage === 'pending';
+      const isOurs = memberAttemptOf(migrationId, state.rollout.rolloutId) !== null;
+      if (!isPending || migrationId === null || isOurs) return [];
+      return [`migration ${migrationId} owns ${member}, in phase ${phase ?? 'ended'}`];
+    });
+    if (others.length === 0) return false;
+    const remedy = 'wait until it has ended; complete it, or roll it back';
+    await this.#waits.toLookAgain({ kind: 'member', reason: others.join('; '), remedy });
+    return true;
   }
 
   /** Before anything changes: it is reached, its state read, every check made (ROLL-2). */
