@@ -105,21 +105,26 @@ class ClusterMigration {
     const look = await this.#untilAnswered();
     for (const { member: name, binding } of look?.members ?? []) {
       const member = state.named(name);
-      const migrationId = binding?.migrationId ?? null;
+      const migrationId = binding?.migrationId ?? binding?.lastEnded ?? null;
       const earlier = memberAttemptOf(migrationId, state.rollout.rolloutId);
       if (member === undefined || earlier === null) continue;
-      const mode = binding?.mode ?? null;
+      const mode = binding?.migrationId == null ? null : (binding.mode ?? null);
       Object.assign(member, earlier, { migrationId, mode, stage: 'moving' });
     }
-    const adopted = state.of('moving');
-    for (const member of adopted) await this.#calls.attach(member);
-    while (adopted.some(({ report }) => report === null) && state.abandonWish === null) {
+    const asked: TrackedMember[] = [];
+    for (const member of state.members) {
+      if (member.migrationId !== null) await this.#calls.attach(member);
+      else if (!(await this.#calls.ask(member))) continue;
+      asked.push(member);
+    }
+    while (asked.some(({ isHeard }) => !isHeard) && state.abandonWish === null) {
       const reason = 'the migrations of before have not reported yet';
       const waiting = { kind: 'member', reason, remedy: 'wait' } as const;
       await this.#waits.forNews(waiting, silenceMs);
     }
+    for (const member of asked) if (isOpen(member)) await this.#calls.attach(member);
     // What went back is tried anew: that is what starting again means.
-    for (const member of adopted) {
+    for (const member of asked) {
       if (member.stage === 'rolled-back' || member.report?.outcome === 'rolled-back') {
         beginAnew(member);
       }

@@ -149,6 +149,9 @@ class ReplicaMigration {
     if (reached === 'abandoned') return 'abandoned';
     const isOurs = reached?.migrationId === input.migrationId;
     let mode = reached?.mode ?? 'stopped';
+    // Its record knows what it came to, and answers that.
+    if (reached?.lastEnded === input.migrationId)
+      return this.#untilReached(() => this.#ownNewest());
     if (!isOurs) {
       const checked = await this.#untilReached(() => this.#preflight());
       if (checked === 'abandoned') return 'abandoned';
