@@ -44,6 +44,8 @@ export class MemberTurns {
     if (!(await this.#waits.passWindow())) return;
     const look = await this.#calls.look();
     const next = this.judge(look);
+    // A program that is replaced has no cutover: with its stop it is out.
+    if (next?.step === 'binary' && !state.isApproved) return this.#untilApproved();
     if (next === undefined || !(await this.#isSafe(next, look))) return;
     await this.#calls.attach(next);
     // Another migration of the member, which runs already, has answered in its place.

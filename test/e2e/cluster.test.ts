@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { defaultFamilies } from '../../storage/families/registry.ts';
-import { hasAll, Writer } from '../go/kv-writer.ts';
+import { hasAll, KvWriter } from '../go/kv-writer.ts';
 import { missing } from '../setup/toolchain.ts';
 import { clusterWorkflowId } from '../../core/ids.ts';
 import type { ClusterStatus } from '../../workflows/rollout-messages.ts';
@@ -37,7 +37,7 @@ describe.skipIf(missing('temporal') || missing('go'))('a cluster migrates by a w
       const order = await environment.inOrder();
       const before = order.at(-1) ?? '';
       const { term } = await environment.statusOf(before);
-      const writers = ['a', 'b'].map((name) => new Writer(kv, name));
+      const writers = ['a', 'b'].map((name) => new KvWriter(kv, name));
       const rollout = await environment.rollout();
       await client.start(rollout);
       expect(await environment.outcome()).toBe('finalized');
@@ -194,7 +194,7 @@ describe.skipIf(missing('temporal') || missing('go'))('a cluster migrates by a w
     async () => {
       const { kv, client, members } = environment;
       const [first = '', second = ''] = await environment.inOrder();
-      const writer = new Writer(kv, 'killed');
+      const writer = new KvWriter(kv, 'killed');
       const rollout = await environment.rollout({ soakSeconds: 3600, finalize: 'manual' });
       await client.start(rollout);
       await environment.until('the first soaks', stage(first, 'soaking'));
