@@ -103,7 +103,7 @@ export function addStartOptions(command: Command): Command {
     )
     .option('--delete-source', 'delete the source at finalize, instead of moving it aside')
     .option('--throttle <bytes>', 'limit of bulk work in bytes per second', parseBytes)
-    .option('--standalone', 'you answer that no other voter of the group is at risk now')
+    .option('--standalone', 'you answer for the group: do not wait for its lease')
     .option('--note <text>', 'why --standalone is right; goes into the audit trail')
     .option('--group <id>', 'group id, where a store is shared (braft: <group>_<idx>)')
     .addOption(outputOption());
@@ -115,7 +115,7 @@ export function addStart(program: Command): void {
     .description('migrate a replica: live where a storage host serves it, else stopped')
     .addHelpText(
       'after',
-      '\nExamples:\n  quorumshift start kv/n1 --host m1 --source local:///data/a --target rocksdb:///data/b --standalone\n  quorumshift start kv/n1 --host m1 --binary --standalone',
+      '\nExamples:\n  quorumshift start kv/n1 --host m1 --source local:///data/a --target rocksdb:///data/b\n  quorumshift start kv/n1 --host m1 --binary',
     );
   addStartOptions(command).action(start);
 }
@@ -131,15 +131,12 @@ async function start(replica: string, options: StartOptions): Promise<void> {
   );
 }
 
-/** @throws `usage.invalid`, `uri.*`, `migration.standalone-required`, `record.corrupt` */
+/** @throws `usage.invalid`, `uri.*`, `record.corrupt` */
 export async function migrationInput(
   replicaArgument: string,
   options: StartOptions,
 ): Promise<MigrationInput> {
   const replica = parseReplica(replicaArgument);
-  if (options.standalone !== true) {
-    throw fail('migration.standalone-required', { replica: replicaText(replica) });
-  }
   const parsed = migrationInputSchema.safeParse({
     contractVersion,
     migrationId: options.id ?? `m-${randomUUID().slice(0, 8)}`,
@@ -159,7 +156,7 @@ export async function migrationInput(
       bytesPerSecond: options.throttle ?? null,
     },
     mode: options.binary === true ? 'binary' : (options.mode ?? null),
-    standalone: { by: identity(), note: options.note ?? '' },
+    standalone: options.standalone === true ? { by: identity(), note: options.note ?? '' } : null,
     requestedBy: identity(),
   });
   if (parsed.success) return parsed.data;
