@@ -235,6 +235,8 @@ export interface StoreActivities {
   readClusterRollout(request: {
     readonly snapshot: string;
     readonly cluster: string;
+    /** Another than the snapshot's. */
+    readonly rolloutId?: string;
   }): Promise<ClusterRollout>;
   audit(entry: AuditEntry): Promise<void>;
   notify(notice: Notice): Promise<void>;
@@ -245,7 +247,7 @@ export interface StoreActivities {
   /**
    * Notes durably that a fleet's rollout has begun, once; `fresh` the first time. So a run that
    * follows one that was terminated knows that clusters may be under way.
-   * @throws `migration.conflict` when the id was used with another snapshot
+   * @throws `rollout.conflict` when the id was used with another snapshot
    */
   openRollout(request: {
     readonly fleet: string;

@@ -21,7 +21,7 @@ export class SearchAttributes {
   }
 
   /** Those of `input` that are registered; none where the server does not say. */
-  async of({ replica, host }: MigrationInput): Promise<SearchAttributePair[]> {
+  of({ replica, host }: MigrationInput): Promise<SearchAttributePair[]> {
     return this.pairs({
       QuorumshiftCluster: replica.cluster,
       QuorumshiftMember: replica.member,
@@ -29,25 +29,20 @@ export class SearchAttributes {
     });
   }
 
-  /** Ours that are registered, for workflows to set. */
-  async ours(): Promise<SearchAttributeName[]> {
-    const registered = await this.#known();
-    return searchAttributeNames.filter((name) => registered.has(name));
-  }
-
-  /** Those of `values` that are registered. */
   async pairs(
-    values: Partial<Record<SearchAttributeName, string>>,
+    values: Readonly<Partial<Record<SearchAttributeName, string>>>,
   ): Promise<SearchAttributePair[]> {
-    const registered = await this.#known();
+    const registered = await this.registered();
     return Object.entries(values)
-      .filter(([name]) => registered.has(name))
+      .filter(([name]) => registered.includes(name))
       .map(([name, value]) => ({ key: defineSearchAttributeKey(name, 'KEYWORD'), value }));
   }
 
-  #known(): Promise<ReadonlySet<string>> {
+  /** For workflows that start others: they cannot ask. */
+  async registered(): Promise<readonly string[]> {
     this.#registered ??= registeredKeywords(this.#client).catch(() => new Set<string>());
-    return this.#registered;
+    const registered = await this.#registered;
+    return searchAttributeNames.filter((name) => registered.has(name));
   }
 }
 
