@@ -264,6 +264,7 @@ export interface StoreActivities {
     readonly rolloutId: string;
     readonly clusters: readonly string[];
   }): Promise<ClusterResult[]>;
+  /** By the id that the server has of it. */
   describeSchedule(request: { readonly schedule: string }): Promise<ScheduleAnswer>;
   describeRuns(request: { readonly workflowIds: readonly string[] }): Promise<RunAnswer[]>;
 }
