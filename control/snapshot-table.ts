@@ -106,9 +106,15 @@ export class SnapshotTable {
   }
 
   /** One cluster's rollout. @throws `snapshot.unknown` */
-  cluster(request: { readonly snapshot: string; readonly cluster: string }): ClusterRollout {
+  cluster(request: {
+    readonly snapshot: string;
+    readonly cluster: string;
+    /** Another than the snapshot's: runs of a schedule share one snapshot. */
+    readonly rolloutId?: string;
+  }): ClusterRollout {
     const { snapshot, cluster } = request;
-    const { rolloutId, requestedBy, policy } = this.info(snapshot);
+    const { requestedBy, policy, ...stored } = this.info(snapshot);
+    const { rolloutId = stored.rolloutId } = request;
     const row = this.#tables.one(
       'SELECT members FROM snapshot_cluster WHERE digest = ? AND cluster = ?',
       snapshot,
