@@ -235,8 +235,6 @@ export interface StoreActivities {
   readClusterRollout(request: {
     readonly snapshot: string;
     readonly cluster: string;
-    /** Another than the snapshot's. */
-    readonly rolloutId?: string;
   }): Promise<ClusterRollout>;
   audit(entry: AuditEntry): Promise<void>;
   notify(notice: Notice): Promise<void>;

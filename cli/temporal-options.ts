@@ -2,6 +2,7 @@
 import { Option, type Command } from 'commander';
 
 import { MigrationClient } from '../client/migration-client.ts';
+import type { ClientOptions } from '../client/workflow-calls.ts';
 import { identity } from './identity.ts';
 import { connectClient, temporalFailure, temporalTarget } from '../worker/temporal-connection.ts';
 
@@ -16,10 +17,18 @@ export function addTemporalOptions(command: Command): Command {
     .addOption(new Option('--namespace <name>', 'Temporal namespace').env('TEMPORAL_NAMESPACE'));
 }
 
-/** Runs `work` with a connected client. @throws `temporal.unavailable` */
+/** Runs `work` with a client of migrations. @throws `temporal.unavailable` */
 export async function withClient<T>(
   options: TemporalOptions,
   work: (client: MigrationClient) => Promise<T>,
+): Promise<T> {
+  return withTemporal(options, (given) => work(new MigrationClient(given)));
+}
+
+/** Runs `work` with what clients are made of. @throws `temporal.unavailable` */
+export async function withTemporal<T>(
+  options: TemporalOptions,
+  work: (given: ClientOptions) => Promise<T>,
 ): Promise<T> {
   const { address, namespace } = options;
   const target = temporalTarget({
@@ -28,7 +37,7 @@ export async function withClient<T>(
   });
   const client = await connectClient(target);
   try {
-    return await work(new MigrationClient({ client, identity: identity() }));
+    return await work({ client, identity: identity() });
   } catch (error) {
     throw temporalFailure(target, error);
   } finally {

@@ -319,4 +319,4 @@ export interface MigrationListing {
   readonly closedAt: string | null;
 }
 
-export type { MigrationOutcome };
+export type { MigrationOutcome, OperationOptions, RunState };

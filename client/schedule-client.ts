@@ -69,7 +69,7 @@ export class ScheduleClient {
   /** @throws `schedule.exists`, `usage.invalid` for times that the server does not understand */
   async create(given: FleetSchedule): Promise<void> {
     const { schedule, fleet, snapshot, policy, overlap, when } = given;
-    const searchAttributes = await this.#searchAttributes.registered();
+    const searchAttributes = await this.#searchAttributes.ours();
     const run: ScheduledFleetRequest = {
       schedule,
       fleet,

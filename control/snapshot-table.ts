@@ -106,15 +106,9 @@ export class SnapshotTable {
   }
 
   /** One cluster's rollout. @throws `snapshot.unknown` */
-  cluster(request: {
-    readonly snapshot: string;
-    readonly cluster: string;
-    /** Another than the snapshot's: runs of a schedule share one snapshot. */
-    readonly rolloutId?: string;
-  }): ClusterRollout {
+  cluster(request: { readonly snapshot: string; readonly cluster: string }): ClusterRollout {
     const { snapshot, cluster } = request;
-    const { requestedBy, policy, ...stored } = this.info(snapshot);
-    const { rolloutId = stored.rolloutId } = request;
+    const { rolloutId, requestedBy, policy } = this.info(snapshot);
     const row = this.#tables.one(
       'SELECT members FROM snapshot_cluster WHERE digest = ? AND cluster = ?',
       snapshot,

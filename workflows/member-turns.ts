@@ -145,10 +145,7 @@ export class MemberTurns {
   }
 
   #untilDeadlineMs(): number {
-    const { startedMs, rollout, deadlineAtMs } = this.#state;
-    const { deadlineSeconds } = rollout.policy;
-    const ownMs = deadlineSeconds === null ? Infinity : startedMs + deadlineSeconds * 1000;
-    return Math.max(0, Math.min(ownMs, deadlineAtMs ?? Infinity) - Date.now());
+    return Math.max(0, this.#state.deadlineMs - Date.now());
   }
 
   #isTooLate(): boolean {

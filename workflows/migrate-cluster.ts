@@ -11,7 +11,8 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 
-import { ClusterCalls, storeCalls } from './cluster-calls.ts';
+import { ClusterCalls } from './cluster-calls.ts';
+import { storeCalls } from './store-calls.ts';
 import { reportToFleet } from './cluster-reports.ts';
 import { ClusterState } from './cluster-state.ts';
 import { ClusterWaits } from './cluster-waits.ts';
@@ -27,8 +28,6 @@ import { beginAnew, isOpen, trackedMember, type TrackedMember } from './tracked-
 
 /** Members that say nothing are asked after this, whether their workflows still run. */
 const silenceMs = 10 * 60_000;
-
-const storeRetryMs = 10_000;
 
 export async function migrateCluster(
   request: MigrateClusterRequest,
@@ -85,14 +84,9 @@ class ClusterMigration {
   async #readRollout() {
     const { rollout } = this.#request;
     if (rollout.kind === 'given') return rollout.input;
-    const { kind: _kind, ...request } = rollout;
-    for (;;) {
-      try {
-        return await storeCalls.readClusterRollout(request);
-      } catch {
-        await condition(() => false, storeRetryMs);
-      }
-    }
+    const { snapshot, cluster, rolloutId } = rollout;
+    const read = await storeCalls().readClusterRollout({ snapshot, cluster });
+    return rolloutId === undefined ? read : { ...read, rolloutId };
   }
 
   /** Of a run before: those that are open report again, those that records name are adopted. */

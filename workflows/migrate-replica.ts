@@ -116,15 +116,8 @@ class ReplicaMigration {
       this.#state.stage = 'ended';
       await control;
       await reports;
-      await this.#letGoAtEnd();
+      await this.#leases.end();
     }
-  }
-
-  /** What stands half way keeps its leases: they look at its machine when another asks. */
-  async #letGoAtEnd(): Promise<void> {
-    const { view, outcome } = this.#state;
-    if (outcome === 'superseded' || isHalfWay(view?.phase ?? null)) return;
-    await this.#leases.release();
   }
 
   #end(outcome: MigrationOutcome): MigrateReplicaResult {
