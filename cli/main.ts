@@ -38,6 +38,9 @@ async function buildProgram(): Promise<Command> {
       { addProcesses },
       { addHost },
       { addReplica },
+      { addCluster },
+      { addFleet },
+      { addSchedule },
     ] = await Promise.all([
       import('./commands/start.ts'),
       import('./commands/plan.ts'),
@@ -45,6 +48,9 @@ async function buildProgram(): Promise<Command> {
       import('./commands/processes.ts'),
       import('./commands/host.ts'),
       import('./commands/replica.ts'),
+      import('./commands/cluster.ts'),
+      import('./commands/fleet.ts'),
+      import('./commands/schedule.ts'),
     ]);
     addPlan(program);
     addStart(program);
@@ -62,6 +68,9 @@ async function buildProgram(): Promise<Command> {
     addTokens(program);
     addAudit(program);
     addDoctor(program);
+    addCluster(program);
+    addFleet(program);
+    addSchedule(program);
   }
   return program;
 }

@@ -32,6 +32,7 @@ export function reportText(report: MergedReport): string {
     lines.push('what its machine says:', recordText(machine.record, machine.served));
     return lines.join('\n');
   }
+  if (status.coordinator != null) lines.push(`part of  ${status.coordinator}`);
   lines.push(`from     ${status.input.source.log}`, `to       ${status.input.target.log}`);
   if (status.phase !== null) lines.push(`phase    ${status.phase}: ${phases[status.phase].says}`);
   if (status.view !== null && status.phase !== null) {
@@ -108,7 +109,7 @@ function placeText(log: string, parkedTag: string | null): string {
   return parkedTag === null ? `${log} (at its place)` : `${log} (parked under ${parkedTag})`;
 }
 
-function progressLines(report: MigrationReport): string[] {
+export function progressLines(report: MigrationReport): string[] {
   const { progress } = report;
   const lines: string[] = [];
   if (progress !== null && progress.bytesTotal > 0) {
@@ -152,7 +153,7 @@ function ownedLines({ replica, run, status, machine }: MergedReport): string[] {
 }
 
 /** The step under way, as its agent is heard from. */
-function attemptLines({ attempt, status, run }: MergedReport): string[] {
+export function attemptLines({ attempt, status, run }: MigrationReport): string[] {
   if (attempt === null || run !== 'running') return [];
   const lines = [`step     ${attempt.step}, attempt ${attempt.number}, ${heardFrom(attempt)}`];
   if (attempt.lastFailure !== null) lines.push(`         failed before: ${attempt.lastFailure}`);

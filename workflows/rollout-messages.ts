@@ -6,7 +6,9 @@
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 
 import type { ProofName } from '../activities/contract.ts';
-import type { Phase } from '../core/phases.ts';
+import type { ReplicaName } from '../core/ids.ts';
+import type { MigrationMode, Phase } from '../core/phases.ts';
+import type { MemberStanding, Refusal } from '../core/quorum.ts';
 import type { ClusterRollout } from '../schemas/cluster-rollout.ts';
 import type { RolloutPolicy } from '../schemas/rollout-policy.ts';
 import type { Accepted, MigrationOutcome, Operation, Waiting } from './messages.ts';
@@ -17,22 +19,36 @@ import type { Accepted, MigrationOutcome, Operation, Waiting } from './messages.
 export interface MemberReport {
   readonly member: string;
   readonly migrationId: string;
-  /** Raised with each report of the migration, over all its runs. */
+  /** Raised with each report of the migration, over all its runs, terminated ones included. */
   readonly seq: number;
   readonly phase: Phase | null;
   readonly rollingBack: boolean;
   readonly waiting: Waiting | null;
   /** What a cutover would rest on. */
   readonly proof: ProofName | null;
+  /** What the soak's last probe or comparison found; null: it is well. */
+  readonly soakProblem: string | null;
   readonly outcome: MigrationOutcome | null;
+  /** Why it ended as it did, or why its run failed; then there is no outcome. */
   readonly reason: string | null;
+  readonly failed: boolean;
 }
 
 /** To `cluster/<name>`. */
 export const memberReportSignal = defineSignal<[MemberReport]>('memberReport');
 
-/** To `replica/<cluster>/<member>`: report to this workflow, now and from now on. */
-export const coordinateSignal = defineSignal<[{ readonly coordinator: string }]>('coordinate');
+export interface CoordinateRequest {
+  readonly coordinator: string | null;
+  readonly migrationId: string;
+  /** Who asks; gets the one report of another migration. */
+  readonly asker: string;
+}
+
+/**
+ * To `replica/<cluster>/<member>`: report to this workflow, now and from now on. Another migration
+ * than this one reports once and stays its operators'. Null: nobody coordinates it any more.
+ */
+export const coordinateSignal = defineSignal<[CoordinateRequest]>('coordinate');
 
 /** What a rollout tells a member's migration to do; each like the operator's update of its name. */
 export type MemberOrder = Operation &
@@ -49,29 +65,48 @@ export const memberOrderSignal = defineSignal<[MemberOrder]>('memberOrder');
 /* A group's lease: one voter at risk at a time (I14). */
 
 export interface LeaseRequest {
+  /** The same request is counted once; a newer one of the same holder takes its place. */
+  readonly requestId: string;
   /** Workflow id of the migration, whose member is at risk while it holds the lease. */
   readonly holder: string;
+  readonly migrationId: string;
+  readonly replica: ReplicaName;
   readonly host: string;
-  readonly agentId: string | null;
-  /** The same request is counted once. */
-  readonly requestId: string;
+  readonly agentId: string;
+  /** An operator answers for the group: granted at once, beside whoever holds it. */
+  readonly standalone: boolean;
 }
 
 /** To `group/<cluster>`. */
 export const acquireLeaseSignal = defineSignal<[LeaseRequest]>('acquireLease');
-export const releaseLeaseSignal = defineSignal<[{ readonly holder: string }]>('releaseLease');
+export const releaseLeaseSignal =
+  defineSignal<[{ readonly holder: string; readonly requestId: string }]>('releaseLease');
 
-/** To the holder. */
-export const leaseGrantedSignal =
-  defineSignal<[{ readonly cluster: string; readonly requestId: string }]>('leaseGranted');
+export interface LeaseAnswer {
+  readonly group: string;
+  readonly requestId: string;
+  readonly granted: boolean;
+  /** What keeps it, of one that was not granted. */
+  readonly reason: string;
+}
+
+/** To whoever asked: it is granted, or why it is not yet. */
+export const leaseAnswerSignal = defineSignal<[LeaseAnswer]>('leaseAnswer');
 
 export interface LeaseStatus {
-  readonly holder: string | null;
-  readonly sinceMs: number | null;
-  readonly queue: readonly string[];
+  readonly holders: readonly (LeaseRequest & { readonly sinceMs: number })[];
+  readonly queue: readonly LeaseRequest[];
+  /** Why the first of the queue waits; null where none does. */
+  readonly reason: string | null;
 }
 
 export const leaseStatusQuery = defineQuery<LeaseStatus>('leaseStatus');
+
+export interface GroupLeaseRequest {
+  readonly group: string;
+  /** What a run hands to the next. */
+  readonly carried?: Pick<LeaseStatus, 'holders' | 'queue'>;
+}
 
 /* A cluster's rollout. */
 
@@ -93,6 +128,18 @@ export interface MemberStatus {
   readonly step: 'storage' | 'binary';
   readonly migrationId: string | null;
   readonly report: MemberReport | null;
+  /** As its preflight found it; null before. */
+  readonly size: MemberSize | null;
+  /** Why it failed, was rolled back or left out. */
+  readonly reason: string | null;
+  /** As the group was looked at last; null before. */
+  readonly standing: MemberStanding | null;
+}
+
+export interface MemberSize {
+  readonly mode: MigrationMode;
+  readonly entries: string;
+  readonly bytes: number;
 }
 
 export type ClusterStage =
@@ -106,21 +153,6 @@ export type ClusterStage =
   | 'ended';
 
 export type RolloutOutcome = 'finalized' | 'rolled-back' | 'partly' | 'abandoned';
-
-/** Why a group may not be touched now: one refusal for each reason that was found. */
-export interface Refusal {
-  readonly kind:
-    | 'unreachable'
-    | 'unhealthy'
-    | 'no-leader'
-    | 'lagging'
-    | 'change-pending'
-    | 'no-quorum'
-    | 'at-risk'
-    | 'not-as-declared';
-  readonly member: string | null;
-  readonly reason: string;
-}
 
 export interface RolloutWaiting extends Omit<Waiting, 'kind'> {
   readonly kind:

@@ -34,7 +34,7 @@ export function addDoctor(program: Command): void {
 
 async function doctor(version: string, options: DoctorOptions): Promise<void> {
   const machines = await machinesOf(options);
-  const checks = await withTemporal(options, (client) =>
+  const checks = await withTemporal(options, ({ client }) =>
     new HealthChecks({ client, version }).run(machines),
   );
   const ok = checks.every((check) => check.ok);

@@ -136,7 +136,9 @@ async function diff(file: string, options: SelectOptions & TemporalOptions): Pro
   const inventory = await readSelected(file, options);
   const members = inventory.clusters.flatMap((cluster) => cluster.members);
   const hosts = [...new Set(members.map(({ host }) => host))].toSorted();
-  const asked = await withTemporal(options, (client) => new MachineClient(client).replicas(hosts));
+  const asked = await withTemporal(options, ({ client }) =>
+    new MachineClient(client).replicas(hosts),
+  );
   const all = inventoryDifferences(defaultFamilies(), inventory, asked);
   // Of a part of the inventory, what else the machines have is no difference.
   const whole = options.select === undefined && options.cluster === undefined;
