@@ -58,6 +58,16 @@ async function buildProgram(): Promise<Command> {
     addProcesses(program);
     addHost(program);
     addReplica(program);
+    const [{ addInventory }, { addTokens }, { addAudit }, { addDoctor }] = await Promise.all([
+      import('./commands/inventory.ts'),
+      import('./commands/token.ts'),
+      import('./commands/audit.ts'),
+      import('./commands/doctor.ts'),
+    ]);
+    addInventory(program);
+    addTokens(program);
+    addAudit(program);
+    addDoctor(program);
     addCluster(program);
     addFleet(program);
     addSchedule(program);
