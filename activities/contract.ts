@@ -72,6 +72,8 @@ export interface BindingView {
   /** Log URI of the primary, and the tag that it is parked under. */
   readonly primary: { readonly log: string; readonly parkedTag: string | null };
   readonly rollingBack: boolean;
+  /** The migration that ended last; absent in histories of before. */
+  readonly lastEnded?: string | null;
 }
 
 /** What was last wished of a migration's bulk work, by whichever workflow. */

@@ -65,7 +65,7 @@ function paceLines({ counts, startedMs, outcome }: FleetStatus): string[] {
   return [`pace     ${perHour.toFixed(1)} clusters/h, ${durationText(leftMs)} left at that`];
 }
 
-function waveLines(report: FleetTree, { waves, clusters, wave }: FleetStatus): string[] {
+function waveLines(report: FleetTree, { waves, clusters }: FleetStatus): string[] {
   const lines: string[] = [];
   let from = 0;
   for (const [number, { name, upTo, state }] of waves.entries()) {
@@ -73,10 +73,10 @@ function waveLines(report: FleetTree, { waves, clusters, wave }: FleetStatus): s
     const size = `${from + 1} to ${upTo}`;
     lines.push(`${isLast ? '└─' : '├─'} ${pc.bold(name)} (clusters ${size}): ${stateText(state)}`);
     from = upTo;
-    if (number !== Math.min(wave, waves.length - 1)) continue;
-    for (const [i, cluster] of clusters.entries()) {
-      const inner = isLast ? '   ' : '│  ';
-      const text = clusterLines(report, cluster, i === clusters.length - 1);
+    const inner = isLast ? '   ' : '│  ';
+    const ofWave = clusters.filter(({ wave }) => wave === number);
+    for (const [i, cluster] of ofWave.entries()) {
+      const text = clusterLines(report, cluster, i === ofWave.length - 1);
       lines.push(...text.map((line) => `${inner}${line}`));
     }
   }
@@ -85,6 +85,7 @@ function waveLines(report: FleetTree, { waves, clusters, wave }: FleetStatus): s
 
 function stateText(state: WaveStatus['state']): string {
   if (state === 'done') return pc.green(state);
+  if (state === 'failed') return pc.red(state);
   return state === 'approval' ? pc.yellow('waits for approval') : state;
 }
 
@@ -95,8 +96,7 @@ function clusterLines({ members }: FleetTree, report: ClusterReport, isLast: boo
   const head = `${isLast ? '└─' : '├─'} ${pc.bold(cluster)} ${colour(stage)}, ${moved} of ${total} members moved`;
   const why = reason ?? (waiting === null ? null : `${waiting.kind}: ${waiting.reason}`);
   const inner = isLast ? '   ' : '│  ';
-  // Its own first line says what stands here already.
-  const tree = seen === undefined ? [] : clusterText(seen).split('\n').filter(isOfMember);
+  const tree = seen === undefined ? [] : memberTree(clusterText(seen).split('\n'));
   return [
     head,
     ...(why === null ? [] : [`${inner}${pc.dim(why)}`]),
@@ -104,8 +104,10 @@ function clusterLines({ members }: FleetTree, report: ClusterReport, isLast: boo
   ];
 }
 
-function isOfMember(line: string): boolean {
-  return /^(├─|└─|│| {3})/.test(line);
+/** Of a cluster's own text, its members: what stands above and below them is said here already. */
+function memberTree(lines: readonly string[]): readonly string[] {
+  const first = lines.findIndex((line) => /^[├└]─/.test(line));
+  return first === -1 ? [] : lines.slice(first).filter((line) => /^[├└│ ]/.test(line));
 }
 
 export interface FleetPlan {

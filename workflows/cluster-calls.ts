@@ -74,7 +74,10 @@ export class ClusterCalls {
     const look = await lookAtMembers(this.#state.rollout);
     for (const seen of look.members) {
       const member = this.#state.named(seen.member);
-      if (member !== undefined) member.standing = standingOf(look, seen);
+      if (member === undefined) continue;
+      member.standing = standingOf(look, seen);
+      const { migrationId = null, mode = null } = seen.binding ?? {};
+      if (migrationId !== null && migrationId === member.migrationId) member.mode = mode;
     }
     return look;
   }
@@ -135,6 +138,13 @@ export class ClusterCalls {
     this.#state.version += 1;
   }
 
+  /** Has whatever migration of the member is open report; false when none is. */
+  async ask({ spec }: TrackedMember): Promise<boolean> {
+    const { rolloutId } = this.#state.rollout;
+    const migrationId = memberMigrationId({ rolloutId, step: 'storage', attempt: 1 });
+    return this.#coordinate({ spec, migrationId }, workflowInfo().workflowId);
+  }
+
   /** Nobody coordinates it any more: its operators do. */
   async release(member: TrackedMember): Promise<void> {
     await this.#coordinate(member, null);
@@ -142,7 +152,7 @@ export class ClusterCalls {
 
   /** False when no workflow runs under its id. */
   async #coordinate(
-    { spec, migrationId }: TrackedMember,
+    { spec, migrationId }: Pick<TrackedMember, 'spec' | 'migrationId'>,
     coordinator: string | null,
   ): Promise<boolean> {
     if (migrationId === null) return false;

@@ -6,6 +6,7 @@ import { ApplicationFailure, setHandler, workflowInfo } from '@temporalio/workfl
 
 import { fail, type ErrorCode, type ErrorDetails } from '../core/errors.ts';
 import type { ClusterRollout } from '../schemas/cluster-rollout.ts';
+import { memberAttemptOf } from './member-input.ts';
 import type { Accepted, Operation } from './messages.ts';
 import {
   clusterAbandonUpdate,
@@ -300,6 +301,13 @@ export class ClusterState {
   #heard(report: MemberReport): void {
     const member = this.named(report.member);
     if (member === undefined) return;
+    // One that a run before this has begun, and whose record did not name it yet.
+    const runs = report.outcome === null && !report.failed;
+    const earlier = memberAttemptOf(report.migrationId, this.rollout.rolloutId);
+    if (member.migrationId === null && runs && earlier !== null) {
+      Object.assign(member, earlier, { migrationId: report.migrationId, stage: 'moving' });
+    }
+    member.isHeard = true;
     if (report.migrationId !== member.migrationId) this.foreign = report;
     const newest = Math.max(0, ...this.members.map(({ movedAs }) => movedAs ?? 0));
     takeReport(member, report, newest);

@@ -274,7 +274,8 @@ export interface WaveStatus {
   readonly name: string;
   /** Clusters, of the whole fleet's order, that have begun with the end of it. */
   readonly upTo: number;
-  readonly state: 'pending' | 'running' | 'soaking' | 'approval' | 'done';
+  /** `failed`: a cluster of it has, and waits for an operator. */
+  readonly state: 'pending' | 'running' | 'soaking' | 'approval' | 'failed' | 'done';
 }
 
 export interface FleetCounts {
@@ -288,6 +289,11 @@ export interface FleetCounts {
   readonly skipped: number;
 }
 
+export interface FleetClusterReport extends ClusterReport {
+  /** Counted from 0. */
+  readonly wave: number;
+}
+
 export interface FleetStatus {
   readonly fleet: string;
   readonly rolloutId: string;
@@ -298,7 +304,7 @@ export interface FleetStatus {
   readonly waves: readonly WaveStatus[];
   readonly counts: FleetCounts;
   /** Those under way, soaking or failed now: at most some hundred. */
-  readonly clusters: readonly ClusterReport[];
+  readonly clusters: readonly FleetClusterReport[];
   readonly waiting: RolloutWaiting | null;
   readonly startedMs: number;
   readonly paused: boolean;

@@ -29,6 +29,8 @@ export interface TrackedMember {
   isHandled: boolean;
   /** An operator wants it tried again once its run has ended. */
   wantsRetry: boolean;
+  /** Something has reported in its name, be it another migration. */
+  isHeard: boolean;
   /** Its workflow is gone: it is to be adopted. */
   isLost: boolean;
   /** The approval that was given, and when; of another proof another is needed. */
@@ -51,6 +53,7 @@ export function trackedMember(spec: RolloutMember, step: 'storage' | 'binary'): 
     takenBack: null,
     isHandled: false,
     wantsRetry: false,
+    isHeard: false,
     isLost: false,
     granted: null,
   };

@@ -22,7 +22,7 @@ export function addPlan(program: Command): void {
 }
 
 async function plan(replica: string, options: StartOptions): Promise<void> {
-  const input = migrationInput(replica, options);
+  const input = await migrationInput(replica, options);
   const answer = await withClient(options, (client) => client.plan(input));
   print(options.output, { t: 'plan', ...answer }, () => planText(answer));
   if (answer.findings.some((finding) => !finding.ok)) process.exitCode = exitCodes.refused;
@@ -37,13 +37,18 @@ function planText(answer: PlanAnswer): string {
   const steps = answer.steps.map(
     (phase, i) => `${String(i + 1).padStart(2)}. ${phases[phase].says}`,
   );
-  const time = planEstimateText(answer.bytes);
   return [
     ...checks,
     '',
     ...steps,
     '',
-    `${answer.entries} entries, ${bytesText(answer.bytes)}; about ${time} ${answer.mode === 'live' ? 'beside the running replica' : 'with the replica stopped'}`,
+    `${answer.entries} entries, ${bytesText(answer.bytes)}; ${timeText(answer)}`,
     'a rollback is possible until finalize',
   ].join('\n');
+}
+
+function timeText({ mode, bytes }: PlanAnswer): string {
+  if (mode === 'binary') return 'which stay; it is stopped while its program is replaced';
+  const time = planEstimateText(bytes);
+  return `about ${time} ${mode === 'live' ? 'beside the running replica' : 'with the replica stopped'}`;
 }
