@@ -285,7 +285,7 @@ export interface StoreActivities {
   /**
    * Notes durably that a fleet's rollout has begun, once; `fresh` the first time. So a run that
    * follows one that was terminated knows that clusters may be under way.
-   * @throws `migration.conflict` when the id was used with another snapshot
+   * @throws `rollout.conflict` when the id was used with another snapshot
    */
   openRollout(request: {
     readonly fleet: string;
@@ -302,6 +302,7 @@ export interface StoreActivities {
     readonly rolloutId: string;
     readonly clusters: readonly string[];
   }): Promise<ClusterResult[]>;
+  /** By the id that the server has of it. */
   describeSchedule(request: { readonly schedule: string }): Promise<ScheduleAnswer>;
   describeRuns(request: { readonly workflowIds: readonly string[] }): Promise<RunAnswer[]>;
 }

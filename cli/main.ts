@@ -39,6 +39,8 @@ async function buildProgram(): Promise<Command> {
       { addHost },
       { addReplica },
       { addCluster },
+      { addFleet },
+      { addSchedule },
     ] = await Promise.all([
       import('./commands/start.ts'),
       import('./commands/plan.ts'),
@@ -47,6 +49,8 @@ async function buildProgram(): Promise<Command> {
       import('./commands/host.ts'),
       import('./commands/replica.ts'),
       import('./commands/cluster.ts'),
+      import('./commands/fleet.ts'),
+      import('./commands/schedule.ts'),
     ]);
     addPlan(program);
     addStart(program);
@@ -65,6 +69,8 @@ async function buildProgram(): Promise<Command> {
     addAudit(program);
     addDoctor(program);
     addCluster(program);
+    addFleet(program);
+    addSchedule(program);
   }
   return program;
 }

@@ -302,9 +302,9 @@ export class ClusterState {
     const member = this.named(report.member);
     if (member === undefined) return;
     // One that a run before this has begun, and whose record did not name it yet.
-    const isOpen = report.outcome === null && !report.failed;
+    const runs = report.outcome === null && !report.failed;
     const earlier = memberAttemptOf(report.migrationId, this.rollout.rolloutId);
-    if (member.migrationId === null && isOpen && earlier !== null) {
+    if (member.migrationId === null && runs && earlier !== null) {
       Object.assign(member, earlier, { migrationId: report.migrationId, stage: 'moving' });
     }
     member.isHeard = true;

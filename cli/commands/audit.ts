@@ -14,7 +14,8 @@ import {
 } from '../../control/audit-verification.ts';
 import { fail } from '../../core/errors.ts';
 import {
-  controlDirOption,
+  addControlStoreOptions,
+  controlDirOf,
   withControlStore,
   type ControlStoreOptions,
 } from '../control-store-options.ts';
@@ -35,11 +36,12 @@ interface VerifyOptions extends ControlStoreOptions {
 }
 
 export function addAudit(program: Command): void {
-  const audit = program.command('audit').description('the audit trail of the control plane');
-  audit
-    .command('verify')
+  const audit = program
+    .command('audit')
+    .description('the audit trail of the control plane')
+    .addHelpText('after', '\nExample:\n  quorumshift audit verify');
+  addControlStoreOptions(audit.command('verify'))
     .description('check that no line was altered, removed, added or moved')
-    .addOption(controlDirOption())
     .option('--file <file>', 'an export, instead of the store')
     .option(
       '--expect <seq:hash>',
@@ -61,8 +63,7 @@ export function addAudit(program: Command): void {
 }
 
 function addFilters(command: Command): Command {
-  return command
-    .addOption(controlDirOption())
+  return addControlStoreOptions(command)
     .option('--subject <subject>', 'such as cluster/kv, and what lies below: replica/kv')
     .option('--by <who>', 'of this one')
     .option('--action <action>', 'of this kind')
@@ -88,7 +89,7 @@ async function verify(options: VerifyOptions): Promise<void> {
       : await verifyExport(file, expect);
   const { ok, lines, head, problem } = verdict;
   if (problem !== null) {
-    throw fail('audit.broken', { place: file ?? options.controlDir, reason: problem });
+    throw fail('audit.broken', { place: file ?? (await controlDirOf(options)), reason: problem });
   }
   const shown = `${head.seq}:${head.hash}`;
   print(options.output, { t: 'audit', ok, lines, head: shown }, () =>

@@ -1,4 +1,4 @@
-/** `quorumshift cluster`: a group's members migrated one after the other, and how that is steered. */
+/** `quorumshift cluster`: a group's members, one after the other, and how that is steered. */
 import { randomUUID } from 'node:crypto';
 
 import type { Command } from 'commander';

@@ -9,7 +9,7 @@ import { roles, type Role, type TokenInfo } from '../../control/token-table.ts';
 import { fail, QuorumshiftError } from '../../core/errors.ts';
 import { isName } from '../../core/ids.ts';
 import {
-  controlDirOption,
+  addControlStoreOptions,
   withControlStore,
   type ControlStoreOptions,
 } from '../control-store-options.ts';
@@ -29,9 +29,11 @@ interface CreateOptions extends TokenOptions {
 }
 
 export function addTokens(program: Command): void {
-  const token = program.command('token').description('tokens of the HTTP API');
-  const stored = (command: Command) =>
-    command.addOption(controlDirOption()).addOption(outputOption());
+  const token = program
+    .command('token')
+    .description('tokens of the HTTP API')
+    .addHelpText('after', '\nExample:\n  quorumshift token create ci --role operate --expires 30d');
+  const stored = (command: Command) => addControlStoreOptions(command).addOption(outputOption());
   stored(token.command('create'))
     .description('make a token; its secret is shown once')
     .argument('<name>', 'whose it is, such as ci')

@@ -69,6 +69,18 @@ describe('commands of the control plane', () => {
     ]);
   });
 
+  test('the store is found by the control plane’s configuration too', async () => {
+    const config = join(root, 'control.yaml');
+    await writeFile(config, `controlDir: ${controlDir}\n`);
+    const env = { QUORUMSHIFT_CONTROL_CONFIG: config };
+    const { stdout } = await runCli(['audit', 'verify', '-o', 'json'], { env });
+    expect(JSON.parse(stdout.toString('utf8'))).toMatchObject({ ok: true, lines: 6 });
+    await writeFile(config, 'controlDir: relative\n');
+    const refused = await runCli(['audit', 'verify'], { env });
+    expect(refused.code).toBe(2);
+    expect(refused.stderr).toContain('line 1, column 1: controlDir');
+  });
+
   test('an export is verified by itself, and against a head that was kept; altered it is refused', async () => {
     const exported = await run('audit', 'export');
     const file = join(root, 'audit.jsonl');

@@ -3,7 +3,7 @@
  * control worker, and a Temporal server of its own, so that names are free.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
@@ -101,6 +101,18 @@ export class ClusterEnvironment {
       },
       requestedBy: 'test',
     });
+  }
+
+  /** Inventory and policy as files; the options that name them. */
+  async writeFiles({ members, policy, rolloutId }: ClusterRollout): Promise<string[]> {
+    const inventory = join(this.#directory, `${rolloutId}-inventory.json`);
+    const declared = members.map(({ member, host, source }) => [member, { host, source }] as const);
+    const clusters = { kv: { members: Object.fromEntries(declared) } };
+    await writeFile(inventory, JSON.stringify({ version: 1, clusters }));
+    const file = join(this.#directory, `${rolloutId}-policy.json`);
+    const target = `rocksdb://${this.kv.data}/{member}/${rolloutId}`;
+    await writeFile(file, JSON.stringify({ ...policy, target }));
+    return ['--inventory', inventory, '--policy', file];
   }
 
   nextId(): string {

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { defaultFamilies } from '../../storage/families/registry.ts';
 import { hasAll, KvWriter } from '../go/kv-writer.ts';
+import { runCli } from '../cli/run-cli.ts';
 import { missing } from '../setup/toolchain.ts';
 import { clusterWorkflowId } from '../../core/ids.ts';
 import type { ClusterStatus } from '../../workflows/rollout-messages.ts';
@@ -39,8 +40,23 @@ describe.skipIf(missing('temporal') || missing('go'))('a cluster migrates by a w
       const { term } = await environment.statusOf(before);
       const writers = ['a', 'b'].map((name) => new KvWriter(kv, name));
       const rollout = await environment.rollout();
-      await client.start(rollout);
+      const { rolloutId } = rollout;
+      const files = await environment.writeFiles(rollout);
+      const cli = async (command: string, ...args: readonly string[]) => {
+        const answer = await runCli(['cluster', command, ...args], { env: environment.address });
+        expect(answer.code, answer.stderr).toBe(0);
+        return answer.stdout.toString('utf8');
+      };
+      const plan = await cli('plan', 'kv', ...files);
+      expect(plan).toContain(`order    ${order.join(', ')}\n`);
+      expect(plan.match(/on n\d: (\d+) of \1 checks passed; live/g)).toHaveLength(members.length);
+      expect(await cli('start', 'kv', ...files, '--id', rolloutId)).toContain('started: rollout');
+      const moving = await environment.until('the leader moves', stage(before, 'moving'), 90_000);
+      expect(new Set(Object.values(stagesOf(moving)))).toEqual(new Set(['moving', 'soaking']));
+      const tree = await cli('status', 'kv');
+      for (const member of members) expect(tree).toMatch(new RegExp(`─ ${member} on ${member}: `));
       expect(await environment.outcome()).toBe('finalized');
+      expect(await cli('list')).toMatch(new RegExp(`kv +${rolloutId} +completed`));
       await Promise.all(writers.map((writer) => writer.stop()));
       await hasAll(
         kv,
