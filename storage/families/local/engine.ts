@@ -220,7 +220,11 @@ class LocalEngine implements StoreEngine {
       await this.#log.close();
     } finally {
       // Whoever opens it next must not be kept by a file that could not be closed.
-      await this.#meta.close().finally(() => this.#release());
+      try {
+        await this.#meta.close();
+      } finally {
+        await this.#release();
+      }
     }
   }
 }
