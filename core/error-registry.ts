@@ -292,6 +292,11 @@ export const errorRegistry = {
     message: 'Cannot open {replica}: this host must serve it: it serves {served}',
     remedy: "Add it to the host's configuration, or ask the host that serves it.",
   },
+  'replica.opening': {
+    ...busy,
+    message: 'Cannot use {replica}: it must be open: its host has been opening it since {since}',
+    remedy: 'Ask again in a moment. If it stays so, its disk does not answer.',
+  },
   'session.stream-idle': {
     ...busy,
     message: 'Cannot go on with the stream: it must not stand still for {idleMs} ms: it did',

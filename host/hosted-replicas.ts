@@ -6,13 +6,16 @@ import { NamedPlaces, namingAlone } from '../storage/binding/named-instances.ts'
 import { RecordStore } from '../storage/binding/record-store.ts';
 import type { FamilyRegistry } from '../storage/family-registry.ts';
 import type { FileLayer } from '../storage/file-layer.ts';
+import { eachInTime, type Patience } from './each-in-time.ts';
 import type { ServedReplicas } from './host-calls.ts';
 import { promoteSide, type Promotion } from './promote-side.ts';
 import { adviceFor } from './replica-advice.ts';
 import { ServedReplica, type ServedReplicaOptions } from './served-replica.ts';
 
-/** Replicas opened at a time: opening reads every segment's headers. */
-const openAtOnce = 4;
+/** Replicas opened, or closed, at a time: opening reads every segment's headers. */
+const atOnce = 4;
+/** How long one whose disk does not answer keeps the others waiting. */
+const usualPatienceMs = 10_000;
 
 export interface HostedReplicasOptions {
   readonly files: FileLayer;
@@ -20,6 +23,8 @@ export interface HostedReplicasOptions {
   readonly stateDir: string;
   readonly log: (line: string) => void;
   readonly replicas: readonly HostedReplica[];
+  /** How long one that stands still keeps the others waiting; absent: 10 s. */
+  readonly patienceMs?: number | undefined;
 }
 
 /** One of the configuration. */
@@ -33,40 +38,88 @@ export class HostedReplicas {
   readonly #options: HostedReplicasOptions;
   readonly #replicas: ReadonlyMap<string, HostedReplica>;
   readonly #all = new Map<string, ServedReplica | Error>();
+  readonly #patience: Patience;
+  /** Resolve when each has been opened, or refused. */
+  readonly #starting = new Map<string, Promise<void>>();
   /** One decision at a time. */
   #turn: Promise<unknown> = Promise.resolve();
 
   private constructor(options: HostedReplicasOptions) {
     this.#options = options;
+    this.#patience = { atOnce, patienceMs: options.patienceMs ?? usualPatienceMs };
     this.#replicas = new Map(options.replicas.map((given) => [replicaText(given.replica), given]));
   }
 
-  /** Opens all of them; one that cannot be served safely is refused alone, and why is logged. */
+  /**
+   * Opens all of them; one that cannot be served safely is refused alone, and why is logged. One
+   * that stands still is refused too, until it is open: the others are served without it.
+   */
   static async open(options: HostedReplicasOptions): Promise<HostedReplicas> {
-    const { files, families, stateDir } = options;
+    const { files } = options;
     const hosted = new HostedReplicas(options);
-    const records = [...hosted.#replicas.keys()].map((name) => hosted.recordOf(name));
-    const isKnown = async ({ directory }: RecordStore) =>
-      (await files.stat(directory.record)) !== null;
-    const known = await Promise.all(records.map(isKnown));
-    if (known.every((one) => one)) await hosted.#startAll();
-    else {
-      // Those that no record knows yet are named beside no other process, by one look at all.
-      await namingAlone(files, stateDir, async () =>
-        hosted.#startAll(await NamedPlaces.read({ families, files, stateDir })),
-      );
+    const unknown: string[] = [];
+    const known: string[] = [];
+    for (const name of hosted.#replicas.keys()) {
+      const { directory } = hosted.recordOf(name);
+      const isKnown = (await files.stat(directory.record)) !== null;
+      (isKnown ? known : unknown).push(name);
+      const since = new Date().toISOString();
+      hosted.#all.set(name, fail('replica.opening', { replica: name, since }));
     }
+    hosted.#sayLate(await hosted.#startAll(known));
+    if (unknown.length > 0) await hosted.#startUnknown(unknown);
     return hosted;
   }
 
-  async #startAll(named?: NamedPlaces): Promise<void> {
-    const waiting = [...this.#replicas.keys()];
-    const startNext = async (): Promise<void> => {
-      for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) {
-        await this.#start(name, named);
-      }
-    };
-    await Promise.all(Array.from({ length: openAtOnce }, startNext));
+  /**
+   * Those that no record knows yet are named beside no other process, by one look at all; as long
+   * as one of them stands still nobody else names any.
+   */
+  #startUnknown(names: readonly string[]): Promise<void> {
+    const { files, families, stateDir } = this.#options;
+    return new Promise((resolve, reject) => {
+      const named = namingAlone(files, stateDir, async () => {
+        const places = await NamedPlaces.read({ families, files, stateDir });
+        const late = await this.#startAll(names, places);
+        this.#sayLate(late);
+        resolve();
+        await Promise.all(late.values());
+      });
+      named.catch(reject);
+    });
+  }
+
+  #startAll(names: readonly string[], named?: NamedPlaces) {
+    return eachInTime(names, this.#patience, (name) => this.#start(name, named));
+  }
+
+  #sayLate(late: ReadonlyMap<string, Promise<void>>): void {
+    for (const name of late.keys()) {
+      this.#options.log(`${name} is not served yet: its disk has not answered; it is waited for`);
+    }
+  }
+
+  /**
+   * Closes all of them; one that fails or stands still does not keep the others.
+   * @returns those that stand still: what they were given and have not acknowledged may be lost
+   */
+  async close(): Promise<readonly string[]> {
+    const late = await eachInTime([...this.#all.keys()], this.#patience, (name) =>
+      this.#close(name),
+    );
+    return [...late.keys()];
+  }
+
+  async #close(name: string): Promise<void> {
+    await this.#starting.get(name);
+    const found = this.#all.get(name);
+    if (!(found instanceof ServedReplica)) return;
+    try {
+      await found.close();
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#options.log(`${name} could not be closed as it should: ${reason}`);
+    }
   }
 
   get all(): ServedReplicas {
@@ -119,7 +172,13 @@ export class HostedReplicas {
     throw fail('session.unknown-replica', { replica: name, served });
   }
 
-  async #start(name: string, named?: NamedPlaces): Promise<void> {
+  #start(name: string, named?: NamedPlaces): Promise<void> {
+    const started = this.#startNow(name, named);
+    this.#starting.set(name, started);
+    return started;
+  }
+
+  async #startNow(name: string, named?: NamedPlaces): Promise<void> {
     const { log } = this.#options;
     const { options } = this.#find(name);
     try {

@@ -8,7 +8,6 @@
  * be stopped anywhere and asked for again.
  */
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 
 import { assert, fail } from '../core/errors.ts';
 import { replicaText } from '../core/ids.ts';
@@ -26,6 +25,7 @@ import type { GiveWay } from '../storage/image/rate-limit.ts';
 import type { TransferOptions } from '../storage/image/state-stream.ts';
 import type { Pair } from '../storage/replication/open-pair.ts';
 import { withPinned } from '../storage/replication/pinned-pair.ts';
+import { within } from './each-in-time.ts';
 import { HeldProof } from './held-proof.ts';
 import { barrierBytes, MirrorBootstrap } from './mirror-bootstrap.ts';
 import { conflict, presentOf, type Caller } from './mirror-caller.ts';
@@ -284,13 +284,7 @@ export class LiveMirror {
 
   /** @throws `instance.locked`: what was given to a failed mirror may still reach its files */
   async #requireLeftClosed(): Promise<void> {
-    const late = new AbortController();
-    const closed = this.#options.pair().engine.leftIsClosed.then(() => true);
-    const waited = delay(leftWithinMs, false, { signal: late.signal, ref: false });
-    const isClosed = await Promise.race([closed, waited]);
-    late.abort();
-    waited.catch(() => {});
-    if (isClosed) return;
+    if (await within(this.#options.pair().engine.leftIsClosed, leftWithinMs)) return;
     const action = 'put away the mirror of';
     const instance = replicaText(this.#options.store.replica);
     const holder = 'this storage host, whose writes to it have not returned';

@@ -105,7 +105,8 @@ function refusedAdvice(advised: Advised, refusal: Error): Told {
   if (record === null || !(refusal instanceof QuorumshiftError)) return told;
   const { mirror, migration } = record;
   const isOurs = migration === null || migration.mode !== 'stopped';
-  const isElsewhere = ['instance.locked', 'record.stamp-newer'].includes(refusal.code);
+  const elsewhere = ['instance.locked', 'record.stamp-newer', 'replica.opening'];
+  const isElsewhere = elsewhere.includes(refusal.code);
   if (mirror?.stage !== 'dual' || !isOurs || isElsewhere) return told;
   const [primary, second] = [record.primary.uris.log, mirror.ref.uris.log];
   const promote = (side: string) =>

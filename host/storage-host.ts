@@ -17,7 +17,7 @@ import { isErrno } from '../storage/files.ts';
 import { storageHostAdminCalls } from './admin-calls.ts';
 import { HostActivity } from './host-activity.ts';
 import { HostedReplicas, type HostedReplica } from './hosted-replicas.ts';
-import { maxWriteBytes, storageHostCalls, type ServedReplicas } from './host-calls.ts';
+import { maxWriteBytes, storageHostCalls } from './host-calls.ts';
 import type { HostMetrics } from './host-metrics.ts';
 import { StorageHostService } from './proto/gen/storage_host.ts';
 import { StorageHostAdminService } from './proto/gen/storage_host_admin.ts';
@@ -39,28 +39,33 @@ export interface StorageHostOptions {
   readonly files: FileLayer;
   readonly families: FamilyRegistry;
   readonly log: (line: string) => void;
+  /** How long one replica that stands still keeps the others waiting; absent: 10 s. */
+  readonly patienceMs?: number;
 }
 
 export class StorageHost {
   readonly #servers: readonly Server[];
-  readonly #replicas: ServedReplicas;
+  readonly #hosted: HostedReplicas;
   readonly #advancing: NodeJS.Timeout;
   readonly #config: HostConfig;
   readonly #activity: HostActivity;
   readonly #metrics: HostMetrics | null;
 
+  readonly #log: (line: string) => void;
+
   private constructor(
-    config: HostConfig,
+    { config, log }: StorageHostOptions,
     running: {
       servers: readonly Server[];
-      replicas: ServedReplicas;
+      hosted: HostedReplicas;
       activity: HostActivity;
       metrics: HostMetrics | null;
     },
   ) {
     this.#config = config;
+    this.#log = log;
     this.#servers = running.servers;
-    this.#replicas = running.replicas;
+    this.#hosted = running.hosted;
     this.#activity = running.activity;
     this.#metrics = running.metrics;
     this.#advancing = setInterval(() => this.#advance(), advanceEveryMs);
@@ -68,11 +73,11 @@ export class StorageHost {
 
   /**
    * Opens every replica of the configuration, then listens. One that cannot be served safely is
-   * refused alone: its calls answer why.
+   * refused alone: its calls answer why. So is one whose disk does not answer, until it does.
    * @throws `config.invalid` when another host listens on a socket
    */
   static async start(options: StorageHostOptions): Promise<StorageHost> {
-    const { config, families, log } = options;
+    const { config, families, log, patienceMs } = options;
     const { socket, socketMode, adminSocketMode } = config;
     const adminSocket = adminSocketOf(config);
     for (const path of [socket, adminSocket, ...metricsSocketOf(config)]) await freeSocket(path);
@@ -82,7 +87,8 @@ export class StorageHost {
     const files = activity.counting(options.files);
     const { stateDir } = config;
     const given = replicaOptions({ ...options, files }, metrics);
-    const hosted = await HostedReplicas.open({ files, families, stateDir, log, replicas: given });
+    const places = { files, families, stateDir, log, replicas: given };
+    const hosted = await HostedReplicas.open({ ...places, patienceMs });
     const replicas = hosted.all;
     const clients = newServer();
     clients.addService(StorageHostService, storageHostCalls({ replicas, activity, idleMs }));
@@ -95,18 +101,20 @@ export class StorageHost {
     if (config.metrics !== null) await metrics?.listen(config.metrics, { replicas, activity });
     await listen(admin, { path: adminSocket, mode: adminSocketMode });
     await listen(clients, { path: socket, mode: socketMode });
-    return new StorageHost(config, { servers: [clients, admin], replicas, activity, metrics });
+    return new StorageHost(options, { servers: [clients, admin], hosted, activity, metrics });
   }
 
-  /** Takes no new call, finishes what was given, closes every replica. */
-  async stop(): Promise<void> {
+  /**
+   * Takes no new call, finishes what was given, closes every replica.
+   * @returns those that did not come to their end: the process is to be ended without them
+   */
+  async stop(): Promise<readonly string[]> {
     clearInterval(this.#advancing);
     const stopped = this.#servers.map(
       (server) => new Promise<void>((resolve) => server.tryShutdown(() => resolve())),
     );
-    for (const served of this.#replicas.values()) {
-      if (served instanceof ServedReplica) await served.close();
-    }
+    const late = await this.#hosted.close();
+    for (const name of late) this.#log(`${name} was not closed: its disk has not answered`);
     for (const server of this.#servers) server.forceShutdown();
     await Promise.all(stopped);
     await this.#metrics?.stop();
@@ -115,10 +123,11 @@ export class StorageHost {
     for (const path of [socket, adminSocketOf(this.#config), ...metricsSocketOf(this.#config)]) {
       await rm(path, { force: true });
     }
+    return late;
   }
 
   #advance(): void {
-    for (const served of this.#replicas.values()) {
+    for (const served of this.#hosted.all.values()) {
       // A watermark that lies behind is safe; what keeps it there shows at the next mutation.
       if (served instanceof ServedReplica) served.advanceWatermark().catch(() => {});
     }

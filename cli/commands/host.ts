@@ -1,6 +1,7 @@
 /** `quorumshift host`: the storage host of this machine. */
 import type { Command } from 'commander';
 
+import { exitCodes } from '../../core/error-registry.ts';
 import { onStop } from '../on-stop.ts';
 
 export function addHost(program: Command): void {
@@ -30,5 +31,9 @@ async function host({ config: file }: { readonly config: string }): Promise<void
     families: storage.defaultFamilies(),
   });
   log(`storage host is ready at ${config.socket}`);
-  onStop(() => running.stop());
+  onStop(async () => {
+    const late = await running.stop();
+    // What it was given keeps the process from ending by itself.
+    if (late.length > 0) process.exit(exitCodes.unexpected);
+  });
 }

@@ -216,8 +216,15 @@ class LocalEngine implements StoreEngine {
   }
 
   async close(): Promise<void> {
-    await this.#log.close();
-    await this.#meta.close();
-    await this.#release();
+    try {
+      await this.#log.close();
+    } finally {
+      // Whoever opens it next must not be kept by a file that could not be closed.
+      try {
+        await this.#meta.close();
+      } finally {
+        await this.#release();
+      }
+    }
   }
 }
