@@ -33,7 +33,16 @@ import type {
 } from '../workflows/messages.ts';
 import type { migrateReplica } from '../workflows/migrate-replica.ts';
 import type { PlanAnswer, planReplica } from '../workflows/plan-replica.ts';
-import { attemptReport, type AttemptReport } from './attempt-report.ts';
+import { attemptReport } from './attempt-report.ts';
+import type {
+  MigrationListing,
+  MigrationReport,
+  Migrations,
+  OperationOptions,
+  RunState,
+  StartedMigration,
+} from './migrations.ts';
+import { runPage, type Page, type Run, type RunPageRequest } from './run-page.ts';
 import { SearchAttributes } from './search-attributes.ts';
 
 /** A workflow that does not answer within this is reported as such, with what else is known. */
@@ -57,37 +66,8 @@ export interface MigrationClientOptions {
   readonly client: Client;
   /** Recorded with every operation; unverified. */
   readonly identity: string;
-}
-
-export type RunState = 'running' | 'completed' | 'failed' | 'cancelled' | 'terminated' | 'other';
-
-/** What can be said of a migration from outside, even when its workflow does not answer. */
-export interface MigrationReport {
-  readonly replica: ReplicaName;
-  readonly migrationId: string | null;
-  readonly run: RunState;
-  readonly startedAt: string;
-  readonly closedAt: string | null;
-  /** Null when no worker answered within 2 s, or the history is gone. */
-  readonly status: MigrationStatus | null;
-  /** Progress of the step under way, from its last heartbeat. */
-  readonly progress: StepProgress | null;
-  readonly attempt: AttemptReport | null;
-  /** Why the run failed. */
-  readonly failure: string | null;
-}
-
-export interface StartedMigration {
-  readonly replica: ReplicaName;
-  readonly migrationId: string;
-  readonly workflowId: string;
-  /** False when a migration with this id had been started before. */
-  readonly fresh: boolean;
-}
-
-/** An operation is counted once by its id; give one to repeat a call safely. */
-export interface OperationOptions {
-  readonly operationId?: string;
+  /** Absent: of its own. */
+  readonly searchAttributes?: SearchAttributes;
 }
 
 export interface StartOptions {
@@ -95,15 +75,21 @@ export interface StartOptions {
   readonly rollback?: string;
 }
 
-export class MigrationClient {
+export class MigrationClient implements Migrations {
   readonly #client: Client;
   readonly #identity: string;
   readonly #searchAttributes: SearchAttributes;
 
   constructor(options: MigrationClientOptions) {
     this.#client = options.client;
-    this.#searchAttributes = new SearchAttributes(options.client);
+    this.#searchAttributes = options.searchAttributes ?? new SearchAttributes(options.client);
     this.#identity = options.identity;
+  }
+
+  /** The same, for someone else. */
+  as(identity: string): MigrationClient {
+    const searchAttributes = this.#searchAttributes;
+    return new MigrationClient({ client: this.#client, identity, searchAttributes });
   }
 
   /**
@@ -320,21 +306,24 @@ export class MigrationClient {
   /** Migrations that Temporal knows, newest first; visibility lags by a moment. */
   async list(options: { readonly limit: number }): Promise<MigrationListing[]> {
     const listings: MigrationListing[] = [];
-    const query = `WorkflowType = 'migrateReplica'`;
-    for await (const run of this.#client.workflow.list({ query })) {
-      if (run.status.name === 'CONTINUED_AS_NEW') continue;
-      const [cluster = '', member = ''] = run.workflowId.slice(workflowIdPrefix.length).split('/');
-      const migrationId = run.memo?.['migrationId'];
-      listings.push({
-        replica: { cluster, member },
-        migrationId: typeof migrationId === 'string' ? migrationId : null,
-        run: runState(run.status.name),
-        startedAt: run.startTime.toISOString(),
-        closedAt: run.closeTime?.toISOString() ?? null,
-      });
-      if (listings.length >= options.limit) break;
-    }
+    let cursor: Uint8Array | null = null;
+    do {
+      const limit = options.limit - listings.length;
+      const page = await this.page({ limit, cursor });
+      listings.push(...page.items);
+      cursor = page.next;
+    } while (cursor !== null && listings.length < options.limit);
     return listings;
+  }
+
+  /** One page of them; `next` is Temporal's own token, null at the end. */
+  async page(request: RunPageRequest): Promise<Page<MigrationListing>> {
+    const { items, next } = await runPage(this.#client, {
+      type: 'migrateReplica',
+      prefix: workflowIdPrefix,
+      ...request,
+    });
+    return { items: items.map(listingOf), next };
   }
 
   #handle(replica: ReplicaName): WorkflowHandle<typeof migrateReplica> {
@@ -407,15 +396,16 @@ export class MigrationClient {
   }
 }
 
-export interface MigrationListing {
-  readonly replica: ReplicaName;
-  readonly migrationId: string | null;
-  readonly run: RunState;
-  readonly startedAt: string;
-  readonly closedAt: string | null;
+function listingOf({ workflowId, memo, run, startedAt, closedAt }: Run): MigrationListing {
+  const [cluster = '', member = ''] = workflowId.slice(workflowIdPrefix.length).split('/');
+  return {
+    replica: { cluster, member },
+    migrationId: memo('migrationId'),
+    run,
+    startedAt,
+    closedAt,
+  };
 }
-
-export type { MigrationOutcome };
 
 function controlUnreachable(action: string, replica: ReplicaName, cause?: unknown): Error {
   const details = { action, replica: replicaText(replica), waitedMs: controlTimeoutMs };

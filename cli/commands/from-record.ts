@@ -5,7 +5,7 @@
 import { fail } from '../../core/errors.ts';
 import { parseReplica } from '../../core/ids.ts';
 import { rollbackStart } from '../../core/phases.ts';
-import type { StartedMigration } from '../../client/migration-client.ts';
+import type { StartedMigration } from '../../client/migrations.ts';
 import type { BindingRecord, MigrationState } from '../../schemas/binding-record.ts';
 import type { Accepted } from '../../workflows/messages.ts';
 import { localControl, localRecord } from '../machine-record.ts';
