@@ -8,6 +8,7 @@ import type { findHolders } from '../storage/binding/open-files.ts';
 import { RecordStore } from '../storage/binding/record-store.ts';
 import type { FamilyRegistry } from '../storage/family-registry.ts';
 import type { FileLayer } from '../storage/file-layer.ts';
+import type { MemberAdapters } from './raft-adapters/member-adapter.ts';
 
 export interface AgentContext {
   readonly config: AgentConfig;
@@ -18,6 +19,8 @@ export interface AgentContext {
   /** Looks at the machine's processes, which know only the files of its own disk. */
   readonly findHolders: typeof findHolders;
   readonly now: () => Date;
+  /** How members are asked: as the configuration says, or as a simulation does. */
+  readonly memberAdapter: MemberAdapters;
 }
 
 /** One attempt: its number, counted from 1, and its line to whoever waits for it. */
@@ -53,6 +56,11 @@ export function checkAddressee(context: AgentContext, request: Addressee): void 
       actual: request.contractVersion,
     });
   }
+}
+
+/** Of whichever migration the record names, owning it or ended last. */
+export function presentView(record: BindingRecord): BindingView {
+  return viewOf(record, record.migration?.id ?? record.lastEnded?.id ?? '');
 }
 
 export function viewOf(record: BindingRecord, migrationId: string): BindingView {

@@ -6,6 +6,7 @@ import { checkSoak } from './check-soak.ts';
 import { own, readBinding } from './own.ts';
 import { preflight } from './preflight.ts';
 import { decideToGoForward, decideToRollBack } from './decide.ts';
+import { readMember, transferLeadership } from './read-member.ts';
 import { setControl } from './set-control.ts';
 import { stepBodies } from './step-bodies.ts';
 import { runStep } from './step-runner.ts';
@@ -72,5 +73,7 @@ export function createControlActivities(context: AgentContext): ControlActivitie
     }),
     readBinding: asActivity((request) => readBinding(context, request)),
     setControl: asActivity((request) => setControl(context, request)),
+    readMember: asActivity((request) => readMember(context, request)),
+    transferLeadership: asActivity((request) => transferLeadership(context, request)),
   };
 }

@@ -14,6 +14,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fail, type QuorumshiftError } from '../core/errors.ts';
 import type { FileLayer } from '../storage/file-layer.ts';
+import { commandEnvironment } from './command-environment.ts';
 import { keptShort, openOutput, readTail, type HookOutput } from './hook-output.ts';
 import {
   identify,
@@ -61,19 +62,6 @@ export interface PreviousHook {
 
 /** Of those, what an error's message carries. */
 const messageCharacters = 400;
-
-/** Variables that commands need to find programs and to speak the operator's language. */
-const passedVariables = [
-  'PATH',
-  'HOME',
-  'USER',
-  'LOGNAME',
-  'SHELL',
-  'LANG',
-  'LC_ALL',
-  'TZ',
-  'TMPDIR',
-];
 
 const gateScript = 'read go && exec "$@"';
 
@@ -157,13 +145,9 @@ async function requireGone(run: HookRun, previous: HookLedger): Promise<void> {
 }
 
 function spawnGate({ command, args, env }: HookRun, output: HookOutput): ChildProcess {
-  const passed = passedVariables.flatMap((name) => {
-    const value = process.env[name];
-    return value === undefined ? [] : [[name, value] as const];
-  });
   const child = spawn('/bin/sh', ['-c', gateScript, 'sh', command, ...args], {
     detached: true,
-    env: { ...Object.fromEntries(passed), ...env },
+    env: commandEnvironment(env),
     stdio: ['pipe', output.stdout.fd, output.stderr.fd],
   });
   // A command that ends without reading its input is no failure.

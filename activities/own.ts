@@ -7,7 +7,13 @@ import type { RecordStore } from '../storage/binding/record-store.ts';
 import { firstLease, ownReplica } from '../storage/binding/replica-lease.ts';
 import type { MigrationInput } from '../schemas/migration.ts';
 import { inputDigest } from '../schemas/input-digest.ts';
-import { checkAddressee, recordStore, viewOf, type AgentContext } from './agent-context.ts';
+import {
+  checkAddressee,
+  presentView,
+  recordStore,
+  viewOf,
+  type AgentContext,
+} from './agent-context.ts';
 import { checkRoots } from './allowed-roots.ts';
 import { modeOf } from './ask-storage-host.ts';
 import type {
@@ -79,5 +85,5 @@ export async function readBinding(
 ): Promise<BindingView | null> {
   checkAddressee(context, request);
   const record = await recordStore(context, request).read();
-  return record && viewOf(record, record.migration?.id ?? record.lastEnded?.id ?? '');
+  return record && presentView(record);
 }

@@ -353,6 +353,20 @@ export const errorRegistry = {
     remedy:
       'Start one ("quorumshift control", or "dev"); then see status: the wish may have come through.',
   },
+  'member.no-adapter': {
+    ...refused,
+    message:
+      "Cannot {action} {replica}: the agent's configuration must say how its member is told: {actual}",
+    remedy: 'Give its cluster an adapter in the configuration: docs/cluster-adapters.md.',
+  },
+  'member.transfer-failed': {
+    retryable: true,
+    httpStatus: 502,
+    exitCode: exitCodes.unreachable,
+    message: 'Cannot hand the leadership over from {replica} to {to}: {reason}',
+    remedy:
+      'See whether the cluster has a leader and the member has caught up; the rollout asks again.',
+  },
   'fence.cannot-look': {
     ...refused,
     message: 'Cannot look for open files of {instance}: the agent must be allowed to: {reason}',

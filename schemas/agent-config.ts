@@ -1,17 +1,21 @@
 /**
- * The agent's own configuration, on its machine. Hooks come from here alone, never from outside,
- * and instances may lie only under the roots that it lists.
+ * The agent's own configuration, on its machine. Hooks and adapters come from here alone, never
+ * from outside, and instances may lie only under the roots that it lists.
  */
 import { z } from 'zod';
+
+import { nameSchema } from './names.ts';
 
 /** Shown as the limit of a hook whose configuration gives none. */
 const defaultHookTimeoutSeconds = 300;
 
+/** Program and arguments; no shell. */
+const execSchema = z.array(z.string().min(1)).min(1);
+
 const hookSchema = z.union([
   z.literal('none'),
   z.strictObject({
-    /** Program and arguments; no shell. */
-    exec: z.array(z.string().min(1)).min(1),
+    exec: execSchema,
     timeoutSeconds: z.number().int().min(1).max(3600).default(defaultHookTimeoutSeconds),
   }),
 ]);
@@ -24,6 +28,50 @@ export const hooksSchema = z.strictObject({
   start: hookSchema.default('none'),
   /** Exit code 0: the replica serves. */
   probe: hookSchema.default('none'),
+});
+
+/**
+ * A member is asked before each cutover, by calls that are given 5 s in all: what takes longer
+ * would look like a machine that is away.
+ */
+const longestAdapterSeconds = 4;
+
+const adapterCommandSchema = z.strictObject({
+  exec: execSchema,
+  timeoutSeconds: z.number().positive().max(longestAdapterSeconds).default(longestAdapterSeconds),
+});
+
+/** How a member is asked what it says of itself and its group: docs/cluster-adapters.md. */
+export const adapterSchema = z.discriminatedUnion('kind', [
+  z.strictObject({
+    kind: z.literal('http'),
+    /** `<url>/status` and `<url>/leader-transfer` are asked. */
+    url: z.url({ protocol: /^https?$/ }),
+    timeoutSeconds: z.number().positive().max(longestAdapterSeconds).default(longestAdapterSeconds),
+  }),
+  z.strictObject({
+    kind: z.literal('exec'),
+    /** Prints one JSON object: the member's view. */
+    status: adapterCommandSchema,
+    /** Tells the leader, this member, to hand over to QUORUMSHIFT_TO; null: it cannot be told. */
+    transferLeadership: adapterCommandSchema.nullable().default(null),
+  }),
+]);
+
+const replicaKey = z
+  .string()
+  .regex(
+    /^(?!\.{1,2}\/)[A-Za-z0-9._-]{1,64}\/(?!\.{1,2}$)[A-Za-z0-9._-]{1,64}$/,
+    'must be <cluster>/<member>',
+  );
+
+const replicaSchema = z.strictObject({
+  /** Replaces the agent's for this replica. */
+  hooks: hooksSchema.exactOptional(),
+  /** Replaces its cluster's for this replica. */
+  adapter: adapterSchema.exactOptional(),
+  /** Replicas of this machine with the same process stop together: several groups in one. */
+  process: nameSchema.exactOptional(),
 });
 
 export const agentConfigSchema = z.strictObject({
@@ -46,9 +94,13 @@ export const agentConfigSchema = z.strictObject({
    */
   mayNotLook: z.enum(['refuse', 'pass-over']).default('refuse'),
   hooks: hooksSchema.default({ stop: 'none', repoint: 'none', start: 'none', probe: 'none' }),
-  /** By `<cluster>/<member>`; replaces `hooks` for that replica. */
-  replicas: z.record(z.string(), z.strictObject({ hooks: hooksSchema })).default({}),
+  /** Of this machine's members of a cluster. */
+  clusters: z.record(nameSchema, z.strictObject({ adapter: adapterSchema })).default({}),
+  /** By `<cluster>/<member>`. */
+  replicas: z.record(replicaKey, replicaSchema).default({}),
 });
 
 export type AgentConfig = z.infer<typeof agentConfigSchema>;
+export type AdapterConfig = z.infer<typeof adapterSchema>;
+export type AdapterCommand = z.infer<typeof adapterCommandSchema>;
 export type HookName = keyof z.infer<typeof hooksSchema>;

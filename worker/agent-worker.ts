@@ -3,6 +3,7 @@ import { Worker, type NativeConnection } from '@temporalio/worker';
 
 import type { AgentContext } from '../activities/agent-context.ts';
 import { createControlActivities, createHostActivities } from '../activities/create-activities.ts';
+import { configuredAdapters } from '../activities/raft-adapters/registry.ts';
 import { hostControlTaskQueue, hostTaskQueue } from '../core/ids.ts';
 import { findHolders } from '../storage/binding/open-files.ts';
 import { defaultFamilies } from '../storage/families/registry.ts';
@@ -42,6 +43,7 @@ export async function agentContext(config: AgentConfig): Promise<AgentContext> {
     families: defaultFamilies(),
     findHolders,
     now: () => new Date(),
+    memberAdapter: configuredAdapters(config),
   };
 }
 

@@ -22,9 +22,10 @@ const maxValueBytes = 1 << 20
 //	200 done · 307 ask the leader · 404 no such key · 409 compare-and-swap did not match
 //	503 not done: no leader, or it has no time · 504 unknown: it may be done, now or later
 type api struct {
-	node  *raft.Raft
-	state *keyValues
-	id    string
+	node           *raft.Raft
+	state          *keyValues
+	configurations *configurationLog
+	id             string
 }
 
 func (a *api) routes() http.Handler {
@@ -118,6 +119,7 @@ func (a *api) status(w http.ResponseWriter, _ *http.Request) {
 		"term": a.node.CurrentTerm(), "commitIndex": a.node.CommitIndex(),
 		"appliedIndex": a.node.AppliedIndex(), "lastIndex": a.node.LastIndex(),
 		"members": a.node.GetConfiguration().Configuration().Servers,
+		"raft":    a.view(),
 	})
 }
 
@@ -142,14 +144,20 @@ func (a *api) snapshot(w http.ResponseWriter, r *http.Request) {
 	a.done(w, r, a.node.Snapshot())
 }
 
-// addMember takes {"id": "n4", "address": "127.0.0.1:8107"}, of a node that runs already.
+// addMember takes {"id": "n4", "address": "127.0.0.1:8107"}, of a node that runs already. With
+// "voter": false it only learns.
 func (a *api) addMember(w http.ResponseWriter, r *http.Request) {
 	var member struct {
 		ID      raft.ServerID      `json:"id"`
 		Address raft.ServerAddress `json:"address"`
+		Voter   *bool              `json:"voter"`
 	}
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxValueBytes)).Decode(&member); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	if member.Voter != nil && !*member.Voter {
+		a.done(w, r, a.node.AddNonvoter(member.ID, member.Address, 0, applyWait))
 		return
 	}
 	a.done(w, r, a.node.AddVoter(member.ID, member.Address, 0, applyWait))

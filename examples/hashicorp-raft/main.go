@@ -62,11 +62,17 @@ func run(ctx context.Context, o options) error {
 	}
 	defer store.Close()
 	state := newKeyValues()
-	node, err := startRaft(o, store, state, logger)
+	cache, err := raft.NewLogCache(cachedEntries, store)
 	if err != nil {
 		return err
 	}
-	server, failed, err := serve(o.address, &api{node: node, state: state, id: o.id})
+	logs := &configurationLog{LogCache: cache}
+	node, err := startRaft(o, stores{logs, store}, state, logger)
+	if err != nil {
+		return err
+	}
+	handler := &api{node: node, state: state, configurations: logs, id: o.id}
+	server, failed, err := serve(o.address, handler)
 	if err != nil {
 		return err
 	}
@@ -90,16 +96,18 @@ func run(ctx context.Context, o options) error {
 	return nil
 }
 
+type stores struct {
+	logs   *configurationLog
+	stable *raftstore.Store
+}
+
 func startRaft(
 	o options,
-	store *raftstore.Store,
+	s stores,
 	state *keyValues,
 	logger hclog.Logger,
 ) (*raft.Raft, error) {
-	logs, err := raft.NewLogCache(cachedEntries, store)
-	if err != nil {
-		return nil, err
-	}
+	logs, store := s.logs, s.stable
 	transport, err := raft.NewTCPTransport(o.address, nil, 3, 10*time.Second, os.Stderr)
 	if err != nil {
 		return nil, err

@@ -79,6 +79,7 @@ function writeAgent({ id, directory, socket, http }) {
     roots: [directory],
     reserveBytes: 0,
     hooks: { probe: { exec: [process.execPath, '-e', probe] } },
+    clusters: { kv: { adapter: { kind: 'http', url: http } } },
   };
   writeFileSync(join(directory, 'agent.json'), JSON.stringify(agent, null, 2));
 }

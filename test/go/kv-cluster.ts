@@ -28,6 +28,8 @@ export interface NodeStatus {
 export class KvCluster {
   /** Of each node, its HTTP address. */
   readonly nodes: readonly string[];
+  /** The first port of the cluster: node i has Raft at it + 2i - 2, HTTP on the next. */
+  readonly port: number;
   /** Holds everything of it, and `cluster.log`. */
   readonly data: string;
   readonly #launcher: ChildProcess;
@@ -42,6 +44,7 @@ export class KvCluster {
   private constructor(launcher: ChildProcess, { port, data }: { port: number; data: string }) {
     this.#launcher = launcher;
     this.data = data;
+    this.port = port;
     this.#file = createWriteStream(join(data, 'cluster.log'));
     this.nodes = families.map((_, i) => `http://127.0.0.1:${port + 2 * i + 1}`);
     for (const stream of [launcher.stdout, launcher.stderr]) {
@@ -49,13 +52,16 @@ export class KvCluster {
     }
   }
 
-  /** @param trailingLogs entries that nodes keep after a snapshot; 0: hashicorp/raft's own */
-  static async start({ trailingLogs = 0 } = {}): Promise<KvCluster> {
-    const port = await freePorts(2 * families.length);
+  /**
+   * @param trailingLogs entries that nodes keep after a snapshot; 0: hashicorp/raft's own
+   * @param spares nodes that run besides, and wait to be added
+   */
+  static async start({ trailingLogs = 0, spares = 0 } = {}): Promise<KvCluster> {
+    const port = await freePorts(2 * (families.length + spares));
     const data = await mkdtemp(join(tmpdir(), 'quorumshift-kv-'));
     const program = resolve('examples/hashicorp-raft/run.mjs');
     const args = ['--data', data, '--port', String(port), '--families', families.join()];
-    args.push('--trailing-logs', String(trailingLogs));
+    args.push('--trailing-logs', String(trailingLogs), '--spares', String(spares));
     const launcher = spawn(process.execPath, [program, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });

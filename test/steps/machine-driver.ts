@@ -45,6 +45,7 @@ export function machineContext(
     // No process of this machine knows the files of a file system in memory.
     findHolders: async () => [],
     now: () => new Date(0),
+    memberAdapter: () => null,
   };
 }
 
