@@ -214,6 +214,6 @@ function parseOperation(body: string): OperationAnswer {
 }
 
 /** As it will be read again. */
-function toJson(value: unknown): OperationAnswer['result'] {
+function toJson(value: unknown): unknown {
   return value === undefined ? null : JSON.parse(JSON.stringify(value));
 }

@@ -5,12 +5,12 @@ import type { StartMigration } from '../schemas/http/migration.ts';
 import type { MigrationInput } from '../schemas/migration.ts';
 import type { InstanceUris } from '../storage/contracts.ts';
 import { defaultFamilies } from '../storage/families/registry.ts';
-import { UnfitField } from './problems.ts';
+import { UnfitFields } from './problems.ts';
 
 /** Letters of an id that is made from the operation's. */
 const idLetters = 12;
 
-/** @throws {@link UnfitField} with a `uri.*` code */
+/** @throws {@link UnfitFields} with a `uri.*` code */
 export function migrationInput(
   given: StartMigration,
   as: { readonly operationId: string; readonly by: string },
@@ -35,6 +35,7 @@ function instanceUris(given: StartMigration['source'], pointer: string): Instanc
     families.familyOf(given);
     return given;
   } catch (error) {
-    throw error instanceof QuorumshiftError ? new UnfitField(pointer, error) : error;
+    if (!(error instanceof QuorumshiftError)) throw error;
+    throw new UnfitFields([{ in: 'body', pointer, detail: error.message }], error);
   }
 }

@@ -30,24 +30,28 @@ export class UnfitRequest extends Error {
   }
 }
 
-/** A field of the body that fits its schema and is wrong all the same. */
-export class UnfitField extends Error {
-  readonly pointer: string;
+/** Fields of a body that fits its schema and is wrong all the same. */
+export class UnfitFields extends Error {
+  readonly errors: readonly FieldProblem[];
+  /** Absent: `request.invalid`. */
+  override readonly cause: QuorumshiftError;
 
-  constructor(pointer: string, cause: QuorumshiftError) {
-    super(cause.message, { cause });
-    this.pointer = pointer;
+  constructor(errors: readonly FieldProblem[], cause?: QuorumshiftError) {
+    const reason = errors.map(({ pointer, detail }) => `${pointer} ${detail}`).join('; ');
+    super(reason);
+    this.errors = errors;
+    this.cause = cause ?? fail('request.invalid', { reason });
   }
 }
 
 /** Of whatever was thrown. `address` is Temporal's, for what it refused. */
-export function problemOf(thrown: unknown, context: { instance: string; address: string }): Problem {
+export function problemOf(
+  thrown: unknown,
+  context: { instance: string; address: string },
+): Problem {
   const { instance, address } = context;
-  if (thrown instanceof UnfitField && thrown.cause instanceof QuorumshiftError) {
-    const errors: FieldProblem[] = [
-      { in: 'body', pointer: thrown.pointer, detail: thrown.cause.message },
-    ];
-    return { ...known(thrown.cause, instance), errors };
+  if (thrown instanceof UnfitFields) {
+    return { ...known(thrown.cause, instance), errors: [...thrown.errors] };
   }
   const error = systemFailure(thrown) ?? ofTemporal(thrown, address);
   if (error instanceof QuorumshiftError) return known(error, instance);

@@ -61,18 +61,33 @@ export function completeSchema(
     ...(route.role === 'public' ? [] : guarded),
     ...(isChange(route.method) ? changing : schema.params === undefined ? [] : [404 as const]),
   ];
-  const problems = Object.fromEntries(statuses.map((status) => [status, problem(status)]));
-  const responses: unknown = schema.response;
+  const problems = Object.fromEntries(statuses.map((status) => [status, problemAnswer(status)]));
   return {
     querystring: nothing,
     ...(isChange(route.method) && { headers: keyHeader }),
     ...(route.role !== 'public' && { security: [{ token: [] }] }),
     ...schema,
-    response: { ...problems, ...(typeof responses === 'object' && responses) },
+    response: { ...problems, ...answersOf(schema.response) },
   };
 }
 
-function problem(status: keyof typeof problemTexts) {
+const answerTexts: Readonly<Record<string, string>> = {
+  200: 'What was asked for',
+  202: 'It was taken: its operation, done or under way; Location names it',
+};
+
+/** Says of each answer that has no words of its own what it is. */
+function answersOf(responses: unknown): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(responses ?? {}).map(([status, answer]: [string, unknown]) => {
+      const description = answerTexts[status];
+      if (!(answer instanceof z.ZodType) || description === undefined) return [status, answer];
+      return [status, { description, content: { 'application/json': { schema: answer } } }];
+    }),
+  );
+}
+
+export function problemAnswer(status: keyof typeof problemTexts) {
   return {
     description: problemTexts[status],
     content: { [problemType]: { schema: problemSchema } },

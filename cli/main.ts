@@ -38,6 +38,7 @@ async function buildProgram(): Promise<Command> {
       { addProcesses },
       { addHost },
       { addReplica },
+      { addApi },
     ] = await Promise.all([
       import('./commands/start.ts'),
       import('./commands/plan.ts'),
@@ -45,6 +46,7 @@ async function buildProgram(): Promise<Command> {
       import('./commands/processes.ts'),
       import('./commands/host.ts'),
       import('./commands/replica.ts'),
+      import('./commands/api.ts'),
     ]);
     addPlan(program);
     addStart(program);
@@ -52,6 +54,7 @@ async function buildProgram(): Promise<Command> {
     addProcesses(program);
     addHost(program);
     addReplica(program);
+    addApi(program);
   }
   return program;
 }

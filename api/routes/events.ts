@@ -19,14 +19,12 @@ export function addEvents<Params extends z.ZodType>(
     readonly operationId: string;
     readonly tags: readonly string[];
     readonly params: Params;
-    /** Of one event; for the document. */
-    readonly state: z.ZodType;
     /** The same for the same parameters. */
     readonly subject: (params: z.output<Params>) => string;
     readonly read: (params: z.output<Params>) => Promise<Seen>;
   },
 ): void {
-  const { url, operationId, tags, params, state } = watched;
+  const { url, operationId, tags, params } = watched;
   app.get(
     url,
     {
@@ -40,7 +38,7 @@ export function addEvents<Params extends z.ZodType>(
         headers: eventHeader,
         response: {
           200: { description: text, content: { 'text/event-stream': { schema: z.string() } } },
-          204: { description: 'It has ended, and its last state was seen', content: {} },
+          204: z.null().describe('It has ended, and its last state was seen'),
         },
       },
     },

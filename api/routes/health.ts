@@ -1,4 +1,6 @@
 /** For those who run the API: is it alive, can it work, what does it measure, what does it offer. */
+import { setTimeout as delay } from 'node:timers/promises';
+
 import { z } from 'zod';
 
 import type { ApiApp, ApiContext } from '../context.ts';
@@ -90,11 +92,14 @@ async function check(asked: Promise<unknown>): Promise<z.infer<typeof checkSchem
 }
 
 async function within<T>(asked: Promise<T>): Promise<T> {
-  const { promise, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => reject(new Error('too slow')), readyMs);
+  const answered = new AbortController();
+  const late = delay(readyMs, null, { signal: answered.signal }).then(() => {
+    throw new Error('too slow');
+  });
   try {
-    return await Promise.race([asked, promise]);
+    return await Promise.race([asked, late]);
   } finally {
-    clearTimeout(timer);
+    answered.abort();
+    late.catch(() => {});
   }
 }

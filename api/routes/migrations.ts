@@ -113,7 +113,6 @@ function addReads(app: ApiApp, context: ApiContext): void {
     operationId: 'watchMigration',
     tags,
     params: replicaParamsSchema,
-    state: migrationSchema,
     subject: replicaWorkflowId,
     read: async (replica) => {
       const report = await migrations.status(replica);

@@ -20,7 +20,10 @@ const operationFields = {
 };
 
 export const operationSchema = z
-  .object({ ...operationFields, result: z.json().nullable() })
+  .object({
+    ...operationFields,
+    result: z.unknown().describe('of its own kind; null until it is done'),
+  })
   .meta({ id: 'Operation' });
 
 /** An operation whose result is of one kind; null until it is done. */
