@@ -2,6 +2,7 @@
  * What workflows and agents say to each other: plain JSON, one object each way, versioned by
  * `contractVersion`. Bulk data never passes here; every message stays below 10 kB.
  */
+import type { FleetCluster, FleetPage } from '../control/fleet-page.ts';
 import type { ReplicaName } from '../core/ids.ts';
 import type { Direction, MigrationMode, Phase, StepPhase } from '../core/phases.ts';
 import type { RaftView } from '../core/raft-view.ts';
@@ -183,19 +184,7 @@ export interface ControlActivities {
   transferLeadership(request: TransferRequest): Promise<void>;
 }
 
-/** A cluster of a fleet, as its workflow schedules it. */
-export interface FleetCluster {
-  readonly cluster: string;
-  readonly hosts: readonly string[];
-}
-
-export interface FleetPage {
-  readonly clusters: readonly FleetCluster[];
-  /** Where the next page begins; null at the end. */
-  readonly next: number | null;
-  /** Of the whole fleet. */
-  readonly total: number;
-}
+export type { FleetCluster, FleetPage };
 
 /** A line of the audit trail, written before what it tells of is done (I18). */
 export interface AuditEntry {

@@ -553,6 +553,61 @@ export const errorRegistry = {
     message: 'Cannot use configuration {file}: {reason}',
     remedy: 'Correct the file as the message says.',
   },
+  'inventory.invalid': {
+    ...invalid,
+    message: 'Cannot use inventory {file}: {problems}',
+    remedy:
+      'Correct the lines named; docs/inventory-and-policy.md says what each key means. An editor that reads docs/schemas checks it as you type.',
+  },
+  'policy.invalid': {
+    ...invalid,
+    message: 'Cannot use rollout policy {file}: {problems}',
+    remedy:
+      'Correct the lines named; docs/inventory-and-policy.md says what each key means. An editor that reads docs/schemas checks it as you type.',
+  },
+  'rollout.invalid': {
+    ...invalid,
+    message: 'Cannot make a rollout of {subject}: {reason}',
+    remedy: 'Correct the inventory, the policy or the selection; nothing was started.',
+  },
+  'snapshot.unknown': {
+    retryable: false,
+    httpStatus: 404,
+    exitCode: exitCodes.refused,
+    message: 'Cannot read rollout snapshot {digest}: the store at {store} must hold it: {actual}',
+    remedy:
+      'Run the store worker over the directory in which the rollout was started ("controlDir"); a backup of it holds the snapshot too.',
+  },
+  'store.unusable': {
+    ...refused,
+    message: 'Cannot use the control store {file}: {reason}',
+    remedy:
+      'See docs/audit.md. A store of a newer release needs that release; a damaged one is restored from a backup.',
+  },
+  'audit.conflict': {
+    ...refused,
+    message:
+      'Cannot write audit entry "{id}": the same id must tell the same: line {seq} tells something else',
+    remedy: 'Give each operation an id of its own.',
+  },
+  'audit.broken': {
+    ...corrupt,
+    message: 'Cannot trust the audit trail {place}: {reason}',
+    remedy:
+      'Nothing is written after a trail that lost its end. "quorumshift audit verify" shows what is there; docs/audit.md says how a loss that is understood is accepted.',
+  },
+  'token.unknown': {
+    retryable: false,
+    httpStatus: 404,
+    exitCode: exitCodes.refused,
+    message: 'Cannot {action} token "{name}": it must exist: it does not',
+    remedy: 'See "quorumshift token list".',
+  },
+  'token.exists': {
+    ...refused,
+    message: 'Cannot create token "{name}": its name must be free: {actual}',
+    remedy: 'Choose another name, or revoke that one first.',
+  },
   'usage.invalid': {
     ...invalid,
     message: 'Cannot run command: {reason}',

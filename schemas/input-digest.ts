@@ -1,6 +1,7 @@
 /** The digest that tells one migration's input from another's: same id, other input: a conflict. */
 import { createHash } from 'node:crypto';
 
+import { canonicalJson } from '../core/canonical-json.ts';
 import type { MigrationInput } from './migration.ts';
 
 /**
@@ -9,13 +10,5 @@ import type { MigrationInput } from './migration.ts';
  */
 export function inputDigest(input: MigrationInput): string {
   const { requestedBy: _who, standalone: _whoAnswers, contractVersion: _release, ...meant } = input;
-  return createHash('sha256').update(sortedJson(meant)).digest('hex');
-}
-
-function sortedJson(value: unknown): string {
-  return JSON.stringify(value, (_key, inner: unknown) =>
-    typeof inner === 'object' && inner !== null && !Array.isArray(inner)
-      ? Object.fromEntries(Object.entries(inner).toSorted(([a], [b]) => (a < b ? -1 : 1)))
-      : inner,
-  );
+  return createHash('sha256').update(canonicalJson(meant)).digest('hex');
 }

@@ -10,6 +10,7 @@ const layers = [
   'worker',
   'workflows',
   'activities',
+  'control',
   'host',
   'storage/binding',
   'storage/replication',
@@ -23,7 +24,7 @@ const layers = [
 ];
 
 /** Useful, and safe, without Temporal. */
-const belowTemporal = layers.slice(layers.indexOf('host'));
+const belowTemporal = layers.slice(layers.indexOf('control'));
 
 const product = sourceFiles(['.ts']).filter((file) => layerOf(file.path) !== undefined);
 const byPath = new Map(product.map((file) => [file.path, file]));
@@ -71,7 +72,7 @@ describe('imports', () => {
     expect(wrong).toEqual([]);
   });
 
-  test('nothing at or below the storage host knows Temporal', () => {
+  test("nothing at or below the control plane's store knows Temporal", () => {
     const files = belowTemporal.flatMap(inLayer);
     const wrong = violations(files, (_file, { target }) => !target.startsWith('@temporalio/'));
     expect(wrong).toEqual([]);
