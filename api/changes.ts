@@ -96,13 +96,11 @@ export class Changes {
     const change = make({ operationId: id, by });
     const { action, subject } = change;
     const payload: OperationPayload = { action, subject, by, request: fingerprint(request) };
-    const begun = await this.#store.operations.begin({
-      principal: storedAs,
-      key: id,
-      payload: canonicalJson(payload),
-    });
+    const stored = { principal: storedAs, key: id, payload: canonicalJson(payload) };
+    const begun = await this.#store.operations.begin(stored);
     if (begun.kind === 'other-payload') throw fail('idempotency.key-reused', { operation: id });
-    if (begun.kind === 'in-progress') throw inProgress(id);
+    // The store takes what is old for dead; a plan of a large log may be under way for hours.
+    if (begun.kind === 'in-progress' || this.#underWay.has(id)) throw inProgress(id);
     if (begun.kind === 'recorded') return send(reply, parseOperation(begun.body));
     const createdAt = new Date().toISOString();
     const running = this.#run({ id, principal, change, createdAt, log: request.log });

@@ -107,6 +107,18 @@ const stepResultSchema = z
   })
   .meta({ id: 'StepResult' });
 
+/** Of a replica's migration; rollouts have more. */
+export const waitingKinds = [
+  'paused',
+  'approval',
+  'soak',
+  'finalize',
+  'host-unreachable',
+  'failed',
+  'held',
+  'cancelled',
+] as const;
+
 export const waitingFields = { reason: z.string(), remedy: z.string(), sinceMs: z.number() };
 
 const migrationStatusSchema = z
@@ -116,7 +128,7 @@ const migrationStatusSchema = z
     stage: z.enum(['preflight', 'running', 'ended']),
     phase: phase.nullable(),
     view: bindingViewSchema.nullable(),
-    waiting: z.object({ kind: z.string(), ...waitingFields }).nullable(),
+    waiting: z.object({ kind: z.enum(waitingKinds), ...waitingFields }).nullable(),
     paused: z.boolean(),
     bytesPerSecond: z.number().nullable(),
     approved: proofName.nullable(),
