@@ -24,7 +24,11 @@ export function addApi(program: Command): void {
     .command('api')
     .description('the HTTP API: migrations, inventory, audit; see docs/api.md');
   addApiOptions(addTemporalOptions(command))
-    .option('--listen <host:port>', 'where it listens', parsePlace, loopback(defaultApiPort))
+    .addOption(
+      new Option('--listen <host:port>', 'where it listens')
+        .argParser(parsePlace)
+        .default(loopback(defaultApiPort), `127.0.0.1:${defaultApiPort}`),
+    )
     .addHelpText('after', '\nExample:\n  quorumshift api --listen 0.0.0.0:8240')
     .action(api);
 }
