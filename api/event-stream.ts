@@ -162,6 +162,8 @@ class Stream implements Listener {
     response.writeHead(200, {
       'content-type': 'text/event-stream',
       'cache-control': 'no-store',
+      // Kept, it would hold up the end of the server, which ends the stream first.
+      connection: 'close',
       'x-accel-buffering': 'no',
     });
     this.#write(`retry: ${retryMs}\n\n`);

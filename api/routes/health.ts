@@ -75,7 +75,10 @@ export function addHealth(app: ApiApp, { temporal, store, metrics }: ApiContext)
     '/openapi.json',
     { config: { role: 'public' }, schema: { hide: true } },
     async (_request, reply) =>
-      reply.serializer((value: unknown) => JSON.stringify(value)).send(app.swagger()),
+      reply
+        .type('application/json')
+        .serializer((value: unknown) => JSON.stringify(value))
+        .send(app.swagger()),
   );
 
   function describeNamespace() {
