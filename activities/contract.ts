@@ -3,6 +3,7 @@
  * `contractVersion`. Bulk data never passes here; every message stays below 10 kB.
  */
 import type { FleetCluster, FleetPage } from '../control/fleet-page.ts';
+import type { ClusterResult } from '../control/rollout-table.ts';
 import type { ReplicaName } from '../core/ids.ts';
 import type { Direction, MigrationMode, Phase, StepPhase } from '../core/phases.ts';
 import type { RaftView } from '../core/raft-view.ts';
@@ -184,7 +185,7 @@ export interface ControlActivities {
   transferLeadership(request: TransferRequest): Promise<void>;
 }
 
-export type { FleetCluster, FleetPage };
+export type { ClusterResult, FleetCluster, FleetPage };
 
 /** A line of the audit trail, written before what it tells of is done (I18). */
 export interface AuditEntry {
@@ -212,6 +213,15 @@ export type WindowAnswer =
 export interface RunAnswer {
   readonly workflowId: string;
   readonly state: 'running' | 'closed' | 'absent';
+  /** Of a cluster's or a fleet's rollout, from its memo. */
+  readonly rolloutId: string | null;
+}
+
+export interface ScheduleAnswer {
+  readonly exists: boolean;
+  /** Runs that did not begin within the catch-up window, ever. */
+  readonly missed: number;
+  readonly nextAtMs: number | null;
 }
 
 /** Activities on `quorumshift-store`, where the control plane's own store lies. */
@@ -225,6 +235,8 @@ export interface StoreActivities {
   readClusterRollout(request: {
     readonly snapshot: string;
     readonly cluster: string;
+    /** Another than the snapshot's. */
+    readonly rolloutId?: string;
   }): Promise<ClusterRollout>;
   audit(entry: AuditEntry): Promise<void>;
   notify(notice: Notice): Promise<void>;
@@ -232,5 +244,27 @@ export interface StoreActivities {
     readonly windows: readonly MaintenanceWindow[];
     readonly atMs: number;
   }): Promise<WindowAnswer>;
+  /**
+   * Notes durably that a fleet's rollout has begun, once; `fresh` the first time. So a run that
+   * follows one that was terminated knows that clusters may be under way.
+   * @throws `rollout.conflict` when the id was used with another snapshot
+   */
+  openRollout(request: {
+    readonly fleet: string;
+    readonly rolloutId: string;
+    readonly snapshot: string;
+  }): Promise<{ readonly fresh: boolean; readonly startedMs: number }>;
+  /** Durable when it returns; a later result of the same cluster and rollout replaces it. */
+  recordResult(
+    request: ClusterResult & { readonly fleet: string; readonly rolloutId: string },
+  ): Promise<void>;
+  /** Those of `clusters` whose results this rollout has recorded. */
+  endedClusters(request: {
+    readonly fleet: string;
+    readonly rolloutId: string;
+    readonly clusters: readonly string[];
+  }): Promise<ClusterResult[]>;
+  /** By the id that the server has of it. */
+  describeSchedule(request: { readonly schedule: string }): Promise<ScheduleAnswer>;
   describeRuns(request: { readonly workflowIds: readonly string[] }): Promise<RunAnswer[]>;
 }

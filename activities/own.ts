@@ -25,8 +25,7 @@ import type {
 } from './contract.ts';
 
 /**
- * @throws `migration.conflict`, `record.conflict`, `record.superseded`, `record.stamp-newer`, `path.not-allowed`,
- *   `migration.standalone-required`
+ * @throws `migration.conflict`, `record.conflict`, `record.superseded`, `record.stamp-newer`, `path.not-allowed`
  */
 export async function own(context: AgentContext, request: OwnActivityRequest): Promise<OwnAnswer> {
   const { input, agentId } = request;

@@ -3,25 +3,16 @@
  * It speaks to Temporal only: what a machine's record says is in the status of the running
  * workflow, and in `quorumshift status --local` when there is none.
  */
-import { randomUUID } from 'node:crypto';
-import { setTimeout as delay } from 'node:timers/promises';
-
 import {
-  isGrpcServiceError,
   WorkflowExecutionAlreadyStartedError,
-  WorkflowFailedError,
-  WorkflowNotFoundError,
-  WorkflowUpdateFailedError,
-  WorkflowUpdateRPCTimeoutOrCancelledError,
   type Client,
   type WorkflowExecutionDescription,
   type WorkflowHandle,
 } from '@temporalio/client';
-import { ApplicationFailure, defaultPayloadConverter } from '@temporalio/common';
+import { defaultPayloadConverter } from '@temporalio/common';
 
 import type { ProofName, StepProgress } from '../activities/contract.ts';
-import { errorRegistry } from '../core/error-registry.ts';
-import { fail, hasCode, QuorumshiftError, type ErrorCode } from '../core/errors.ts';
+import { fail } from '../core/errors.ts';
 import { controlTaskQueue, replicaText, replicaWorkflowId, type ReplicaName } from '../core/ids.ts';
 import { inputDigest } from '../schemas/input-digest.ts';
 import type { MigrationInput } from '../schemas/migration.ts';
@@ -38,37 +29,20 @@ import type {
   MigrationListing,
   MigrationReport,
   Migrations,
-  OperationOptions,
-  RunState,
   StartedMigration,
 } from './migrations.ts';
-import { runPage, type Page, type Run, type RunPageRequest } from './run-page.ts';
+import { allOf, runPage, type Page, type Run, type RunPageRequest } from './run-page.ts';
+import { runPlan } from './run-plan.ts';
 import { SearchAttributes } from './search-attributes.ts';
-
-/** A workflow that does not answer within this is reported as such, with what else is known. */
-const queryTimeoutMs = 2_000;
-
-/**
- * A wish, or a plan, that no control worker has taken by then is given up. Workers that come back
- * replay first; a sticky queue adds a second.
- */
-const controlTimeoutMs = 15_000;
-
-/** A preflight reads the whole log once: as long as a copy of it may take. */
-const planTimeoutMs = 24 * 60 * 60_000;
-
-/** Started, and its first task scheduled. */
-const untakenEvents = 2;
+import {
+  runState,
+  WorkflowCalls,
+  type ClientOptions,
+  type OperationOptions,
+  type RunState,
+} from './workflow-calls.ts';
 
 const workflowIdPrefix = 'replica/';
-
-export interface MigrationClientOptions {
-  readonly client: Client;
-  /** Recorded with every operation; unverified. */
-  readonly identity: string;
-  /** Absent: of its own. */
-  readonly searchAttributes?: SearchAttributes;
-}
 
 export interface StartOptions {
   /** Why it is to go back at once: the run decides that before it does anything else. */
@@ -77,31 +51,21 @@ export interface StartOptions {
 
 export class MigrationClient implements Migrations {
   readonly #client: Client;
-  readonly #identity: string;
+  readonly #calls: WorkflowCalls;
   readonly #searchAttributes: SearchAttributes;
 
-  constructor(options: MigrationClientOptions) {
+  constructor(options: ClientOptions) {
     this.#client = options.client;
-    this.#searchAttributes = options.searchAttributes ?? new SearchAttributes(options.client);
-    this.#identity = options.identity;
-  }
-
-  /** The same, for someone else. */
-  as(identity: string): MigrationClient {
-    const searchAttributes = this.#searchAttributes;
-    return new MigrationClient({ client: this.#client, identity, searchAttributes });
+    this.#calls = new WorkflowCalls(options);
+    this.#searchAttributes = new SearchAttributes(options.client);
   }
 
   /**
    * Starts the migration, or finds the one with the same id and input.
    * @throws `migration.conflict` when the id was used with another input;
-   *   `migration.illegal-action` when another migration of the replica runs;
-   *   `migration.standalone-required`
+   *   `migration.illegal-action` when another migration of the replica runs
    */
   async start(input: MigrationInput, options: StartOptions = {}): Promise<StartedMigration> {
-    if (input.standalone === null) {
-      throw fail('migration.standalone-required', { replica: replicaText(input.replica) });
-    }
     const workflowId = replicaWorkflowId(input.replica);
     const digest = inputDigest(input);
     const { migrationId, replica } = input;
@@ -118,7 +82,7 @@ export class MigrationClient implements Migrations {
             input,
             inputDigest: digest,
             ...(options.rollback !== undefined && {
-              rollback: { by: this.#identity, reason: options.rollback },
+              rollback: { by: this.#calls.identity, reason: options.rollback },
             }),
           },
         ],
@@ -174,39 +138,15 @@ export class MigrationClient implements Migrations {
    * What a start with this input would find; changes nothing.
    * @throws `agent.unreachable`, `control.unreachable`
    */
-  async plan(input: MigrationInput): Promise<PlanAnswer> {
-    const handle = await this.#client.workflow.start<typeof planReplica>('planReplica', {
-      workflowId: `plan/${replicaText(input.replica)}/${randomUUID()}`,
-      taskQueue: controlTaskQueue,
-      args: [input],
-      workflowExecutionTimeout: planTimeoutMs,
+  plan(input: MigrationInput): Promise<PlanAnswer> {
+    const { replica, host } = input;
+    const subject = { workflowId: replicaText(replica), text: replicaText(replica) };
+    return runPlan<typeof planReplica>(this.#client, {
+      workflow: 'planReplica',
+      input,
+      subject,
+      host,
     });
-    const given = new AbortController();
-    try {
-      return await Promise.race([handle.result(), this.#untaken(handle, input, given.signal)]);
-    } catch (error) {
-      // Ended only now: its end would be the answer otherwise.
-      if (hasCode(error, 'control.unreachable')) await handle.terminate('no control worker');
-      if (error instanceof QuorumshiftError) throw error;
-      const cause = error instanceof WorkflowFailedError ? error.cause : error;
-      const reason = cause instanceof Error ? cause.message : String(cause);
-      throw fail('agent.unreachable', { host: input.host, reason }, { cause: error });
-    } finally {
-      given.abort();
-    }
-  }
-
-  /** Rejects once it is clear that no control worker takes the plan. */
-  async #untaken(
-    handle: WorkflowHandle<typeof planReplica>,
-    { replica }: MigrationInput,
-    given: AbortSignal,
-  ): Promise<never> {
-    const waited = await delay(controlTimeoutMs, true, { signal: given }).catch(() => false);
-    if (waited && (await handle.describe()).historyLength <= untakenEvents) {
-      throw controlUnreachable('plan', replica);
-    }
-    return new Promise(() => {});
   }
 
   /** @throws `migration.not-found` */
@@ -215,6 +155,7 @@ export class MigrationClient implements Migrations {
     if (description === null) {
       throw fail('migration.not-found', { replica: replicaText(replica) });
     }
+    const workflowId = replicaWorkflowId(replica);
     const pending = description.raw.pendingActivities?.[0];
     const details = pending?.heartbeatDetails?.payloads?.[0];
     const migrationId = description.memo?.['migrationId'];
@@ -224,10 +165,11 @@ export class MigrationClient implements Migrations {
       run: runState(description.status.name),
       startedAt: description.startTime.toISOString(),
       closedAt: description.closeTime?.toISOString() ?? null,
-      status: await this.#queryStatus(replica),
+      status: await this.#calls.query<MigrationStatus>(workflowId, 'status'),
       progress: details ? defaultPayloadConverter.fromPayload<StepProgress>(details) : null,
       attempt: pending ? attemptReport(pending) : null,
-      failure: description.status.name === 'FAILED' ? await this.#failureOf(replica) : null,
+      failure:
+        description.status.name === 'FAILED' ? await this.#calls.failureOf(workflowId) : null,
     };
   }
 
@@ -305,24 +247,13 @@ export class MigrationClient implements Migrations {
 
   /** Migrations that Temporal knows, newest first; visibility lags by a moment. */
   async list(options: { readonly limit: number }): Promise<MigrationListing[]> {
-    const listings: MigrationListing[] = [];
-    let cursor: Uint8Array | null = null;
-    do {
-      const limit = options.limit - listings.length;
-      const page = await this.page({ limit, cursor });
-      listings.push(...page.items);
-      cursor = page.next;
-    } while (cursor !== null && listings.length < options.limit);
-    return listings;
+    return allOf(options.limit, (request) => this.page(request));
   }
 
   /** One page of them; `next` is Temporal's own token, null at the end. */
   async page(request: RunPageRequest): Promise<Page<MigrationListing>> {
-    const { items, next } = await runPage(this.#client, {
-      type: 'migrateReplica',
-      prefix: workflowIdPrefix,
-      ...request,
-    });
+    const of = { type: 'migrateReplica', prefix: workflowIdPrefix, ...request };
+    const { items, next } = await runPage(this.#client, of);
     return { items: items.map(listingOf), next };
   }
 
@@ -330,113 +261,33 @@ export class MigrationClient implements Migrations {
     return this.#client.workflow.getHandle<typeof migrateReplica>(replicaWorkflowId(replica));
   }
 
-  async #describe(replica: ReplicaName): Promise<WorkflowExecutionDescription | null> {
-    try {
-      return await this.#handle(replica).describe();
-    } catch (error) {
-      if (error instanceof WorkflowNotFoundError) return null;
-      throw error;
-    }
+  #describe(replica: ReplicaName): Promise<WorkflowExecutionDescription | null> {
+    return this.#calls.describe(replicaWorkflowId(replica));
   }
 
-  async #queryStatus(replica: ReplicaName): Promise<MigrationStatus | null> {
-    const handle = this.#handle(replica);
-    try {
-      return await this.#client.withDeadline(Date.now() + queryTimeoutMs, () =>
-        handle.query<MigrationStatus>('status'),
-      );
-    } catch (error) {
-      // No worker, or the workflow failed before it could answer: the rest of the report stands.
-      if (isGrpcServiceError(error) || error instanceof Error) return null;
-      throw error;
-    }
-  }
-
-  async #failureOf(replica: ReplicaName): Promise<string | null> {
-    try {
-      await this.#handle(replica).result();
-      return null;
-    } catch (error) {
-      // Around what the agent said lie the failures of the run and of the activity.
-      let cause = error;
-      while (cause instanceof Error && cause.cause instanceof Error) cause = cause.cause;
-      return cause instanceof Error ? cause.message : String(cause);
-    }
-  }
-
-  async #update(
+  #update(
     replica: ReplicaName,
     name: string,
     options: OperationOptions | undefined,
     extra: Readonly<Record<string, unknown>>,
   ): Promise<Accepted> {
-    const operationId = options?.operationId ?? randomUUID();
-    const argument = { operationId, by: this.#identity, ...extra };
-    try {
-      const handle = this.#handle(replica);
-      return await this.#client.withDeadline(Date.now() + controlTimeoutMs, () =>
-        handle.executeUpdate<Accepted, [typeof argument]>(name, {
-          args: [argument],
-          updateId: operationId,
-        }),
-      );
-    } catch (error) {
-      if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError) {
-        throw controlUnreachable(name, replica, error);
-      }
-      if (!(error instanceof WorkflowNotFoundError)) throw updateError(error);
+    const text = replicaText(replica);
+    const notRunning = async () => {
       const { run } = await this.status(replica);
-      throw fail('migration.illegal-action', {
+      return fail('migration.illegal-action', {
         action: name,
-        replica: replicaText(replica),
+        replica: text,
         required: 'it must be running',
         actual: `it is ${run}`,
       });
-    }
+    };
+    const subject = { workflowId: replicaWorkflowId(replica), text };
+    return this.#calls.update(subject, { name, options, extra, notRunning });
   }
 }
 
 function listingOf({ workflowId, memo, run, startedAt, closedAt }: Run): MigrationListing {
   const [cluster = '', member = ''] = workflowId.slice(workflowIdPrefix.length).split('/');
-  return {
-    replica: { cluster, member },
-    migrationId: memo('migrationId'),
-    run,
-    startedAt,
-    closedAt,
-  };
-}
-
-function controlUnreachable(action: string, replica: ReplicaName, cause?: unknown): Error {
-  const details = { action, replica: replicaText(replica), waitedMs: controlTimeoutMs };
-  return fail('control.unreachable', details, { cause });
-}
-
-function updateError(error: unknown): unknown {
-  const cause = error instanceof WorkflowUpdateFailedError ? error.cause : undefined;
-  if (!(cause instanceof ApplicationFailure) || !isCode(cause.type)) return error;
-  const details: unknown = cause.details?.[0];
-  return new QuorumshiftError(cause.type, textsOf(details), { cause: error });
-}
-
-function isCode(text: string | null | undefined): text is ErrorCode {
-  return typeof text === 'string' && Object.hasOwn(errorRegistry, text);
-}
-
-function textsOf(details: unknown): Record<string, string> {
-  if (typeof details !== 'object' || details === null) return {};
-  return Object.fromEntries(Object.entries(details).map(([key, value]) => [key, String(value)]));
-}
-
-function runState(name: string): RunState {
-  const states: Record<string, RunState> = {
-    RUNNING: 'running',
-    CONTINUED_AS_NEW: 'running',
-    COMPLETED: 'completed',
-    FAILED: 'failed',
-    TIMED_OUT: 'failed',
-    CANCELLED: 'cancelled',
-    TERMINATED: 'terminated',
-  };
-  return states[name] ?? 'other';
+  const replica = { cluster, member };
+  return { replica, migrationId: memo('migrationId'), run, startedAt, closedAt };
 }

@@ -8,8 +8,7 @@ import type { MigrationInput } from '../schemas/migration.ts';
 import type { Accepted, MigrationStatus } from '../workflows/messages.ts';
 import type { PlanAnswer } from '../workflows/plan-replica.ts';
 import type { AttemptReport } from './attempt-report.ts';
-
-export type RunState = 'running' | 'completed' | 'failed' | 'cancelled' | 'terminated' | 'other';
+import type { OperationOptions, RunState } from './workflow-calls.ts';
 
 /** What can be said of a migration from outside, even when its workflow does not answer. */
 export interface MigrationReport {
@@ -41,11 +40,6 @@ export interface MigrationListing {
   readonly run: RunState;
   readonly startedAt: string;
   readonly closedAt: string | null;
-}
-
-/** An operation is counted once by its id; give one to repeat a call safely. */
-export interface OperationOptions {
-  readonly operationId?: string;
 }
 
 export interface Migrations {

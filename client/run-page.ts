@@ -3,7 +3,7 @@ import type { Client } from '@temporalio/client';
 import { defaultPayloadConverter, type Payload } from '@temporalio/common';
 import { optionalTsToDate } from '@temporalio/common/lib/time.js';
 
-import type { RunState } from './migrations.ts';
+import type { RunState } from './workflow-calls.ts';
 
 export interface RunPageRequest {
   readonly limit: number;
@@ -55,6 +55,21 @@ export async function runPage(
   }));
   const more = nextPageToken !== null && nextPageToken !== undefined && nextPageToken.length > 0;
   return { items, next: more ? nextPageToken : null };
+}
+
+/** The newest `limit`, page by page. */
+export async function allOf<Item>(
+  limit: number,
+  pageOf: (request: RunPageRequest) => Promise<Page<Item>>,
+): Promise<Item[]> {
+  const found: Item[] = [];
+  let cursor: Uint8Array | null = null;
+  do {
+    const page: Page<Item> = await pageOf({ limit: limit - found.length, cursor });
+    found.push(...page.items);
+    cursor = page.next;
+  } while (cursor !== null && found.length < limit);
+  return found;
 }
 
 /** Names hold no quote, nor anything that a query would read otherwise (core/ids.ts). */

@@ -5,7 +5,7 @@
 import type { Client } from '@temporalio/client';
 import { defineSearchAttributeKey, type SearchAttributePair } from '@temporalio/common';
 
-import type { SearchAttributeName } from '../core/search-attributes.ts';
+import { searchAttributeNames, type SearchAttributeName } from '../core/search-attributes.ts';
 import type { MigrationInput } from '../schemas/migration.ts';
 
 /** A server that does not say what is registered within this gets no attributes. */
@@ -21,17 +21,28 @@ export class SearchAttributes {
   }
 
   /** Those of `input` that are registered; none where the server does not say. */
-  async of({ replica, host }: MigrationInput): Promise<SearchAttributePair[]> {
-    this.#registered ??= registeredKeywords(this.#client).catch(() => new Set<string>());
-    const registered = await this.#registered;
-    const values: Partial<Record<SearchAttributeName, string>> = {
+  of({ replica, host }: MigrationInput): Promise<SearchAttributePair[]> {
+    return this.pairs({
       QuorumshiftCluster: replica.cluster,
       QuorumshiftMember: replica.member,
       QuorumshiftHost: host,
-    };
+    });
+  }
+
+  async pairs(
+    values: Readonly<Partial<Record<SearchAttributeName, string>>>,
+  ): Promise<SearchAttributePair[]> {
+    const registered = await this.registered();
     return Object.entries(values)
-      .filter(([name]) => registered.has(name))
+      .filter(([name]) => registered.includes(name))
       .map(([name, value]) => ({ key: defineSearchAttributeKey(name, 'KEYWORD'), value }));
+  }
+
+  /** For workflows that start others: they cannot ask. */
+  async registered(): Promise<readonly string[]> {
+    this.#registered ??= registeredKeywords(this.#client).catch(() => new Set<string>());
+    const registered = await this.#registered;
+    return searchAttributeNames.filter((name) => registered.has(name));
   }
 }
 

@@ -20,8 +20,8 @@ import {
 } from './control-tables.ts';
 
 /** What is not known of a line may be left out: `role` and `outcome` are null then. */
-export type AuditAppend = Omit<AuditFact, 'role' | 'outcome'> &
-  Partial<Pick<AuditFact, 'role' | 'outcome'>>;
+export type AuditAppend = Omit<AuditFact, 'role' | 'outcome' | 'digests'> &
+  Partial<Pick<AuditFact, 'role' | 'outcome'>> & { readonly digests: readonly string[] };
 
 export interface AuditFilter {
   readonly by?: string;
@@ -58,7 +58,7 @@ export class AuditTable {
    * @throws `audit.conflict`, `audit.broken`
    */
   append(given: AuditAppend): AuditLine {
-    const fact = { role: null, outcome: null, ...given };
+    const fact = { role: null, outcome: null, ...given, digests: [...given.digests] };
     const { line, found } = this.#tables.change(() => {
       const written = this.#written(fact);
       return { line: written ?? this.#write(fact), found: written !== null };

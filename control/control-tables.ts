@@ -70,8 +70,19 @@ const migrations: readonly string[] = [
   CREATE INDEX operation_begun ON operation(begun_at);
 
   CREATE TABLE notice(
-    id TEXT PRIMARY KEY, at INTEGER NOT NULL, attempts INTEGER NOT NULL, sent_at INTEGER,
-    failure TEXT
+    id TEXT PRIMARY KEY, at INTEGER NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL,
+    text TEXT NOT NULL, attempts INTEGER NOT NULL, due_at INTEGER, failure TEXT
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX notice_due ON notice(due_at) WHERE due_at IS NOT NULL;
+  `,
+  `
+  CREATE TABLE rollout(
+    fleet TEXT NOT NULL, rollout_id TEXT NOT NULL, snapshot TEXT NOT NULL,
+    started_at INTEGER NOT NULL, PRIMARY KEY(fleet, rollout_id)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE cluster_result(
+    fleet TEXT NOT NULL, rollout_id TEXT NOT NULL, cluster TEXT NOT NULL, outcome TEXT NOT NULL,
+    reason TEXT, at INTEGER NOT NULL, PRIMARY KEY(fleet, rollout_id, cluster)
   ) STRICT, WITHOUT ROWID;
   `,
 ];

@@ -11,7 +11,6 @@ import { contractVersion } from '../core/ids.ts';
 import { clusterRolloutSchema, type ClusterRollout } from '../schemas/cluster-rollout.ts';
 import { rolloutPolicySchema, type RolloutPolicy } from '../schemas/rollout-policy.ts';
 import { count, text, type ControlTables, type Row } from './control-tables.ts';
-import type { RolloutName } from './rollout-input.ts';
 
 /** More clusters in one page make a message of more than 10 kB. */
 const mostClusters = 1000;
@@ -106,17 +105,9 @@ export class SnapshotTable {
     return { clusters, next: next < total ? next : null, total };
   }
 
-  /**
-   * One cluster's rollout, under another name where one is given: a schedule's runs follow one
-   * snapshot, each with a rollout id of its own.
-   * @throws `snapshot.unknown`
-   */
-  cluster(request: {
-    readonly snapshot: string;
-    readonly cluster: string;
-    readonly name?: RolloutName;
-  }): ClusterRollout {
-    const { snapshot, cluster, name } = request;
+  /** One cluster's rollout. @throws `snapshot.unknown` */
+  cluster(request: { readonly snapshot: string; readonly cluster: string }): ClusterRollout {
+    const { snapshot, cluster } = request;
     const { rolloutId, requestedBy, policy } = this.info(snapshot);
     const row = this.#tables.one(
       'SELECT members FROM snapshot_cluster WHERE digest = ? AND cluster = ?',
@@ -127,11 +118,11 @@ export class SnapshotTable {
     const members: unknown = JSON.parse(text(row, 'members'));
     return clusterRolloutSchema.parse({
       contractVersion,
-      rolloutId: name?.rolloutId ?? rolloutId,
+      rolloutId,
       cluster,
       members,
       policy,
-      requestedBy: name?.requestedBy ?? requestedBy,
+      requestedBy,
     });
   }
 

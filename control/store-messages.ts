@@ -4,6 +4,7 @@ import type { AuditTable } from './audit-table.ts';
 import type { InventoryTable } from './inventory-table.ts';
 import type { NoticeTable } from './notice-table.ts';
 import type { OperationTable } from './operation-table.ts';
+import type { RolloutTable } from './rollout-table.ts';
 import type { SnapshotTable } from './snapshot-table.ts';
 import type { TokenTable } from './token-table.ts';
 
@@ -15,6 +16,7 @@ export interface Tables {
   readonly tokens: TokenTable;
   readonly operations: OperationTable;
   readonly notices: NoticeTable;
+  readonly rollouts: RolloutTable;
 }
 
 export const tableNames = [
@@ -24,6 +26,7 @@ export const tableNames = [
   'tokens',
   'operations',
   'notices',
+  'rollouts',
 ] as const satisfies readonly (keyof Tables)[];
 
 export interface StoreRequest {

@@ -7,6 +7,7 @@ import { ControlTables } from './control-tables.ts';
 import { InventoryTable } from './inventory-table.ts';
 import { NoticeTable } from './notice-table.ts';
 import { OperationTable } from './operation-table.ts';
+import { RolloutTable } from './rollout-table.ts';
 import { SnapshotTable } from './snapshot-table.ts';
 import type {
   StoreFailure,
@@ -55,6 +56,7 @@ class StoreThread {
         tokens: new TokenTable(database),
         operations: new OperationTable(database, runner),
         notices: new NoticeTable(database),
+        rollouts: new RolloutTable(database),
       },
     };
   }

@@ -413,16 +413,46 @@ export const errorRegistry = {
     message: 'Cannot find migration of replica {replica}',
     remedy: 'List migrations, or look at "quorumshift status --local" on the machine.',
   },
+  'schedule.not-found': {
+    retryable: false,
+    httpStatus: 404,
+    exitCode: exitCodes.refused,
+    message: 'Cannot find schedule {schedule}',
+    remedy: 'List the schedules: quorumshift schedule list.',
+  },
+  'schedule.exists': {
+    ...refused,
+    message: 'Cannot create schedule {schedule}: no schedule may have this name: one has',
+    remedy: 'Choose another name, or delete the schedule first; what it has started goes on.',
+  },
   'migration.illegal-action': {
     ...refused,
     message: 'Cannot {action} migration of {replica}: {required}: {actual}',
     remedy: 'See status for what is possible now.',
   },
-  'migration.standalone-required': {
+  'migration.coordinated': {
     ...refused,
     message:
-      'Cannot start migration of stopped replica {replica}: someone must answer for its group: --standalone was not given',
-    remedy: 'Give --standalone if no other voter of the group is at risk now.',
+      'Cannot approve the cutover of {replica}: nobody else may coordinate it: {coordinator} does, which looks at the group before each cutover',
+    remedy:
+      'Approve the cluster ("quorumshift cluster approve"). Is its rollout gone, start it again, or abandon this migration and resume it --from-record.',
+  },
+  'rollout.not-found': {
+    retryable: false,
+    httpStatus: 404,
+    exitCode: exitCodes.refused,
+    message: 'Cannot find rollout of {subject}',
+    remedy: 'List rollouts: "quorumshift cluster list".',
+  },
+  'rollout.illegal-action': {
+    ...refused,
+    message: 'Cannot {action} {subject}: {required}: {actual}',
+    remedy: 'See status for what is possible now.',
+  },
+  'rollout.conflict': {
+    ...refused,
+    message: 'Cannot start rollout {rollout}: the same id must mean the same rollout: {actual}',
+    remedy: 'Give a new id for another rollout, or the same inventory and policy.',
   },
   'proof.stale': {
     ...refused,

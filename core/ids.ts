@@ -44,6 +44,29 @@ export function fleetWorkflowId(fleet: string): string {
   return `fleet/${fleet}`;
 }
 
+/** A schedule of fleets' rollouts, as the server calls it. */
+export function scheduleId(schedule: string): string {
+  return `quorumshift/${schedule}`;
+}
+
+/** The workflow that tells of a schedule's missed runs. */
+export function scheduleWatchWorkflowId(schedule: string): string {
+  return `schedule/${schedule}`;
+}
+
+/** Each run of a schedule is called so, with its time behind it. */
+export function scheduledRunWorkflowId(schedule: string): string {
+  return `scheduled/${schedule}`;
+}
+
+/** Of a schedule's run: the same for the same scheduled time. */
+export function scheduledRolloutId(at: Date): string {
+  return `s${at
+    .toISOString()
+    .replace(/\.\d+Z$/, 'Z')
+    .replaceAll(/[-:]/g, '')}`;
+}
+
 /** The workflow that lets one voter of a group be at risk at a time. */
 export function groupLeaseWorkflowId(cluster: string): string {
   return `group/${cluster}`;

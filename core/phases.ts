@@ -267,6 +267,11 @@ export function mayBegin(phase: Phase, stands: Phase): boolean {
   return phase === stands || (inSoak && (phase === 'finalize' || phase === 'soak-validate'));
 }
 
+/** Whether a replica whose record stands there counts as out: not as before, and not verified. */
+export function isHalfWay(phase: Phase | null): boolean {
+  return phase !== null && !['soak', 'soak-validate', 'finalize', 'ended'].includes(phase);
+}
+
 export function isStepPhase(phase: Phase): phase is StepPhase {
   return phase !== 'soak' && phase !== 'ended';
 }

@@ -3,6 +3,8 @@
  * migration starts without those that a namespace does not have.
  */
 export const searchAttributeNames = [
+  'QuorumshiftFleet',
+  'QuorumshiftWave',
   'QuorumshiftCluster',
   'QuorumshiftMember',
   'QuorumshiftPhase',

@@ -1,12 +1,15 @@
 /**
- * Everything in one process tree: a Temporal server, the control worker and this machine's agent.
+ * Everything in one process tree: a Temporal server, the control worker, the store worker and this
+ * machine's agent.
  */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import type { AgentConfig } from '../schemas/agent-config.ts';
+import { controlConfigSchema, type ControlConfig } from '../schemas/control-config.ts';
 import { agentContext, createAgentWorkers, type AgentWorkers } from './agent-worker.ts';
 import { createControlWorker } from './control-worker.ts';
+import { createStoreWorker } from './store-worker.ts';
 import { connectWorker, type TemporalTarget } from './temporal-connection.ts';
 import { resolveTemporalServer } from './temporal-server-source.ts';
 import { findLeftServer, startTemporalServer } from './temporal-server.ts';
@@ -24,6 +27,8 @@ export interface DevOptions {
   readonly log: (line: string) => void;
   /** False: without the agent, which runs as a process of its own. */
   readonly agent?: boolean;
+  /** Absent: a store in the agent's state directory, and no notices. */
+  readonly control?: ControlConfig;
   /** Absent: free ones. */
   readonly port?: number;
   readonly uiPort?: number;
@@ -42,12 +47,20 @@ export async function startDev(options: DevOptions): Promise<DevEnvironment> {
 
 async function startWorkers(
   server: RunningServer,
-  { config, log, agent }: DevOptions,
+  { config, log, agent, control: controlConfig }: DevOptions,
 ): Promise<DevEnvironment> {
   const connection = await connectWorker(server);
   const { address, namespace } = server;
   const control = await createControlWorker({ connection, namespace });
-  const workers: Pick<AgentWorkers, 'run' | 'shutdown'>[] = [control];
+  const store = await createStoreWorker({
+    connection,
+    address,
+    namespace,
+    config:
+      controlConfig ?? controlConfigSchema.parse({ controlDir: join(config.stateDir, 'control') }),
+    log,
+  });
+  const workers: Pick<AgentWorkers, 'run' | 'shutdown'>[] = [control, store];
   if (agent !== false) {
     const context = await agentContext(config);
     workers.push(await createAgentWorkers({ connection, address, namespace, context }));

@@ -49,6 +49,8 @@ export interface Waiting {
   readonly kind:
     | 'paused'
     | 'approval'
+    /** Another voter of the group is at risk. */
+    | 'lease'
     | 'soak'
     | 'finalize'
     | 'host-unreachable'
@@ -64,6 +66,8 @@ export type MigrationOutcome = 'finalized' | 'rolled-back' | 'abandoned' | 'supe
 
 export interface MigrationStatus {
   readonly input: MigrationInput;
+  /** Workflow id of the rollout that it belongs to; absent in answers of before. */
+  readonly coordinator?: string | null;
   readonly agentId: string | null;
   readonly stage: 'preflight' | 'running' | 'ended';
   /** The step under way or waiting to be done; null before the replica is owned. */
@@ -89,6 +93,8 @@ export interface MigrateReplicaRequest {
   readonly inputDigest: string;
   /** Wished for with the start: nothing goes forward before it has been decided. */
   readonly rollback?: Wish;
+  /** Workflow id of the rollout that it belongs to. */
+  readonly coordinator?: string;
   /** What a run hands to the next by continue-as-new. */
   readonly carried?: Carried;
 }
@@ -110,6 +116,15 @@ export interface Carried {
   /** Absent from runs of before. */
   readonly forwardWish?: Wish | null;
   readonly cancelled: boolean;
+  readonly coordinator?: string | null;
+  readonly reports?: number;
+  readonly leases?: readonly HeldLease[];
+}
+
+/** A group's lease that was granted. */
+export interface HeldLease {
+  readonly group: string;
+  readonly requestId: string;
 }
 
 /** What an operator asked for, once. */

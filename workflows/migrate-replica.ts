@@ -8,6 +8,7 @@ import {
   ApplicationFailure,
   CancellationScope,
   condition,
+  ContinueAsNew,
   continueAsNew,
   isCancellation,
   patched,
@@ -21,12 +22,22 @@ import type {
   StepRequest,
 } from '../activities/contract.ts';
 import { contractVersion, replicaText } from '../core/ids.ts';
-import { isStepPhase, phases, rollbackStart, type Phase, type StepPhase } from '../core/phases.ts';
+import {
+  isHalfWay,
+  isStepPhase,
+  phases,
+  rollbackStart,
+  type MigrationMode,
+  type Phase,
+  type StepPhase,
+} from '../core/phases.ts';
 import { agentCalls, type AgentCalls } from './agent-calls.ts';
 import { describeFailure, isHostAway, isSuperseded, isUnreachable } from './failures.ts';
 import type { MigrateReplicaRequest, MigrateReplicaResult, MigrationOutcome } from './messages.ts';
 import { MigrationState } from './migration-state.ts';
 import { passGates } from './gates.ts';
+import { GroupLeases } from './group-leases.ts';
+import { reportToCoordinator } from './member-reports.ts';
 import { Soak } from './soak.ts';
 import { positionOf } from './position.ts';
 import { Waits } from './waits.ts';
@@ -75,6 +86,9 @@ class ReplicaMigration {
   readonly #calls: AgentCalls;
   readonly #waits: Waits;
   readonly #soak: Soak;
+  readonly #leases: GroupLeases;
+  /** Histories from before hold none. */
+  readonly #takesLeases = patched('group-lease');
   #step = 0;
   #claims = 0;
   #looks = 0;
@@ -86,24 +100,40 @@ class ReplicaMigration {
     this.#waits = new Waits(state);
     this.#calls = agentCalls(state.request.input.host);
     this.#soak = new Soak(state, this.#waits, this.#calls);
+    this.#leases = new GroupLeases(state, this.#waits, this.#calls);
   }
 
   async run(): Promise<MigrateReplicaResult> {
     const control = this.#controlLoop();
+    const reports = reportToCoordinator(this.#state);
     try {
       const outcome = (await this.#takeReplica()) ?? (await this.#drive());
       return this.#end(outcome);
+    } catch (error) {
+      if (!(error instanceof ContinueAsNew)) this.#state.failure = describeFailure(error).reason;
+      throw error;
     } finally {
       this.#state.stage = 'ended';
       await control;
+      await reports;
+      await this.#letGoAtEnd();
     }
+  }
+
+  /** What stands half way keeps its leases: they look at its machine when another asks. */
+  async #letGoAtEnd(): Promise<void> {
+    const { view, outcome } = this.#state;
+    if (outcome === 'superseded' || isHalfWay(view?.phase ?? null)) return;
+    await this.#leases.release();
   }
 
   #end(outcome: MigrationOutcome): MigrateReplicaResult {
     this.#state.outcome = outcome;
     this.#state.waiting = null;
     const { rollbackWish, abandonWish } = this.#state;
-    return { outcome, reason: (abandonWish ?? rollbackWish)?.reason ?? this.#difference() };
+    const reason = (abandonWish ?? rollbackWish)?.reason ?? this.#difference();
+    this.#state.endReason = reason;
+    return { outcome, reason };
   }
 
   /** Where the states differed, of a migration that rolled back for it. */
@@ -124,11 +154,26 @@ class ReplicaMigration {
       return this.#readBinding();
     });
     if (reached === 'abandoned') return 'abandoned';
-    if (reached?.migrationId !== input.migrationId) {
+    const isOurs = reached?.migrationId === input.migrationId;
+    let mode = reached?.mode ?? 'stopped';
+    if (!isOurs) {
       const checked = await this.#untilReached(() => this.#preflight());
       if (checked === 'abandoned') return 'abandoned';
+      mode = checked.mode;
+    }
+    // Before the record names it: what waits for its turn is not half way.
+    if (!isOurs || isHalfWay(reached.phase)) {
+      if (!(await this.#hold(mode))) return 'abandoned';
     }
     return this.#untilReached(() => this.#ownNewest());
+  }
+
+  /** The leases of what is at risk from now on; false when it is to be abandoned instead. */
+  async #hold(mode: MigrationMode): Promise<boolean> {
+    if (!this.#takesLeases) return true;
+    const agentId = this.#agentId();
+    const held = await this.#untilReached(() => this.#leases.acquire(agentId, mode));
+    return held !== 'abandoned' && held;
   }
 
   /** Owns the replica on top of whatever lease it has by now: this workflow is the newest. */
@@ -167,14 +212,14 @@ class ReplicaMigration {
     return null;
   }
 
-  async #preflight(): Promise<void> {
+  async #preflight(): Promise<PreflightAnswer> {
     const { state, input } = this.#context();
     const agentId = this.#agentId();
     const addressee = { contractVersion, agentId, replica: input.replica };
     const answer: PreflightAnswer = await this.#calls.measure.preflight({ ...addressee, input });
     state.findings = answer.findings;
     const failed = answer.findings.filter((finding) => !finding.ok);
-    if (failed.length === 0) return;
+    if (failed.length === 0) return answer;
     const summary = failed.map((finding) => `${finding.check}: ${finding.measured}`).join('; ');
     throw ApplicationFailure.nonRetryable(
       `Cannot start migration of ${replicaText(input.replica)}: every preflight check must pass: ${summary}`,
@@ -202,10 +247,13 @@ class ReplicaMigration {
   async #advance(): Promise<MigrationOutcome | null> {
     const { state } = this.#context();
     const wishBefore = state.retryVersion;
+    if (state.isSoaking && !state.wantsRollback) await this.#leases.release();
     if (!(await passGates(state, this.#waits, this.#soak))) return null;
     const phase = state.isSoaking ? this.#soak.next : state.phase;
     if (phase === null || !isStepPhase(phase)) return null;
     try {
+      const isAtRisk = isHalfWay(state.phase) || state.wantsRollback;
+      if (isAtRisk && !(await this.#hold(state.view?.mode ?? 'stopped'))) return null;
       const answer = (await this.#decide()) ?? (await this.#runStep(phase));
       state.view = answer.view;
       state.results.push(answer.result);

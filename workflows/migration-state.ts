@@ -2,7 +2,7 @@
  * What a running migration remembers between its steps: wishes of operators and the last known
  * record. Handlers are registered before the first await; they check, record and return.
  */
-import { ApplicationFailure, setHandler } from '@temporalio/workflow';
+import { ApplicationFailure, setHandler, workflowInfo } from '@temporalio/workflow';
 
 import type { BindingView, ControlWish, Finding, ProofName } from '../activities/contract.ts';
 import { replicaText } from '../core/ids.ts';
@@ -21,6 +21,7 @@ import {
   throttleUpdate,
   type Accepted,
   type Carried,
+  type HeldLease,
   type MigrateReplicaRequest,
   type MigrationOutcome,
   type MigrationStatus,
@@ -29,6 +30,14 @@ import {
   type Wish,
 } from './messages.ts';
 import { positionOf } from './position.ts';
+import {
+  coordinateSignal,
+  leaseAnswerSignal,
+  memberOrderSignal,
+  type CoordinateRequest,
+  type LeaseAnswer,
+  type MemberOrder,
+} from './rollout-messages.ts';
 
 /** Operation ids kept for deduplication: far more than an operator issues in one migration. */
 const rememberedOperations = 500;
@@ -61,6 +70,22 @@ export class MigrationState {
   abandonWish: Wish | null;
   forwardWish: Wish | null;
   cancelled: boolean;
+  /** Workflow id of the rollout that the migration reports to; null: it has none. */
+  coordinator: string | null;
+  /** No workflow ran under the id at the last report. */
+  coordinatorIsGone = false;
+  /** Raised whenever it asks for a report. */
+  coordinatedAt = 0;
+  /** A rollout that this migration is none of: gets one report. */
+  asker: string | null = null;
+  /** Number of the newest. */
+  reports: number;
+  leases: readonly HeldLease[];
+  /** The newest, by group. */
+  leaseAnswers: Readonly<Record<string, LeaseAnswer>> = {};
+  /** Why the run failed; null while it has not. */
+  failure: string | null = null;
+  endReason: string | null = null;
   /** What was wished of this run, or of one that handed on to it. */
   #wished = { pause: false, limit: false };
   #operationIds: string[];
@@ -81,6 +106,10 @@ export class MigrationState {
     this.abandonWish = carried?.abandonWish ?? null;
     this.forwardWish = carried?.forwardWish ?? null;
     this.cancelled = carried?.cancelled ?? false;
+    this.coordinator = carried ? (carried.coordinator ?? null) : (request.coordinator ?? null);
+    // A run that adopts a replica after one that was terminated goes on above its numbers.
+    this.reports = carried?.reports ?? workflowInfo().startTime.getTime();
+    this.leases = carried?.leases ?? [];
     this.#operationIds = [...(carried?.operationIds ?? [])];
     if (carried) this.#wished = { pause: true, limit: true };
   }
@@ -130,7 +159,11 @@ export class MigrationState {
     const { paused, bytesPerSecond, approved, cancelled } = this;
     const { soakStartedMs, soakProbedMs, soakValidatedMs, soakFailures } = this;
     const { rollbackWish, completeWish, abandonWish, forwardWish } = this;
+    const { coordinator, reports, leases } = this;
     return {
+      coordinator,
+      reports,
+      leases,
       paused,
       bytesPerSecond,
       approved,
@@ -149,35 +182,20 @@ export class MigrationState {
 
   registerHandlers(): void {
     setHandler(statusQuery, () => this.status());
-    setHandler(pauseUpdate, (operation) =>
-      this.#once(operation, () => {
-        this.paused = true;
-        this.#wished.pause = true;
-        this.controlVersion += 1;
-      }),
-    );
-    setHandler(resumeUpdate, (operation) =>
-      this.#once(operation, () => {
-        this.paused = false;
-        this.#wished.pause = true;
-        this.controlVersion += 1;
-        this.retryVersion += 1;
-      }),
-    );
+    setHandler(pauseUpdate, (operation) => this.#once(operation, () => this.#setPaused(true)));
+    setHandler(resumeUpdate, (operation) => this.#once(operation, () => this.#setPaused(false)));
     setHandler(throttleUpdate, (operation) =>
-      this.#once(operation, () => {
-        this.bytesPerSecond = operation.bytesPerSecond;
-        this.#wished.limit = true;
-        this.controlVersion += 1;
-      }),
+      this.#once(operation, () => this.#throttle(operation.bytesPerSecond)),
     );
     setHandler(
       approveUpdate,
-      (operation) =>
-        this.#once(operation, () => {
-          this.approved = { digest: operation.digest, generation: operation.generation };
-        }),
-      { validator: (operation: ProofName) => this.#checkApproval(operation) },
+      (operation) => this.#once(operation, () => this.#approve(operation)),
+      {
+        validator: (operation: ProofName) => {
+          this.#checkCoordinated();
+          this.#checkApproval(operation);
+        },
+      },
     );
     setHandler(
       rollbackUpdate,
@@ -212,6 +230,54 @@ export class MigrationState {
         this.abandonWish = { by: operation.by, reason: operation.reason };
       }),
     );
+    setHandler(coordinateSignal, (asked) => this.#coordinate(asked));
+    setHandler(memberOrderSignal, (order) => this.#obey(order));
+    setHandler(leaseAnswerSignal, (answer) => {
+      this.leaseAnswers = { ...this.leaseAnswers, [answer.group]: answer };
+    });
+  }
+
+  #setPaused(paused: boolean): void {
+    this.paused = paused;
+    this.#wished.pause = true;
+    this.controlVersion += 1;
+    if (!paused) this.retryVersion += 1;
+  }
+
+  #throttle(bytesPerSecond: number | null): void {
+    this.bytesPerSecond = bytesPerSecond;
+    this.#wished.limit = true;
+    this.controlVersion += 1;
+  }
+
+  #approve({ digest, generation }: ProofName): void {
+    this.approved = { digest, generation };
+  }
+
+  #coordinate({ coordinator, migrationId, asker }: CoordinateRequest): void {
+    if (migrationId === this.request.input.migrationId) {
+      this.coordinator = coordinator;
+      this.coordinatorIsGone = false;
+      this.coordinatedAt += 1;
+    } else this.asker = asker;
+  }
+
+  /** One that is not legal now changes nothing: whoever gave it is told how the migration stands. */
+  #obey(order: MemberOrder): void {
+    const act = () => {
+      const wish = { by: order.by, reason: 'reason' in order ? order.reason : '' };
+      if (order.order === 'pause' || order.order === 'resume') {
+        this.#setPaused(order.order === 'pause');
+      } else if (order.order === 'throttle') this.#throttle(order.bytesPerSecond);
+      else if (order.order === 'abandon') this.abandonWish = wish;
+      else if (order.order === 'approveCutover') {
+        if (this.#isPresent(order.proof)) this.#approve(order.proof);
+      } else if (order.order === 'rollback') {
+        if (this.#canRollBack()) this.rollbackWish = wish;
+      } else if (this.isSoaking) this.completeWish = wish;
+    };
+    this.#once(order, act);
+    this.coordinatedAt += 1;
   }
 
   status(): MigrationStatus {
@@ -219,6 +285,7 @@ export class MigrationState {
     const { input } = this.request;
     return {
       input,
+      coordinator: this.coordinator,
       agentId: this.agentId,
       stage: this.stage,
       phase,
@@ -242,7 +309,7 @@ export class MigrationState {
     return [
       ...(this.paused ? [] : ['pause']),
       ...(resumable ? ['resume'] : []),
-      ...(waiting?.kind === 'approval' ? ['approve'] : []),
+      ...(waiting?.kind === 'approval' && !this.#isCoordinated ? ['approve'] : []),
       ...(this.#canRollBack() ? ['rollback'] : []),
       ...(this.#canGoForward() ? ['rollback --cancel'] : []),
       ...(this.isSoaking ? ['complete'] : []),
@@ -267,9 +334,24 @@ export class MigrationState {
       : false;
   }
 
-  #checkApproval(given: ProofName): void {
+  get #isCoordinated(): boolean {
+    return this.coordinator !== null && !this.coordinatorIsGone;
+  }
+
+  #checkCoordinated(): void {
+    if (!this.#isCoordinated) return;
+    const replica = replicaText(this.request.input.replica);
+    refuse('migration.coordinated', { replica, coordinator: this.coordinator ?? '' });
+  }
+
+  #isPresent({ digest, generation }: ProofName): boolean {
     const present = this.view?.proof ?? null;
-    if (present?.digest === given.digest && present.generation === given.generation) return;
+    return present?.digest === digest && present.generation === generation;
+  }
+
+  #checkApproval(given: ProofName): void {
+    if (this.#isPresent(given)) return;
+    const present = this.view?.proof ?? null;
     refuse('proof.stale', {
       present: present ? `${present.digest} (generation ${present.generation})` : 'none yet',
       given: `${given.digest} (generation ${given.generation})`,

@@ -47,3 +47,10 @@ export const hookOnHost: ActivityOptions = {
   startToCloseTimeout: 130 * 60_000,
   retry: { ...transient, maximumAttempts: 3 },
 };
+
+/** Reads from the control plane's own store: a caller that gets no answer waits, named, and asks. */
+export const askStore: ActivityOptions = {
+  startToCloseTimeout: 10_000,
+  scheduleToCloseTimeout: 30_000,
+  retry: { initialInterval: 500, maximumAttempts: 5 },
+};

@@ -6,7 +6,9 @@
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 
 import type { ProofName } from '../activities/contract.ts';
-import type { Phase } from '../core/phases.ts';
+import type { ReplicaName } from '../core/ids.ts';
+import type { MigrationMode, Phase } from '../core/phases.ts';
+import type { Refusal } from '../core/quorum.ts';
 import type { ClusterRollout } from '../schemas/cluster-rollout.ts';
 import type { RolloutPolicy } from '../schemas/rollout-policy.ts';
 import type { Accepted, MigrationOutcome, Operation, Waiting } from './messages.ts';
@@ -17,22 +19,36 @@ import type { Accepted, MigrationOutcome, Operation, Waiting } from './messages.
 export interface MemberReport {
   readonly member: string;
   readonly migrationId: string;
-  /** Raised with each report of the migration, over all its runs. */
+  /** Raised with each report of the migration, over all its runs, terminated ones included. */
   readonly seq: number;
   readonly phase: Phase | null;
   readonly rollingBack: boolean;
   readonly waiting: Waiting | null;
   /** What a cutover would rest on. */
   readonly proof: ProofName | null;
+  /** What the soak's last probe or comparison found; null: it is well. */
+  readonly soakProblem: string | null;
   readonly outcome: MigrationOutcome | null;
+  /** Why it ended as it did, or why its run failed; then there is no outcome. */
   readonly reason: string | null;
+  readonly failed: boolean;
 }
 
 /** To `cluster/<name>`. */
 export const memberReportSignal = defineSignal<[MemberReport]>('memberReport');
 
-/** To `replica/<cluster>/<member>`: report to this workflow, now and from now on. */
-export const coordinateSignal = defineSignal<[{ readonly coordinator: string }]>('coordinate');
+export interface CoordinateRequest {
+  readonly coordinator: string | null;
+  readonly migrationId: string;
+  /** Who asks; gets the one report of another migration. */
+  readonly asker: string;
+}
+
+/**
+ * To `replica/<cluster>/<member>`: report to this workflow, now and from now on. Another migration
+ * than this one reports once and stays its operators'. Null: nobody coordinates it any more.
+ */
+export const coordinateSignal = defineSignal<[CoordinateRequest]>('coordinate');
 
 /** What a rollout tells a member's migration to do; each like the operator's update of its name. */
 export type MemberOrder = Operation &
@@ -49,29 +65,48 @@ export const memberOrderSignal = defineSignal<[MemberOrder]>('memberOrder');
 /* A group's lease: one voter at risk at a time (I14). */
 
 export interface LeaseRequest {
+  /** The same request is counted once; a newer one of the same holder takes its place. */
+  readonly requestId: string;
   /** Workflow id of the migration, whose member is at risk while it holds the lease. */
   readonly holder: string;
+  readonly migrationId: string;
+  readonly replica: ReplicaName;
   readonly host: string;
-  readonly agentId: string | null;
-  /** The same request is counted once. */
-  readonly requestId: string;
+  readonly agentId: string;
+  /** An operator answers for the group: granted at once, beside whoever holds it. */
+  readonly standalone: boolean;
 }
 
 /** To `group/<cluster>`. */
 export const acquireLeaseSignal = defineSignal<[LeaseRequest]>('acquireLease');
-export const releaseLeaseSignal = defineSignal<[{ readonly holder: string }]>('releaseLease');
+export const releaseLeaseSignal =
+  defineSignal<[{ readonly holder: string; readonly requestId: string }]>('releaseLease');
 
-/** To the holder. */
-export const leaseGrantedSignal =
-  defineSignal<[{ readonly cluster: string; readonly requestId: string }]>('leaseGranted');
+export interface LeaseAnswer {
+  readonly group: string;
+  readonly requestId: string;
+  readonly granted: boolean;
+  /** What keeps it, of one that was not granted. */
+  readonly reason: string;
+}
+
+/** To whoever asked: it is granted, or why it is not yet. */
+export const leaseAnswerSignal = defineSignal<[LeaseAnswer]>('leaseAnswer');
 
 export interface LeaseStatus {
-  readonly holder: string | null;
-  readonly sinceMs: number | null;
-  readonly queue: readonly string[];
+  readonly holders: readonly (LeaseRequest & { readonly sinceMs: number })[];
+  readonly queue: readonly LeaseRequest[];
+  /** Why the first of the queue waits; null where none does. */
+  readonly reason: string | null;
 }
 
 export const leaseStatusQuery = defineQuery<LeaseStatus>('leaseStatus');
+
+export interface GroupLeaseRequest {
+  readonly group: string;
+  /** What a run hands to the next. */
+  readonly carried?: Pick<LeaseStatus, 'holders' | 'queue'>;
+}
 
 /* A cluster's rollout. */
 
@@ -93,6 +128,16 @@ export interface MemberStatus {
   readonly step: 'storage' | 'binary';
   readonly migrationId: string | null;
   readonly report: MemberReport | null;
+  /** As its preflight found it; null before. */
+  readonly size: MemberSize | null;
+  /** Why it failed, was rolled back or left out. */
+  readonly reason: string | null;
+}
+
+export interface MemberSize {
+  readonly mode: MigrationMode;
+  readonly entries: string;
+  readonly bytes: number;
 }
 
 export type ClusterStage =
@@ -106,21 +151,6 @@ export type ClusterStage =
   | 'ended';
 
 export type RolloutOutcome = 'finalized' | 'rolled-back' | 'partly' | 'abandoned';
-
-/** Why a group may not be touched now: one refusal for each reason that was found. */
-export interface Refusal {
-  readonly kind:
-    | 'unreachable'
-    | 'unhealthy'
-    | 'no-leader'
-    | 'lagging'
-    | 'change-pending'
-    | 'no-quorum'
-    | 'at-risk'
-    | 'not-as-declared';
-  readonly member: string | null;
-  readonly reason: string;
-}
 
 export interface RolloutWaiting extends Omit<Waiting, 'kind'> {
   readonly kind:
@@ -152,12 +182,22 @@ export interface MigrateClusterRequest {
   /** Whole, or to be read from a fleet's snapshot. */
   readonly rollout:
     | { readonly kind: 'given'; readonly input: ClusterRollout }
-    | { readonly kind: 'snapshot'; readonly snapshot: string; readonly cluster: string };
+    | {
+        readonly kind: 'snapshot';
+        readonly snapshot: string;
+        readonly cluster: string;
+        /** Another than the snapshot's: runs of a schedule share one snapshot. */
+        readonly rolloutId?: string;
+      };
   /** Workflow id of the fleet that coordinates it; null for one that was started alone. */
   readonly coordinator: string | null;
   /** Wished for with the start; a fleet's pause and throttle. */
   readonly paused?: boolean;
   readonly bytesPerSecond?: number | null;
+  /** Of the fleet: what has not been cut over by then is not any more. */
+  readonly deadlineAtMs?: number | null;
+  /** Of the namespace, so that members' migrations can be found by them; absent: none. */
+  readonly searchAttributes?: readonly string[];
   readonly carried?: CarriedCluster;
 }
 
@@ -258,7 +298,9 @@ export interface FleetStatus {
   /** Those under way, soaking or failed now: at most some hundred. */
   readonly clusters: readonly ClusterReport[];
   readonly waiting: RolloutWaiting | null;
+  readonly startedMs: number;
   readonly paused: boolean;
+  readonly bytesPerSecond: number | null;
   readonly actions: readonly string[];
   readonly outcome: RolloutOutcome | null;
 }
@@ -272,7 +314,15 @@ export interface MigrateFleetRequest {
   readonly snapshot: string;
   readonly policy: RolloutPolicy;
   readonly requestedBy: string;
+  /** Search attributes that the namespace has; others must not be set. */
+  readonly searchAttributes?: readonly string[];
   readonly carried?: CarriedFleet;
+}
+
+export interface MigrateFleetResult {
+  readonly outcome: RolloutOutcome;
+  readonly counts: FleetCounts;
+  readonly reason: string | null;
 }
 
 /** What a run hands to the next; its shape is migrate-fleet's own. */
@@ -299,3 +349,27 @@ export const fleetRollbackUpdate = defineUpdate<
   [Operation & { readonly reason: string }]
 >('rollback');
 export const fleetCompleteUpdate = defineUpdate<Accepted, [Operation]>('complete');
+
+/* Schedules. */
+
+/** What each run of a schedule is given. */
+export interface ScheduledFleetRequest {
+  readonly schedule: string;
+  readonly fleet: string;
+  readonly snapshot: string;
+  readonly policy: RolloutPolicy;
+  /** When the fleet is still rolled out, whoever started that. */
+  readonly overlap: 'skip' | 'buffer-one';
+  readonly searchAttributes?: readonly string[];
+}
+
+export type ScheduledFleetResult =
+  | (MigrateFleetResult & { readonly rolloutId: string })
+  /** Left out, because another rollout of the fleet was under way. */
+  | { readonly outcome: 'skipped'; readonly rolloutId: string; readonly reason: string };
+
+export interface WatchScheduleRequest {
+  readonly schedule: string;
+  /** Missed runs that have been told of. */
+  readonly told?: number;
+}

@@ -30,7 +30,7 @@ export function addPlan(program: Command): void {
 }
 
 async function plan(replica: string, options: StartOptions): Promise<void> {
-  const input = migrationInput(replica, { ...options, standalone: true });
+  const input = migrationInput(replica, options);
   const answer = await withClient(options, (client) => client.plan(input));
   print(options.output, { t: 'plan', ...answer }, () => planText(answer));
   if (answer.findings.some((finding) => !finding.ok)) process.exitCode = exitCodes.refused;

@@ -3,15 +3,22 @@ import type { Command } from 'commander';
 
 import { agentContext, createAgentWorkers } from '../../worker/agent-worker.ts';
 import { defaultConfigFile, readAgentConfig } from '../../worker/agent-configuration.ts';
+import { readControlConfig } from '../../control/control-config-file.ts';
 import { createControlWorker } from '../../worker/control-worker.ts';
 import { startDev } from '../../worker/dev.ts';
+import { createStoreWorker } from '../../worker/store-worker.ts';
 import { connectWorker, temporalTarget } from '../../worker/temporal-connection.ts';
 import { onStop } from '../on-stop.ts';
 import { parsePort } from '../output.ts';
 import { addTemporalOptions, type TemporalOptions } from '../temporal-options.ts';
 
+interface ControlOptions extends TemporalOptions {
+  readonly config?: string;
+}
+
 interface ProcessOptions extends TemporalOptions {
   readonly config: string;
+  readonly controlConfig?: string;
   readonly port: number;
   readonly uiPort: number;
 }
@@ -20,7 +27,8 @@ export function addProcesses(program: Command): void {
   const configured = (command: Command) =>
     command.option('--config <file>', "the agent's configuration", defaultConfigFile);
   configured(program.command('dev'))
-    .description('a Temporal server, the control worker and this machine’s agent, in one')
+    .description('a Temporal server, the control worker, its store, and this machine’s agent')
+    .option('--control-config <file>', 'of the control plane: its store, its notices')
     .option('--port <port>', 'of the Temporal frontend', parsePort, 7233)
     .option('--ui-port <port>', 'of the Temporal web UI', parsePort, 8233)
     .addHelpText('after', '\nExample:\n  quorumshift dev --config agent.json')
@@ -31,7 +39,8 @@ export function addProcesses(program: Command): void {
     .action(agent);
   addTemporalOptions(program.command('control'))
     .description('a control worker: runs workflows, touches no machine')
-    .addHelpText('after', '\nExample:\n  quorumshift control --address localhost:7233')
+    .option('--config <file>', 'of the control plane: with it, the worker of its store runs here')
+    .addHelpText('after', '\nExample:\n  quorumshift control --config control.yaml')
     .action(control);
 }
 
@@ -42,6 +51,9 @@ async function dev(options: ProcessOptions): Promise<void> {
     log,
     port: options.port,
     uiPort: options.uiPort,
+    ...(options.controlConfig !== undefined && {
+      control: await readControlConfig(options.controlConfig),
+    }),
   });
   log(`Temporal is at ${environment.address}`);
   if (environment.uiUrl !== null) log(`Temporal UI: ${environment.uiUrl}`);
@@ -60,13 +72,19 @@ async function agent(options: ProcessOptions): Promise<void> {
   await connection.close();
 }
 
-async function control(options: ProcessOptions): Promise<void> {
+async function control(options: ControlOptions): Promise<void> {
   const target = targetOf(options);
+  const config = options.config === undefined ? null : await readControlConfig(options.config);
   const connection = await connectWorker(target);
   const worker = await createControlWorker({ connection, namespace: target.namespace });
-  log('control worker is ready');
-  onStop(() => worker.shutdown());
-  await worker.run();
+  const store =
+    config === null ? null : await createStoreWorker({ ...target, connection, config, log });
+  log(config === null ? 'control worker is ready' : `control worker is ready, with the store`);
+  onStop(() => {
+    worker.shutdown();
+    store?.shutdown();
+  });
+  await Promise.all([worker.run(), store?.run()]);
   await connection.close();
 }
 

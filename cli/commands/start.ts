@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { Option, type Command } from 'commander';
 
 import { fail } from '../../core/errors.ts';
-import { contractVersion, parseReplica, replicaText } from '../../core/ids.ts';
+import { contractVersion, parseReplica } from '../../core/ids.ts';
 import { migrationInputSchema, type MigrationInput } from '../../schemas/migration.ts';
 import { defaultFamilies } from '../../storage/families/registry.ts';
 import {
@@ -90,7 +90,7 @@ export function addStartOptions(command: Command): Command {
     )
     .option('--delete-source', 'delete the source at finalize, instead of moving it aside')
     .option('--throttle <bytes>', 'limit of bulk work in bytes per second', parseBytes)
-    .option('--standalone', 'you answer that no other voter of the group is at risk now')
+    .option('--standalone', 'you answer for the group: do not wait for its lease')
     .option('--note <text>', 'why --standalone is right; goes into the audit trail')
     .option('--group <id>', 'group id, where a store is shared (braft: <group>_<idx>)')
     .addOption(outputOption());
@@ -102,7 +102,7 @@ export function addStart(program: Command): void {
     .description('migrate a replica: live where a storage host serves it, else stopped')
     .addHelpText(
       'after',
-      '\nExample:\n  quorumshift start kv/n1 --host m1 --source local:///data/a --target rocksdb:///data/b --standalone',
+      '\nExample:\n  quorumshift start kv/n1 --host m1 --source local:///data/a --target rocksdb:///data/b',
     );
   addStartOptions(command).action(start);
 }
@@ -118,13 +118,10 @@ async function start(replica: string, options: StartOptions): Promise<void> {
   );
 }
 
-/** @throws `usage.invalid`, `uri.*`, `migration.standalone-required` */
+/** @throws `usage.invalid`, `uri.*` */
 export function migrationInput(replicaArgument: string, options: StartOptions): MigrationInput {
   const families = defaultFamilies();
   const replica = parseReplica(replicaArgument);
-  if (options.standalone !== true) {
-    throw fail('migration.standalone-required', { replica: replicaText(replica) });
-  }
   const side = (name: 'source' | 'target') =>
     instanceUris(families, options[name], {
       side: name,
@@ -151,7 +148,7 @@ export function migrationInput(replicaArgument: string, options: StartOptions): 
       bytesPerSecond: options.throttle ?? null,
     },
     mode: options.mode ?? null,
-    standalone: { by: identity(), note: options.note ?? '' },
+    standalone: options.standalone === true ? { by: identity(), note: options.note ?? '' } : null,
     requestedBy: identity(),
   });
   if (parsed.success) return parsed.data;

@@ -72,11 +72,6 @@ describe('snapshots', () => {
       expect(took).toBeLessThan(2000);
       const cluster = 'c1999';
       expect(await store.snapshots.cluster({ snapshot, cluster })).toEqual(rollouts[1999]);
-      const name = { rolloutId: 'r2', requestedBy: 'schedule' };
-      expect(await store.snapshots.cluster({ snapshot, cluster, name })).toEqual({
-        ...rollouts[1999],
-        ...name,
-      });
     }));
 
   test('a digest or a cluster that is not there is named, with the store', () =>

@@ -1,0 +1,307 @@
+/**
+ * The typed way to plan, start, watch and steer a cluster's rollout. Starting twice with one id is
+ * one rollout; starting it again after it was abandoned or terminated goes on where it was.
+ */
+import { createHash } from 'node:crypto';
+
+import {
+  WorkflowExecutionAlreadyStartedError,
+  type Client,
+  type WorkflowExecutionDescription,
+} from '@temporalio/client';
+
+import { canonicalJson } from '../core/canonical-json.ts';
+import { fail } from '../core/errors.ts';
+import { clusterWorkflowId, controlTaskQueue } from '../core/ids.ts';
+import type { ClusterRollout } from '../schemas/cluster-rollout.ts';
+import type { Accepted } from '../workflows/messages.ts';
+import type { migrateCluster } from '../workflows/migrate-cluster.ts';
+import type { ClusterPlan, planCluster } from '../workflows/plan-cluster.ts';
+import type { ClusterStatus, MigrateClusterResult } from '../workflows/rollout-messages.ts';
+import { MigrationClient, type MigrationReport } from './migration-client.ts';
+import { runPlan } from './run-plan.ts';
+import { SearchAttributes } from './search-attributes.ts';
+import {
+  runState,
+  WorkflowCalls,
+  type ClientOptions,
+  type OperationOptions,
+  type RunState,
+  type Subject,
+} from './workflow-calls.ts';
+
+const workflowIdPrefix = clusterWorkflowId('');
+
+/** What can be said of a rollout from outside, even when its workflow does not answer. */
+export interface ClusterReportSeen {
+  readonly cluster: string;
+  readonly rolloutId: string | null;
+  readonly run: RunState;
+  readonly startedAt: string;
+  readonly closedAt: string | null;
+  /** Null when no worker answered within 2 s, or the history is gone. */
+  readonly status: ClusterStatus | null;
+  /** The migrations of the members that are open, as they say themselves. */
+  readonly migrations: readonly MigrationReport[];
+  /** Why the run failed. */
+  readonly failure: string | null;
+}
+
+export interface StartedRollout {
+  readonly cluster: string;
+  readonly rolloutId: string;
+  readonly workflowId: string;
+  /** False when a rollout with this id runs, or has ended, already. */
+  readonly fresh: boolean;
+}
+
+export interface ClusterListing {
+  readonly cluster: string;
+  readonly rolloutId: string | null;
+  readonly run: RunState;
+  readonly startedAt: string;
+  readonly closedAt: string | null;
+}
+
+export class ClusterClient {
+  readonly #client: Client;
+  readonly #calls: WorkflowCalls;
+  readonly #migrations: MigrationClient;
+  readonly #searchAttributes: SearchAttributes;
+
+  constructor(options: ClientOptions) {
+    this.#client = options.client;
+    this.#calls = new WorkflowCalls(options);
+    this.#migrations = new MigrationClient(options);
+    this.#searchAttributes = new SearchAttributes(options.client);
+  }
+
+  /**
+   * Starts the rollout, or finds the one with the same id.
+   * @throws `rollout.conflict` when the id was used with another input; `rollout.illegal-action`
+   *   when another rollout of the cluster runs
+   */
+  async start(input: ClusterRollout): Promise<StartedRollout> {
+    const { cluster, rolloutId } = input;
+    const workflowId = clusterWorkflowId(cluster);
+    const started = { cluster, rolloutId, workflowId };
+    const earlier = await this.#calls.describe(workflowId);
+    if (earlier !== null && (await this.#isSame(earlier, input))) {
+      return { ...started, fresh: false };
+    }
+    const attributes = await this.#searchAttributes.registered();
+    try {
+      await this.#client.workflow.start<typeof migrateCluster>('migrateCluster', {
+        workflowId,
+        taskQueue: controlTaskQueue,
+        args: [
+          {
+            rollout: { kind: 'given', input },
+            coordinator: null,
+            searchAttributes: attributes,
+          },
+        ],
+        memo: { rolloutId, inputDigest: rolloutDigest(input) },
+        typedSearchAttributes: await this.#searchAttributes.pairs({ QuorumshiftCluster: cluster }),
+        workflowIdConflictPolicy: 'FAIL',
+        workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+      });
+      return { ...started, fresh: true };
+    } catch (error) {
+      if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+      // Lost a race against another start.
+      const running = await this.#calls.describe(workflowId);
+      if (running === null || !(await this.#isSame(running, input))) throw error;
+      return { ...started, fresh: false };
+    }
+  }
+
+  /** Whether a run, open or over for good, is this very rollout. */
+  async #isSame(run: WorkflowExecutionDescription, input: ClusterRollout): Promise<boolean> {
+    const isOpen = run.status.name === 'RUNNING';
+    const sameId = run.memo?.['rolloutId'] === input.rolloutId;
+    if (sameId && run.memo?.['inputDigest'] !== rolloutDigest(input)) {
+      const actual = 'it was started with another inventory or policy';
+      throw fail('rollout.conflict', { rollout: input.rolloutId, actual });
+    }
+    if (isOpen && !sameId) {
+      throw fail('rollout.illegal-action', {
+        action: `start ${input.rolloutId} of`,
+        subject: `cluster ${input.cluster}`,
+        required: 'no other rollout may run',
+        actual: `${String(run.memo?.['rolloutId'])} does`,
+      });
+    }
+    if (!sameId || isOpen) return sameId;
+    // One that was left, terminated or failed goes on when it is started again.
+    if (run.status.name !== 'COMPLETED') return false;
+    return (await this.result(input.cluster)).outcome === 'finalized';
+  }
+
+  /**
+   * What a start with this input would find; changes nothing.
+   * @throws `agent.unreachable`, `control.unreachable`
+   */
+  plan(input: ClusterRollout): Promise<ClusterPlan> {
+    const { cluster, members } = input;
+    return runPlan<typeof planCluster>(this.#client, {
+      workflow: 'planCluster',
+      input,
+      subject: { workflowId: clusterWorkflowId(cluster), text: `cluster ${cluster}` },
+      host: members.map(({ host }) => host).join(', '),
+    });
+  }
+
+  /** @throws `rollout.not-found` */
+  async status(cluster: string): Promise<ClusterReportSeen> {
+    const { workflowId, text } = subjectOf(cluster);
+    const description = await this.#calls.describe(workflowId);
+    if (description === null) throw fail('rollout.not-found', { subject: text });
+    const rolloutId = description.memo?.['rolloutId'];
+    const status = await this.#calls.query<ClusterStatus>(workflowId, 'clusterStatus');
+    return {
+      cluster,
+      rolloutId: typeof rolloutId === 'string' ? rolloutId : null,
+      run: runState(description.status.name),
+      startedAt: description.startTime.toISOString(),
+      closedAt: description.closeTime?.toISOString() ?? null,
+      status,
+      migrations: status === null ? [] : await this.#migrationsOf(status),
+      failure:
+        description.status.name === 'FAILED' ? await this.#calls.failureOf(workflowId) : null,
+    };
+  }
+
+  /** Of the members that move, soak or failed. */
+  async #migrationsOf({ rollout, members }: ClusterStatus): Promise<MigrationReport[]> {
+    const open = members.filter(
+      ({ stage, report }) =>
+        ['moving', 'soaking', 'failed'].includes(stage) && report !== null && !report.outcome,
+    );
+    return Promise.all(
+      open.map(({ member }) => this.#migrations.status({ cluster: rollout.cluster, member })),
+    );
+  }
+
+  /** Reports until the rollout has ended, one after each `intervalMs`. */
+  async *watch(
+    cluster: string,
+    options: { readonly intervalMs: number; readonly signal?: AbortSignal },
+  ): AsyncGenerator<ClusterReportSeen> {
+    for (;;) {
+      const report = await this.status(cluster);
+      yield report;
+      if (report.run !== 'running' || options.signal?.aborted) return;
+      await new Promise((resolve) => setTimeout(resolve, options.intervalMs));
+    }
+  }
+
+  /** Resolves when the rollout has ended; rejects when its run failed. */
+  async result(cluster: string): Promise<MigrateClusterResult> {
+    return this.#client.workflow
+      .getHandle<typeof migrateCluster>(clusterWorkflowId(cluster))
+      .result();
+  }
+
+  pause(cluster: string, options?: OperationOptions): Promise<Accepted> {
+    return this.#update(cluster, 'pause', { options });
+  }
+
+  /** Ends a pause, and tries again what failed. */
+  resume(cluster: string, options?: OperationOptions): Promise<Accepted> {
+    return this.#update(cluster, 'resume', { options });
+  }
+
+  /** Lets the cutovers begin. */
+  approve(cluster: string, options?: OperationOptions): Promise<Accepted> {
+    return this.#update(cluster, 'approve', { options });
+  }
+
+  /** Limits bulk work; null removes the limit. */
+  throttle(
+    cluster: string,
+    bytesPerSecond: number | null,
+    options?: OperationOptions,
+  ): Promise<Accepted> {
+    return this.#update(cluster, 'throttle', { options, extra: { bytesPerSecond } });
+  }
+
+  /** Leaves the member where it is. @throws `rollout.illegal-action` while it is under way */
+  skip(cluster: string, member: string, options?: OperationOptions): Promise<Accepted> {
+    return this.#update(cluster, 'skip', { options, extra: { member } });
+  }
+
+  /**
+   * Takes one member back, or (null) all that have moved, the newest first.
+   * @throws `rollout.illegal-action` when none has begun, or it is final
+   */
+  rollback(
+    cluster: string,
+    given: { readonly member: string | null; readonly reason: string },
+    options?: OperationOptions,
+  ): Promise<Accepted> {
+    return this.#update(cluster, 'rollback', { options, extra: given });
+  }
+
+  /** Finalizes all that soak. @throws `rollout.illegal-action` when none does */
+  complete(cluster: string, options?: OperationOptions): Promise<Accepted> {
+    return this.#update(cluster, 'complete', { options });
+  }
+
+  /** Ends the rollout; its members' migrations go on by themselves. */
+  abandon(cluster: string, reason: string, options?: OperationOptions): Promise<Accepted> {
+    return this.#update(cluster, 'abandon', { options, extra: { reason } });
+  }
+
+  /** Rollouts that Temporal knows, newest first; visibility lags by a moment. */
+  async list(options: { readonly limit: number }): Promise<ClusterListing[]> {
+    const listings: ClusterListing[] = [];
+    const query = `WorkflowType = 'migrateCluster'`;
+    for await (const run of this.#client.workflow.list({ query })) {
+      if (run.status.name === 'CONTINUED_AS_NEW') continue;
+      const rolloutId = run.memo?.['rolloutId'];
+      listings.push({
+        cluster: run.workflowId.slice(workflowIdPrefix.length),
+        rolloutId: typeof rolloutId === 'string' ? rolloutId : null,
+        run: runState(run.status.name),
+        startedAt: run.startTime.toISOString(),
+        closedAt: run.closeTime?.toISOString() ?? null,
+      });
+      if (listings.length >= options.limit) break;
+    }
+    return listings;
+  }
+
+  #update(
+    cluster: string,
+    name: string,
+    given: {
+      readonly options: OperationOptions | undefined;
+      readonly extra?: Readonly<Record<string, unknown>>;
+    },
+  ): Promise<Accepted> {
+    const subject = subjectOf(cluster);
+    const notRunning = async () => {
+      const { run } = await this.status(cluster);
+      const actual = `it is ${run}`;
+      const required = 'its rollout must be running';
+      return fail('rollout.illegal-action', {
+        action: name,
+        subject: subject.text,
+        required,
+        actual,
+      });
+    };
+    const { options, extra = {} } = given;
+    return this.#calls.update(subject, { name, options, extra, notRunning });
+  }
+}
+
+function subjectOf(cluster: string): Subject {
+  return { workflowId: clusterWorkflowId(cluster), text: `cluster ${cluster}` };
+}
+
+/** Whoever asks, it is the same rollout. */
+function rolloutDigest({ requestedBy: _who, ...meant }: ClusterRollout): string {
+  return createHash('sha256').update(canonicalJson(meant)).digest('hex');
+}

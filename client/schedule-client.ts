@@ -1,0 +1,253 @@
+/**
+ * Schedules of fleets' rollouts, kept by the Temporal server: recurring ones and single ones. What
+ * a schedule has started goes on by itself, whatever becomes of the schedule.
+ */
+import {
+  isGrpcServiceError,
+  ScheduleAlreadyRunning,
+  ScheduleNotFoundError,
+  type Client,
+  type ScheduleDescription,
+  type ScheduleHandle,
+  type ScheduleSpec,
+} from '@temporalio/client';
+
+import { fail, hasCode } from '../core/errors.ts';
+import {
+  controlTaskQueue,
+  scheduledRolloutId,
+  scheduledRunWorkflowId,
+  scheduleId,
+  scheduleWatchWorkflowId,
+} from '../core/ids.ts';
+import type { FleetSchedule } from '../schemas/fleet-schedule.ts';
+import type { ScheduledFleetRequest } from '../workflows/rollout-messages.ts';
+import type { watchSchedule } from '../workflows/watch-schedule.ts';
+import { SearchAttributes } from './search-attributes.ts';
+
+/** A run that could not begin for so long is missed, and told of; the server's default is a year. */
+const catchupWindow = '1 minute';
+
+const idPrefix = scheduleId('');
+
+export interface ScheduledRun {
+  readonly rolloutId: string;
+  readonly scheduledAt: string;
+  readonly startedAt: string;
+}
+
+export interface ScheduleReport {
+  readonly schedule: string;
+  readonly fleet: string;
+  readonly snapshot: string;
+  readonly when: FleetSchedule['when'];
+  readonly timeZone: string;
+  readonly overlap: FleetSchedule['overlap'];
+  readonly paused: boolean;
+  readonly note: string;
+  readonly requestedBy: string;
+  /** ISO 8601, UTC, the nearest first; empty for one that is over, or paused. */
+  readonly next: readonly string[];
+  /** The newest first. */
+  readonly recent: readonly ScheduledRun[];
+  readonly running: number;
+  /** Runs that could not begin within a minute of their time: the server was away. */
+  readonly missed: number;
+  /** Runs that were left out because the one before was under way. */
+  readonly skipped: number;
+}
+
+export class ScheduleClient {
+  readonly #client: Client;
+  readonly #searchAttributes: SearchAttributes;
+
+  constructor({ client }: { readonly client: Client }) {
+    this.#client = client;
+    this.#searchAttributes = new SearchAttributes(client);
+  }
+
+  /** @throws `schedule.exists`, `usage.invalid` for times that the server does not understand */
+  async create(given: FleetSchedule): Promise<void> {
+    const { schedule, fleet, snapshot, policy, overlap, when } = given;
+    const searchAttributes = await this.#searchAttributes.registered();
+    const run: ScheduledFleetRequest = {
+      schedule,
+      fleet,
+      snapshot,
+      policy,
+      overlap,
+      searchAttributes,
+    };
+    try {
+      await this.#client.schedule.create({
+        scheduleId: scheduleId(schedule),
+        spec: specOf(given),
+        action: {
+          type: 'startWorkflow',
+          workflowType: 'scheduledFleet',
+          workflowId: scheduledRunWorkflowId(schedule),
+          taskQueue: controlTaskQueue,
+          args: [run],
+        },
+        policies: { catchupWindow, overlap: overlap === 'skip' ? 'SKIP' : 'BUFFER_ONE' },
+        memo: memoOf(given),
+        state: {
+          paused: given.paused,
+          ...(given.note !== '' && { note: given.note }),
+          ...('at' in when && { remainingActions: 1 }),
+        },
+      });
+    } catch (error) {
+      if (error instanceof ScheduleAlreadyRunning) throw fail('schedule.exists', { schedule });
+      const refusal = refusalOf(error);
+      if (refusal === null) throw error;
+      const reason = `the times of schedule ${schedule} are refused: ${refusal}`;
+      throw fail('usage.invalid', { reason }, { cause: error });
+    }
+    await this.#client.workflow.start<typeof watchSchedule>('watchSchedule', {
+      workflowId: scheduleWatchWorkflowId(schedule),
+      taskQueue: controlTaskQueue,
+      args: [{ schedule }],
+      // One of an earlier schedule of this name would count its missed runs.
+      workflowIdConflictPolicy: 'TERMINATE_EXISTING',
+    });
+  }
+
+  /** @throws `schedule.not-found` */
+  async describe(schedule: string): Promise<ScheduleReport> {
+    return reportOf(await this.#found(schedule, (handle) => handle.describe()));
+  }
+
+  /** By name; describes each, which takes the server a moment. */
+  async list(options: { readonly limit: number }): Promise<ScheduleReport[]> {
+    const names: string[] = [];
+    for await (const { scheduleId: id } of this.#client.schedule.list()) {
+      if (id.startsWith(idPrefix)) names.push(id.slice(idPrefix.length));
+      if (names.length >= options.limit) break;
+    }
+    const reports: ScheduleReport[] = [];
+    for (const name of names.toSorted()) {
+      const report = await this.describe(name).catch((error: unknown) => {
+        // Deleted meanwhile: the list lags by a moment.
+        if (hasCode(error, 'schedule.not-found')) return null;
+        throw error;
+      });
+      if (report !== null) reports.push(report);
+    }
+    return reports;
+  }
+
+  /** No run begins; one that is under way goes on. @throws `schedule.not-found` */
+  async pause(schedule: string, note: string): Promise<void> {
+    await this.#found(schedule, (handle) => handle.pause(note));
+  }
+
+  /** @throws `schedule.not-found` */
+  async resume(schedule: string, note: string): Promise<void> {
+    await this.#found(schedule, (handle) => handle.unpause(note));
+  }
+
+  /** One run now, within its overlap policy. @throws `schedule.not-found` */
+  async trigger(schedule: string): Promise<void> {
+    await this.#found(schedule, (handle) => handle.trigger());
+  }
+
+  /** What it has started goes on. @throws `schedule.not-found` */
+  async delete(schedule: string): Promise<void> {
+    await this.#found(schedule, (handle) => handle.delete());
+  }
+
+  async #found<Answer>(
+    schedule: string,
+    call: (handle: ScheduleHandle) => Promise<Answer>,
+  ): Promise<Answer> {
+    try {
+      return await call(this.#client.schedule.getHandle(scheduleId(schedule)));
+    } catch (error) {
+      if (error instanceof ScheduleNotFoundError) throw fail('schedule.not-found', { schedule });
+      throw error;
+    }
+  }
+}
+
+function specOf({ when, timeZone }: FleetSchedule): ScheduleSpec {
+  if ('cron' in when) return { cronExpressions: when.cron, timezone: timeZone };
+  if ('everySeconds' in when) {
+    const { everySeconds, offsetSeconds } = when;
+    return { intervals: [{ every: everySeconds * 1000, offset: offsetSeconds * 1000 }] };
+  }
+  const at = new Date(when.at);
+  return {
+    calendars: [
+      {
+        year: at.getUTCFullYear(),
+        month: monthNames[at.getUTCMonth()] ?? 'JANUARY',
+        dayOfMonth: at.getUTCDate(),
+        hour: at.getUTCHours(),
+        minute: at.getUTCMinutes(),
+        second: at.getUTCSeconds(),
+      },
+    ],
+  };
+}
+
+const monthNames = [
+  'JANUARY',
+  'FEBRUARY',
+  'MARCH',
+  'APRIL',
+  'MAY',
+  'JUNE',
+  'JULY',
+  'AUGUST',
+  'SEPTEMBER',
+  'OCTOBER',
+  'NOVEMBER',
+  'DECEMBER',
+] as const;
+
+/** The server gives its own form of the times back: ours goes beside it. */
+type Memo = Pick<FleetSchedule, 'fleet' | 'snapshot' | 'when' | 'timeZone' | 'overlap'> & {
+  readonly requestedBy: string;
+};
+
+function memoOf(given: FleetSchedule): Record<string, unknown> {
+  const { fleet, snapshot, when, timeZone, overlap, requestedBy } = given;
+  const memo: Memo = { fleet, snapshot, when, timeZone, overlap, requestedBy };
+  return { ...memo };
+}
+
+function reportOf({ scheduleId: id, memo, state, info }: ScheduleDescription): ScheduleReport {
+  const { fleet, snapshot, when, timeZone, overlap, requestedBy } = memo as unknown as Memo;
+  const { paused, note = '', remainingActions } = state;
+  const isOver = remainingActions === 0;
+  return {
+    schedule: id.slice(idPrefix.length),
+    fleet,
+    snapshot,
+    when,
+    timeZone,
+    overlap,
+    requestedBy,
+    paused,
+    note,
+    next: isOver ? [] : info.nextActionTimes.map((time) => time.toISOString()),
+    recent: info.recentActions.toReversed().map(({ scheduledAt, takenAt }) => ({
+      rolloutId: scheduledRolloutId(scheduledAt),
+      scheduledAt: scheduledAt.toISOString(),
+      startedAt: takenAt.toISOString(),
+    })),
+    running: info.runningActions.length,
+    missed: info.numActionsMissedCatchupWindow,
+    skipped: info.numActionsSkippedOverlap,
+  };
+}
+
+/** Why the server refused the schedule; null for any other failure. */
+function refusalOf(error: unknown): string | null {
+  const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
+  return isGrpcServiceError(cause) && cause.code === invalidArgument ? cause.details : null;
+}
+
+/** gRPC's `INVALID_ARGUMENT`. */
+const invalidArgument = 3;

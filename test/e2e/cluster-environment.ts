@@ -1,0 +1,201 @@
+/**
+ * The example's cluster with a machine for each node, as Quorumshift sees it: an agent each, one
+ * control worker, and a Temporal server of its own, so that names are free.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+
+import type { Client } from '@temporalio/client';
+
+import { ClusterClient, type ClusterReportSeen } from '../../client/cluster-client.ts';
+import { MigrationClient } from '../../client/migration-client.ts';
+import { contractVersion } from '../../core/ids.ts';
+import { clusterRolloutSchema, type ClusterRollout } from '../../schemas/cluster-rollout.ts';
+import { RecordStore } from '../../storage/binding/record-store.ts';
+import { defaultFamilies } from '../../storage/families/registry.ts';
+import { nodeFileLayer } from '../../storage/node-file-layer.ts';
+import type { ClusterStatus, MemberStage } from '../../workflows/rollout-messages.ts';
+import { connectClient } from '../../worker/temporal-connection.ts';
+import { startTemporalServer, type TemporalServer } from '../../worker/temporal-server.ts';
+import { KvCluster, type NodeStatus } from '../go/kv-cluster.ts';
+import { eventually } from './migration-environment.ts';
+
+const program = resolve('bin/quorumshift.mjs');
+
+export type RolloutPolicyInput = Readonly<Record<string, unknown>>;
+
+export class ClusterEnvironment {
+  readonly kv: KvCluster;
+  readonly server: TemporalServer;
+  readonly temporal: Client;
+  readonly client: ClusterClient;
+  readonly migrations: MigrationClient;
+  readonly #directory: string;
+  readonly #processes = new Map<string, ChildProcess>();
+  readonly #output: string[] = [];
+
+  /** Its agents and its control worker run. */
+  static async start(): Promise<ClusterEnvironment> {
+    const bin = process.env['QUORUMSHIFT_TEMPORAL_BIN'] ?? '';
+    const directory = await mkdtemp(join(tmpdir(), 'quorumshift-cluster-'));
+    const [server, kv] = await Promise.all([
+      startTemporalServer({ bin, dbFile: join(directory, 'temporal.db') }),
+      KvCluster.start(),
+    ]);
+    const temporal = await connectClient(server);
+    const environment = new ClusterEnvironment({ directory, server, kv, temporal });
+    const [first = ''] = kv.nodes;
+    await kv.until('the cluster commits', () => kv.write(first, 'first', 'value of first'));
+    await Promise.all(['control', ...environment.members].map((name) => environment.run(name)));
+    return environment;
+  }
+
+  private constructor(given: {
+    directory: string;
+    server: TemporalServer;
+    kv: KvCluster;
+    temporal: Client;
+  }) {
+    this.#directory = given.directory;
+    this.server = given.server;
+    this.kv = given.kv;
+    this.temporal = given.temporal;
+    const options = { client: given.temporal, identity: 'test' };
+    this.client = new ClusterClient(options);
+    this.migrations = new MigrationClient(options);
+  }
+
+  get members(): readonly string[] {
+    return this.kv.nodes.map((_, i) => `n${i + 1}`);
+  }
+
+  rollout(policy: RolloutPolicyInput = {}, rolloutId = 'r1'): ClusterRollout {
+    const families = defaultFamilies();
+    const sources = ['local', 'rocksdb', 'sqlite'];
+    return clusterRolloutSchema.parse({
+      contractVersion,
+      rolloutId,
+      cluster: 'kv',
+      members: this.members.map((member, i) => ({
+        member,
+        host: member,
+        agentId: null,
+        raftId: member,
+        source: families.expand(`${sources[i] ?? ''}://${this.kv.directory(member)}/storage`),
+        target: families.expand(this.target(member)),
+      })),
+      policy: {
+        target: 'rocksdb:///{member}',
+        soakSeconds: 0,
+        finalize: 'per-cluster',
+        replica: { probeEverySeconds: 5, validateEverySeconds: null },
+        ...policy,
+      },
+      requestedBy: 'test',
+    });
+  }
+
+  target(member: string): string {
+    return `rocksdb://${this.kv.directory(member)}/moved`;
+  }
+
+  storeOf(member: string): RecordStore {
+    const stateDir = join(this.kv.directory(member), 'state');
+    const replica = { cluster: 'kv', member };
+    return new RecordStore({ files: nodeFileLayer, stateDir, replica, now: () => new Date() });
+  }
+
+  /** Starts `control`, or the agent of a member's machine, and waits until it is ready. */
+  async run(name: string): Promise<void> {
+    const config = join(this.kv.directory(name), 'agent.json');
+    const args = name === 'control' ? ['control'] : ['agent', '--config', config];
+    const child = spawn(process.execPath, [program, ...args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...this.address },
+    });
+    this.#processes.set(name, child);
+    await new Promise<void>((ready, reject) => {
+      const hear = (text: string) => {
+        this.#output.push(text);
+        if (text.includes('ready')) ready();
+      };
+      child.stdout.setEncoding('utf8').on('data', hear);
+      child.stderr.setEncoding('utf8').on('data', hear);
+      child.once('exit', (code) => reject(new Error(`${name} ended (${code}): ${this.log}`)));
+    });
+  }
+
+  get address(): Readonly<Record<string, string>> {
+    const { address, namespace } = this.server;
+    return { TEMPORAL_ADDRESS: address, TEMPORAL_NAMESPACE: namespace };
+  }
+
+  /** kill -9, then waits for the end. */
+  async kill(name: string): Promise<void> {
+    const child = this.#processes.get(name);
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const exited = new Promise((done) => child.once('exit', done));
+    child.kill('SIGKILL');
+    await exited;
+  }
+
+  get log(): string {
+    return this.#output.join('').slice(-4000);
+  }
+
+  /** The rollout's status once it is as `look` says. */
+  async until(
+    what: string,
+    look: (status: ClusterStatus) => boolean,
+    timeoutMs = 60_000,
+  ): Promise<ClusterStatus> {
+    let seen: ClusterReportSeen | null = null;
+    try {
+      return await eventually(
+        what,
+        async () => {
+          seen = await this.client.status('kv');
+          return seen.status !== null && look(seen.status) ? seen.status : null;
+        },
+        timeoutMs,
+      );
+    } catch (error) {
+      const shown = JSON.stringify(seen, null, 1).slice(0, 6000);
+      throw new Error(`${String(error)}\n${shown}\n${this.log}`, { cause: error });
+    }
+  }
+
+  async outcome(timeoutMs = 90_000): Promise<string> {
+    await this.until('the rollout has ended', ({ outcome }) => outcome !== null, timeoutMs);
+    return (await this.client.result('kv')).outcome;
+  }
+
+  async statusOf(member: string): Promise<NodeStatus> {
+    return this.kv.status(this.kv.nodes[this.members.indexOf(member)] ?? '');
+  }
+
+  /** Who leads, once one does and all know it. */
+  async leader(): Promise<string> {
+    let leader = '';
+    await this.kv.until('a leader', async () => {
+      const all = await Promise.all(this.members.map((member) => this.statusOf(member)));
+      leader = this.members[all.findIndex(({ state }) => state === 'Leader')] ?? '';
+      return leader !== '' && new Set(all.map(({ term }) => term)).size === 1;
+    });
+    return leader;
+  }
+
+  async close(): Promise<void> {
+    for (const name of this.#processes.keys()) await this.kill(name);
+    await this.temporal.connection.close();
+    await this.kv.stop();
+    await this.server.kill();
+    await rm(this.#directory, { recursive: true, force: true });
+  }
+}
+
+export function stagesOf({ members }: ClusterStatus): Record<string, MemberStage> {
+  return Object.fromEntries(members.map(({ member, stage }) => [member, stage]));
+}

@@ -1,0 +1,189 @@
+/** What a rollout does to the world: looks at the group, begins members' migrations, steers them. */
+import {
+  ChildWorkflowFailure,
+  getExternalWorkflowHandle,
+  ParentClosePolicy,
+  proxyActivities,
+  startChild,
+  TerminatedFailure,
+  workflowInfo,
+} from '@temporalio/workflow';
+import {
+  defineSearchAttributeKey,
+  WorkflowExecutionAlreadyStartedError,
+  type SearchAttributePair,
+} from '@temporalio/common';
+
+import type { StoreActivities } from '../activities/contract.ts';
+import { contractVersion, replicaWorkflowId, storeTaskQueue } from '../core/ids.ts';
+import type { SeenMember } from '../core/quorum.ts';
+import type { SearchAttributeName } from '../core/search-attributes.ts';
+import type { RolloutMember } from '../schemas/cluster-rollout.ts';
+import { agentCalls } from './agent-calls.ts';
+import { lookAtMembers, type MembersLook } from './cluster-look.ts';
+import type { ClusterState } from './cluster-state.ts';
+import { describeFailure } from './failures.ts';
+import { memberInput, memberInputDigest, memberMigrationId } from './member-input.ts';
+import type { migrateReplica } from './migrate-replica.ts';
+import { askStore } from './retry-policies.ts';
+import { coordinateSignal, memberOrderSignal, type MemberOrder } from './rollout-messages.ts';
+import { isOpen, type TrackedMember } from './tracked-members.ts';
+
+/** Distributes over the kinds of orders, which Omit does not. */
+type Order = MemberOrder extends infer One
+  ? One extends MemberOrder
+    ? Omit<One, 'operationId'>
+    : never
+  : never;
+
+export const storeCalls = proxyActivities<StoreActivities>({
+  ...askStore,
+  taskQueue: storeTaskQueue,
+});
+
+export class ClusterCalls {
+  readonly #state: ClusterState;
+  readonly #searchAttributes: readonly string[];
+  #resumed: number;
+
+  /** @param searchAttributes those that the namespace has; a start with another is refused */
+  constructor(state: ClusterState, searchAttributes: readonly string[]) {
+    this.#state = state;
+    this.#searchAttributes = searchAttributes;
+    this.#resumed = state.retryVersion;
+  }
+
+  /** No wish to try again is left to be passed on. */
+  get isPassedOn(): boolean {
+    return this.#state.retryVersion === this.#resumed;
+  }
+
+  /** Passes the wishes of operators and fleet on to what is under way. */
+  async passOn(): Promise<void> {
+    const state = this.#state;
+    const { paused, bytesPerSecond, retryVersion } = state;
+    const by = state.rollout.requestedBy;
+    const open = state.members.filter((member) => member.stage === 'moving' && isOpen(member));
+    const failed = state.of('failed');
+    if (!this.isPassedOn || (state.passed.paused && !paused)) {
+      for (const member of [...open, ...failed.filter(isOpen)]) {
+        await this.order(member, { order: 'resume', by });
+      }
+      for (const member of state.undecided) member.wantsRetry = true;
+    } else if (paused && !state.passed.paused) {
+      for (const member of open) await this.order(member, { order: 'pause', by });
+    }
+    if (bytesPerSecond !== state.passed.bytesPerSecond) {
+      for (const member of open) {
+        await this.order(member, { order: 'throttle', by, bytesPerSecond });
+      }
+    }
+    this.#resumed = retryVersion;
+    state.passed = { paused, bytesPerSecond };
+  }
+
+  look(): Promise<MembersLook> {
+    return lookAtMembers(this.#state.rollout);
+  }
+
+  /** Tells the leader, by its agent, to hand over; null, or why it could not be told. */
+  async transfer(from: RolloutMember, to: SeenMember): Promise<string | null> {
+    const replica = { cluster: this.#state.rollout.cluster, member: from.member };
+    const request = { contractVersion, agentId: from.agentId, replica, to: to.raftId };
+    try {
+      await agentCalls(from.host).ask.transferLeadership(request);
+      return null;
+    } catch (error) {
+      return describeFailure(error).reason;
+    }
+  }
+
+  /** Starts the member's migration, or has the open one report: it does so at once. */
+  async attach(member: TrackedMember): Promise<void> {
+    const { rollout } = this.#state;
+    const { rolloutId } = rollout;
+    const { spec, step, attempt } = member;
+    member.migrationId ??= memberMigrationId({ rolloutId, step, attempt });
+    const { migrationId } = member;
+    // One that is open reports at once; one that has ended is started, and answers what it came to.
+    if (member.report !== null && (await this.#coordinate(member, workflowInfo().workflowId))) {
+      return;
+    }
+    const input = memberInput({ rollout, spec, step, migrationId });
+    const inputDigest = memberInputDigest(input);
+    try {
+      const child = await startChild<typeof migrateReplica>('migrateReplica', {
+        workflowId: replicaWorkflowId(input.replica),
+        args: [{ input, inputDigest, coordinator: workflowInfo().workflowId }],
+        memo: { migrationId, inputDigest },
+        typedSearchAttributes: this.#attributesOf(spec),
+        parentClosePolicy: ParentClosePolicy.ABANDON,
+      });
+      child.result().catch((error: unknown) => this.#lost(member, migrationId, error));
+    } catch (error) {
+      if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+      await this.#coordinate(member, workflowInfo().workflowId);
+      return;
+    }
+    const { bytesPerSecond } = this.#state;
+    if (bytesPerSecond === rollout.policy.replica.bytesPerSecond) return;
+    await this.order(member, { order: 'throttle', by: rollout.requestedBy, bytesPerSecond });
+  }
+
+  #attributesOf({ member, host }: RolloutMember): SearchAttributePair[] {
+    const values: Partial<Record<SearchAttributeName, string>> = {
+      QuorumshiftCluster: this.#state.rollout.cluster,
+      QuorumshiftMember: member,
+      QuorumshiftHost: host,
+    };
+    return Object.entries(values)
+      .filter(([name]) => this.#searchAttributes.includes(name))
+      .map(([name, value]) => ({ key: defineSearchAttributeKey(name, 'KEYWORD'), value }));
+  }
+
+  /** A migration whose workflow was terminated is adopted from its record. */
+  #lost(member: TrackedMember, migrationId: string, error: unknown): void {
+    const cause = error instanceof ChildWorkflowFailure ? error.cause : error;
+    if (!(cause instanceof TerminatedFailure) || member.migrationId !== migrationId) return;
+    member.isLost = true;
+    this.#state.version += 1;
+  }
+
+  /** Nobody coordinates it any more: its operators do. */
+  async release(member: TrackedMember): Promise<void> {
+    await this.#coordinate(member, null);
+  }
+
+  /** False when no workflow runs under its id. */
+  async #coordinate(
+    { spec, migrationId }: TrackedMember,
+    coordinator: string | null,
+  ): Promise<boolean> {
+    if (migrationId === null) return false;
+    const { workflowId: asker } = workflowInfo();
+    return this.#signal(spec, (handle) =>
+      handle.signal(coordinateSignal, { coordinator, migrationId, asker }),
+    );
+  }
+
+  async order(member: TrackedMember, order: Order): Promise<boolean> {
+    this.#state.operations += 1;
+    const operationId = `${workflowInfo().workflowId}/${this.#state.startedMs}/${this.#state.operations}`;
+    return this.#signal(member.spec, (handle) =>
+      handle.signal(memberOrderSignal, { ...order, operationId }),
+    );
+  }
+
+  async #signal(
+    { member }: RolloutMember,
+    send: (handle: ReturnType<typeof getExternalWorkflowHandle>) => Promise<void>,
+  ): Promise<boolean> {
+    const { cluster } = this.#state.rollout;
+    try {
+      await send(getExternalWorkflowHandle(replicaWorkflowId({ cluster, member })));
+      return true;
+    } catch {
+      return false;
+    }
+  }
+}

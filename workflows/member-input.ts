@@ -1,0 +1,62 @@
+/** What a rollout asks of one member: the input of its migration, the same whenever it is made. */
+import { sha256 } from '@noble/hashes/sha2.js';
+import { bytesToHex, utf8ToBytes } from '@noble/hashes/utils.js';
+
+import { migrationInputText } from '../core/migration-input-text.ts';
+import type { ClusterRollout, RolloutMember } from '../schemas/cluster-rollout.ts';
+import type { MigrationInput } from '../schemas/migration.ts';
+
+export interface MemberMigration {
+  readonly rollout: ClusterRollout;
+  readonly spec: RolloutMember;
+  readonly step: 'storage' | 'binary';
+  readonly migrationId: string;
+}
+
+export function memberInput({ rollout, spec, migrationId }: MemberMigration): MigrationInput {
+  const { policy, cluster, contractVersion, requestedBy } = rollout;
+  return {
+    contractVersion,
+    migrationId,
+    replica: { cluster, member: spec.member },
+    host: spec.host,
+    agentId: spec.agentId,
+    source: spec.source,
+    target: spec.target ?? spec.source,
+    policy: {
+      ...policy.replica,
+      soakSeconds: policy.soakSeconds,
+      // The rollout approves, and completes.
+      approval: 'manual',
+      finalize: 'manual',
+    },
+    mode: null,
+    standalone: null,
+    requestedBy,
+  };
+}
+
+/** As schemas/input-digest.ts has it, where Node's own is not at hand. */
+export function memberInputDigest(input: MigrationInput): string {
+  return bytesToHex(sha256(utf8ToBytes(migrationInputText({ ...input }))));
+}
+
+/** `<rollout>-s1`: at most 32 letters. */
+export function memberMigrationId(given: {
+  readonly rolloutId: string;
+  readonly step: 'storage' | 'binary';
+  readonly attempt: number;
+}): string {
+  return `${given.rolloutId}-${given.step === 'storage' ? 's' : 'b'}${given.attempt}`;
+}
+
+/** Of a record's migration: which of the rollout's it is; null: none. */
+export function memberAttemptOf(
+  migrationId: string | null,
+  rolloutId: string,
+): { readonly step: 'storage' | 'binary'; readonly attempt: number } | null {
+  if (migrationId?.startsWith(`${rolloutId}-`) !== true) return null;
+  const [, kind, count] = /^([sb])(\d{1,6})$/.exec(migrationId.slice(rolloutId.length + 1)) ?? [];
+  if (kind === undefined) return null;
+  return { step: kind === 's' ? 'storage' : 'binary', attempt: Number(count) };
+}

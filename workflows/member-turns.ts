@@ -1,0 +1,355 @@
+/**
+ * The turns of a rollout: which member begins, which may cut over, which goes back. Each looks at
+ * the group first, does one thing, or waits for the next report.
+ */
+import { orderOf, refusalsOf, successorOf, type GroupLook } from '../core/quorum.ts';
+import type { ClusterCalls } from './cluster-calls.ts';
+import type { ClusterState } from './cluster-state.ts';
+import type { ClusterWaitReason, ClusterWaits } from './cluster-waits.ts';
+import { beginAnew, isMoved, isOpen, type TrackedMember } from './tracked-members.ts';
+
+/** Members that say nothing are asked after this, whether their workflows still run. */
+const silenceMs = 10 * 60_000;
+
+/** A cluster that was told to hand leadership over, and has not, is told again after this. */
+const transferMs = 15_000;
+const transferLookMs = 500;
+
+/** An approval that changed nothing is given again after this: it crossed with a report. */
+const grantAgainMs = 15_000;
+
+export class MemberTurns {
+  readonly #state: ClusterState;
+  readonly #calls: ClusterCalls;
+  readonly #waits: ClusterWaits;
+  #transferMs = Number.NEGATIVE_INFINITY;
+
+  constructor(state: ClusterState, calls: ClusterCalls, waits: ClusterWaits) {
+    this.#state = state;
+    this.#calls = calls;
+    this.#waits = waits;
+  }
+
+  /** The next member begins, or what keeps it is waited for. */
+  async begin(): Promise<void> {
+    const state = this.#state;
+    state.stage = 'moving';
+    if (this.#isTooLate()) return this.#leaveOut('its deadline has passed');
+    if (!(await this.#waits.passWindow())) return;
+    const look = await this.#calls.look();
+    const pending = state.of('pending').map(({ spec }) => spec.member);
+    state.order = orderOf(look, { pending, first: state.rollout.policy.order });
+    const next = state.named(state.order[0] ?? '');
+    if (next === undefined || !(await this.#isSafe(next, look))) return;
+    await this.#calls.attach(next);
+    // Another migration of the member, which runs already, has answered in its place.
+    if (next.report === null) await this.#untilHeardFrom(next);
+  }
+
+  /** Until it reports, or another's migration turns out to hold the member. */
+  async #untilHeardFrom(member: TrackedMember): Promise<void> {
+    const state = this.#state;
+    const { member: name } = member.spec;
+    state.foreign = null;
+    const { cluster } = state.rollout;
+    for (let heard = true; heard && !isHeard(member) && !hasWish(state);) {
+      const foreign = foreignOf(state, name);
+      if (foreign !== null) {
+        const is = foreign.phase === null ? 'has not begun' : `is in phase ${foreign.phase}`;
+        const reason = `migration ${foreign.migrationId} of ${name} runs already, and ${is}`;
+        const remedy = `complete it, or roll it back: quorumshift status ${cluster}/${name}`;
+        await this.#waits.toLookAgain({ kind: 'member', reason, remedy });
+        await this.#calls.attach(member);
+      } else {
+        heard = await this.#waits.forNews(waitFor(member, 'has been asked for'), silenceMs);
+      }
+    }
+    if (isHeard(member) && member.stage === 'pending') member.stage = 'moving';
+    else if (!isHeard(member)) member.migrationId = null;
+  }
+
+  /** It is under way: its cutover is granted, once that is safe. */
+  async accompany(member: TrackedMember): Promise<void> {
+    const state = this.#state;
+    state.stage = 'moving';
+    const { report } = member;
+    if (this.#isTooLate()) return this.#giveUp(member, 'skip', 'the rollout’s deadline has passed');
+    if (report?.waiting?.kind !== 'approval' || report.proof === null) {
+      return this.#watch(member);
+    }
+    const { digest, generation } = report.proof;
+    const sinceGrant = Date.now() - (member.granted?.atMs ?? 0);
+    if (member.granted?.digest === digest && sinceGrant < grantAgainMs) {
+      await this.#waits.forNews(waitFor(member, 'cuts over'), grantAgainMs - sinceGrant);
+      return;
+    }
+    if (state.paused) {
+      const reason = 'an operator paused it';
+      await this.#waits.forNews({ kind: 'paused', reason, remedy: 'resume' });
+      return;
+    }
+    if (!state.isApproved) return this.#untilApproved();
+    if (!(await this.#passWindow(member))) return;
+    if (!(await this.#isSafe(member, await this.#calls.look()))) return;
+    member.granted = { digest, atMs: Date.now() };
+    await this.#calls.order(member, {
+      order: 'approveCutover',
+      by: state.rollout.requestedBy,
+      proof: { digest, generation },
+    });
+  }
+
+  async #untilApproved(): Promise<void> {
+    const { rollout, coordinator } = this.#state;
+    const byWave = rollout.policy.approval === 'per-wave' && coordinator !== null;
+    const kind = byWave ? 'wave-approval' : 'approval';
+    const reason = 'the first cutover waits for approval';
+    const remedy = byWave ? 'approve the wave' : 'approve';
+    await this.#waits.forNews({ kind, reason, remedy });
+  }
+
+  /** Until it says something; a window that ends meanwhile may take its mirror. */
+  async #watch(member: TrackedMember): Promise<void> {
+    const { windows, atWindowEnd } = this.#state.rollout.policy;
+    const { waiting } = member.report ?? {};
+    const says = waiting ? `waits (${waiting.kind}): ${waiting.reason}` : 'is being moved';
+    const watchesWindow = windows.length > 0 && atWindowEnd === 'detach';
+    if (watchesWindow && !(await this.#passWindow(member))) return;
+    const timeoutMs = Math.min(this.#untilDeadlineMs(), watchesWindow ? 60_000 : silenceMs);
+    const heard = await this.#waits.forNews(waitFor(member, says), timeoutMs);
+    if (!heard && timeoutMs === silenceMs) await this.#askThoseOpen();
+  }
+
+  async #passWindow(member: TrackedMember): Promise<boolean> {
+    const window = await this.#waits.window();
+    if (window === 'open') return true;
+    if (this.#state.rollout.policy.atWindowEnd === 'detach') {
+      await this.#giveUp(member, 'again', 'its maintenance window has ended');
+    } else await this.#waits.forNews(window.waiting, window.againMs);
+    return false;
+  }
+
+  /** Not cut over, it goes back: to be begun again, or not. */
+  async #giveUp(member: TrackedMember, how: 'again' | 'skip', reason: string): Promise<void> {
+    if (member.takenBack === null) {
+      member.takenBack = how;
+      member.reason = how === 'skip' ? reason : null;
+      await this.#calls.order(member, { order: 'rollback', by: 'quorumshift', reason });
+    }
+    await this.#waits.forNews(waitFor(member, `goes back: ${reason}`), silenceMs);
+  }
+
+  #leaveOut(reason: string): void {
+    for (const member of this.#state.of('pending'))
+      Object.assign(member, { stage: 'skipped', reason });
+  }
+
+  #untilDeadlineMs(): number {
+    const { startedMs, rollout, deadlineAtMs } = this.#state;
+    const { deadlineSeconds } = rollout.policy;
+    const ownMs = deadlineSeconds === null ? Infinity : startedMs + deadlineSeconds * 1000;
+    return Math.max(0, Math.min(ownMs, deadlineAtMs ?? Infinity) - Date.now());
+  }
+
+  #isTooLate(): boolean {
+    return this.#untilDeadlineMs() <= 0;
+  }
+
+  /** True when the member may be put at risk now; waits, or has the leader changed, otherwise. */
+  async #isSafe(member: TrackedMember, look: GroupLook): Promise<boolean> {
+    const state = this.#state;
+    const { member: name } = member.spec;
+    const mode = member.mode ?? member.size?.mode ?? 'stopped';
+    const isUnderWay = member.stage === 'moving';
+    const candidate = { member: name, staysUp: mode === 'live', isUnderWay };
+    state.refusals = refusalsOf(look, candidate);
+    if (state.refusals.length > 0) {
+      const reasons = state.refusals.map(
+        ({ member: of, reason }) => (of ? `${of}: ` : '') + reason,
+      );
+      const remedy = 'mend the group; it is looked at again and again';
+      await this.#waits.toLookAgain({ kind: 'health', reason: reasons.join('; '), remedy });
+      return false;
+    }
+    const moved = state.members.filter(isMoved).map(({ spec }) => spec.member);
+    const successor = successorOf(look, { member: name, moved });
+    if (successor === null) return true;
+    let problem: string | null = null;
+    if (Date.now() - this.#transferMs >= transferMs) {
+      this.#transferMs = Date.now();
+      problem = await this.#calls.transfer(member.spec, successor);
+    }
+    const why = problem === null ? '' : `: ${problem}`;
+    const reason = `${name} leads: its leadership is to go to ${successor.member}${why}`;
+    const remedy = 'wait; it is told again';
+    await this.#waits.forNews({ kind: 'health', reason, remedy }, transferLookMs);
+    return false;
+  }
+
+  /** All that were to move have: they soak, then are finalized. */
+  async soak(): Promise<void> {
+    const state = this.#state;
+    const soaking = state.of('soaking');
+    const left = soaking.filter(({ report }) => report?.waiting?.kind !== 'finalize');
+    const unwell = soaking.filter(({ report }) => report?.soakProblem != null);
+    state.stage = 'soaking';
+    if (left.length > 0) {
+      const names = left.map(({ spec }) => spec.member).join(', ');
+      return this.#idle({
+        kind: 'soak',
+        reason: `${names} soak`,
+        remedy: 'wait, complete or roll back',
+      });
+    }
+    const { finalize } = state.rollout.policy;
+    const byFleet = finalize === 'per-wave' && state.coordinator !== null;
+    if (finalize !== 'manual' && !byFleet && unwell.length === 0) {
+      state.completeWish = true;
+      return;
+    }
+    const but = unwell.map(
+      ({ spec, report }) => `; but ${spec.member}: ${report?.soakProblem ?? ''}`,
+    );
+    const reason = `all have soaked; the sources are kept until finalize${but.join('')}`;
+    await this.#idle({ kind: 'finalize', reason, remedy: 'complete or roll back' });
+  }
+
+  async #idle(waiting: ClusterWaitReason): Promise<void> {
+    if (!(await this.#waits.forNews(waiting, silenceMs))) await this.#askThoseOpen();
+  }
+
+  /** Ends the soak of all that soak now. */
+  async complete(): Promise<void> {
+    const state = this.#state;
+    const soaking = state.of('soaking');
+    state.completeWish = false;
+    state.stage = 'finalizing';
+    for (const member of soaking) {
+      await this.#calls.order(member, { order: 'complete', by: state.rollout.requestedBy });
+    }
+    while (soaking.some(({ stage }) => stage === 'soaking') && !hasWish(state)) {
+      const names = soaking
+        .filter(({ stage }) => stage === 'soaking')
+        .map(({ spec }) => spec.member);
+      const reason = `${names.join(', ')}: the sources are being retired`;
+      await this.#idle({ kind: 'member', reason, remedy: 'wait' });
+    }
+  }
+
+  /** Rolls back the first of those that are to, or waits until it has been. */
+  async takeBack(): Promise<void> {
+    const state = this.#state;
+    state.stage = 'rolling-back';
+    const member = state.named(state.takeBack[0] ?? '');
+    const reason = state.takeBackWish?.reason ?? 'rolled back';
+    if (member === undefined || !['moving', 'soaking', 'failed'].includes(member.stage)) {
+      state.takeBack = state.takeBack.slice(1);
+      return;
+    }
+    const { report } = member;
+    if (report === null || (!isOpen(member) && report.phase === null)) {
+      Object.assign(member, { stage: 'rolled-back', reason });
+      return;
+    }
+    if (report.outcome === 'rolled-back') {
+      member.stage = 'rolled-back';
+      return;
+    }
+    // Whoever is out already comes back at once; one that serves is taken out of a sound group.
+    const serves = member.stage === 'soaking';
+    if (member.takenBack !== 'out') {
+      if (serves && !(await this.#isSafe(member, await this.#calls.look()))) return;
+      member.takenBack = 'out';
+      member.reason = reason;
+      if (!isOpen(member)) {
+        member.report = null;
+        await this.#calls.attach(member);
+      }
+      const by = state.takeBackWish?.by ?? 'quorumshift';
+      await this.#calls.order(member, { order: 'resume', by });
+      await this.#calls.order(member, { order: 'rollback', by, reason });
+    }
+    if (member.stage === 'failed') await this.#untilResumed(member);
+    else await this.#idle(waitFor(member, 'goes back'));
+  }
+
+  /** A way back that does not succeed by itself. */
+  async #untilResumed(member: TrackedMember): Promise<void> {
+    const state = this.#state;
+    const before = state.retryVersion;
+    const reason = `${member.spec.member} does not go back: ${member.reason ?? ''}`;
+    await this.#waits.forNews({ kind: 'failed', reason, remedy: 'mend it, then resume' });
+    if (state.retryVersion === before) return;
+    await this.#calls.order(member, { order: 'resume', by: state.takeBackWish?.by ?? '' });
+  }
+
+  /** What an operator wants tried again; true when something was. */
+  retry(): boolean {
+    const state = this.#state;
+    const ready = state.undecided.filter((member) => member.wantsRetry && !isGoingBack(member));
+    for (const member of ready) {
+      member.wantsRetry = false;
+      if (isOpen(member)) member.stage = 'moving';
+      else beginAnew(member);
+    }
+    return ready.length > 0;
+  }
+
+  /** Members failed, or were rolled back: nothing else begins before an operator has chosen. */
+  async stop(): Promise<void> {
+    const state = this.#state;
+    const { onFailure } = state.rollout.policy;
+    state.stage = 'failed';
+    for (const member of state.of('failed').filter(({ isHandled }) => !isHandled)) {
+      member.isHandled = true;
+      const reason = `${member.spec.member} failed: ${member.reason ?? ''}`;
+      const by = 'quorumshift';
+      if (onFailure === 'rollback-cluster') state.wishBack(null, { by, reason });
+      else if (onFailure === 'rollback-replica' && isOpen(member) && !isGoingBack(member)) {
+        await this.#calls.order(member, { order: 'rollback', by, reason });
+      }
+    }
+    if (state.takeBack.length > 0) return;
+    // A member that goes back by itself needs the lease that one under way holds.
+    const [moving] = state.of('moving');
+    if (moving !== undefined && state.undecided.some(isGoingBack)) {
+      return this.#giveUp(moving, 'again', 'another member goes back');
+    }
+    const reason = state.undecided
+      .map((member) => `${member.spec.member}: ${member.reason ?? member.stage}`)
+      .join('; ');
+    const remedy = 'resume to try again, skip it, roll back, or abandon';
+    await this.#idle({ kind: 'stopped', reason, remedy });
+  }
+
+  async #askThoseOpen(): Promise<void> {
+    for (const member of this.#state.members.filter(isOpen)) await this.#calls.attach(member);
+  }
+}
+
+function isHeard(member: TrackedMember): boolean {
+  return member.report !== null;
+}
+
+/** Its run goes back now, and will say what it came to. */
+function isGoingBack(member: TrackedMember): boolean {
+  const { report } = member;
+  if (report === null || !isOpen(member)) return false;
+  return report.rollingBack || report.waiting?.kind === 'lease';
+}
+
+function foreignOf(state: ClusterState, name: string) {
+  const { foreign } = state;
+  if (foreign?.member !== name || foreign.outcome !== null || foreign.failed) return null;
+  return foreign;
+}
+
+/** What ends a wait for a member in any case. */
+function hasWish({ abandonWish, takeBack }: ClusterState): boolean {
+  return abandonWish !== null || takeBack.length > 0;
+}
+
+function waitFor({ spec }: TrackedMember, says: string): ClusterWaitReason {
+  const reason = `${spec.member} ${says}`;
+  return { kind: 'member', reason, remedy: 'see its own status for more' };
+}

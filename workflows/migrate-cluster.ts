@@ -1,0 +1,253 @@
+/**
+ * Migrates a cluster, member by member. The members' migrations are workflows of their own, which
+ * outlive this one; their machines' records say what has been done. So a run that comes after one
+ * that was terminated finds its members again, and goes on.
+ */
+import {
+  allHandlersFinished,
+  CancellationScope,
+  condition,
+  continueAsNew,
+  workflowInfo,
+} from '@temporalio/workflow';
+
+import { ClusterCalls, storeCalls } from './cluster-calls.ts';
+import { reportToFleet } from './cluster-reports.ts';
+import { ClusterState } from './cluster-state.ts';
+import { ClusterWaits } from './cluster-waits.ts';
+import { MemberTurns } from './member-turns.ts';
+import { memberAttemptOf } from './member-input.ts';
+import { planMember } from './plan-cluster.ts';
+import type {
+  MigrateClusterRequest,
+  MigrateClusterResult,
+  RolloutOutcome,
+} from './rollout-messages.ts';
+import { beginAnew, isOpen, trackedMember, type TrackedMember } from './tracked-members.ts';
+
+/** Members that say nothing are asked after this, whether their workflows still run. */
+const silenceMs = 10 * 60_000;
+
+const storeRetryMs = 10_000;
+
+export async function migrateCluster(
+  request: MigrateClusterRequest,
+): Promise<MigrateClusterResult> {
+  const state = new ClusterState(request);
+  state.registerHandlers();
+  CancellationScope.current().cancelRequested.catch(() => {
+    state.abandonWish ??= { by: 'cancel', reason: 'workflow cancelled' };
+    state.version += 1;
+  });
+  return CancellationScope.nonCancellable(async () => {
+    const result = await new ClusterMigration(request, state).run();
+    await condition(allHandlersFinished);
+    return result;
+  });
+}
+
+class ClusterMigration {
+  readonly #request: MigrateClusterRequest;
+  readonly #state: ClusterState;
+  readonly #calls: ClusterCalls;
+  readonly #waits: ClusterWaits;
+  readonly #turns: MemberTurns;
+
+  constructor(request: MigrateClusterRequest, state: ClusterState) {
+    this.#request = request;
+    this.#state = state;
+    this.#calls = new ClusterCalls(state, request.searchAttributes ?? []);
+    this.#waits = new ClusterWaits(state);
+    this.#turns = new MemberTurns(state, this.#calls, this.#waits);
+  }
+
+  async run(): Promise<MigrateClusterResult> {
+    const state = this.#state;
+    let isOver = false;
+    state.take(await this.#readRollout());
+    const reports = reportToFleet(state, () => isOver);
+    try {
+      await this.#findMembers();
+      state.outcome = await this.#drive();
+      state.stage = 'ended';
+      state.waiting = null;
+      state.endReason = state.abandonWish?.reason ?? state.takeBackWish?.reason ?? null;
+    } finally {
+      isOver = true;
+      state.version += 1;
+      await reports;
+    }
+    const members = state.members.map(({ spec, stage }) => [spec.member, stage] as const);
+    const { outcome, endReason: reason } = state;
+    return { outcome, reason, members: Object.fromEntries(members) };
+  }
+
+  async #readRollout() {
+    const { rollout } = this.#request;
+    if (rollout.kind === 'given') return rollout.input;
+    const { kind: _kind, ...request } = rollout;
+    for (;;) {
+      try {
+        return await storeCalls.readClusterRollout(request);
+      } catch {
+        await condition(() => false, storeRetryMs);
+      }
+    }
+  }
+
+  /** Of a run before: those that are open report again, those that records name are adopted. */
+  async #findMembers(): Promise<void> {
+    const state = this.#state;
+    if (state.isFirstRun) await this.#adoptRecords();
+    for (const member of state.members.filter(isOpen)) await this.#calls.attach(member);
+  }
+
+  /**
+   * A rollout of this id has moved members before: its migrations are started again, and say how
+   * they stand or what they came to.
+   */
+  async #adoptRecords(): Promise<void> {
+    const state = this.#state;
+    const look = await this.#untilAnswered();
+    for (const { member: name, binding } of look?.members ?? []) {
+      const member = state.named(name);
+      const migrationId = binding?.migrationId ?? null;
+      const earlier = memberAttemptOf(migrationId, state.rollout.rolloutId);
+      if (member === undefined || earlier === null) continue;
+      const mode = binding?.mode ?? null;
+      Object.assign(member, earlier, { migrationId, mode, stage: 'moving' });
+    }
+    const adopted = state.of('moving');
+    for (const member of adopted) await this.#calls.attach(member);
+    while (adopted.some(({ report }) => report === null) && state.abandonWish === null) {
+      const reason = 'the migrations of before have not reported yet';
+      const waiting = { kind: 'member', reason, remedy: 'wait' } as const;
+      await this.#waits.forNews(waiting, silenceMs);
+    }
+    // What went back is tried anew: that is what starting again means.
+    for (const member of adopted) {
+      if (member.stage === 'rolled-back' || member.report?.outcome === 'rolled-back') {
+        beginAnew(member);
+      }
+    }
+  }
+
+  /** Null when it is to be abandoned instead. */
+  async #untilAnswered() {
+    const state = this.#state;
+    for (;;) {
+      const look = await this.#calls.look();
+      const away = look.members.filter(({ isAway }) => isAway);
+      if (away.length === 0) return look;
+      if (state.abandonWish !== null) return null;
+      const reason = away.map(({ member, problem }) => `${member}: ${problem ?? ''}`).join('; ');
+      const remedy = 'start the agents of these machines';
+      await this.#waits.toLookAgain({ kind: 'host-unreachable', reason, remedy });
+    }
+  }
+
+  async #drive(): Promise<RolloutOutcome> {
+    const state = this.#state;
+    for (;;) {
+      if (state.abandonWish !== null) {
+        for (const member of state.members.filter(isOpen)) await this.#calls.release(member);
+        return 'abandoned';
+      }
+      const outcome = this.#outcome();
+      if (outcome !== null) return outcome;
+      this.#waits.begin();
+      await this.#calls.passOn();
+      await this.#turn();
+      await this.#continueWhenLong();
+    }
+  }
+
+  /** One decision, or one wait; the first rule that applies. */
+  async #turn(): Promise<void> {
+    const state = this.#state;
+    const lost = state.members.find(({ isLost }) => isLost);
+    if (lost !== undefined) return this.#adoptLost(lost);
+    if (state.takeBack.length > 0) return this.#turns.takeBack();
+    if (state.completeWish) return this.#turns.complete();
+    if (this.#turns.retry()) return;
+    if (!state.isChecked) return this.#preflight();
+    if (state.undecided.length > 0) return this.#turns.stop();
+    const [moving] = state.of('moving');
+    if (moving !== undefined) return this.#turns.accompany(moving);
+    if (state.paused) {
+      const reason = 'an operator paused it';
+      await this.#waits.forNews({ kind: 'paused', reason, remedy: 'resume' });
+    } else if (state.of('pending').length > 0) await this.#turns.begin();
+    else await this.#turns.soak();
+  }
+
+  async #adoptLost(member: TrackedMember): Promise<void> {
+    member.isLost = false;
+    await this.#calls.attach(member);
+  }
+
+  async #preflight(): Promise<void> {
+    const state = this.#state;
+    state.stage = 'preflight';
+    const plans = await Promise.all(state.of('pending').map((member) => this.#check(member)));
+    const problems = plans.flatMap((plan) => plan.problems);
+    const isAway = plans.every((plan) => plan.isAway || plan.problems.length === 0);
+    state.isChecked = problems.length === 0;
+    if (state.isChecked) return;
+    const reason = `nothing has begun: ${problems.join('; ')}`;
+    if (isAway) {
+      const remedy = 'start the agents of these machines';
+      return this.#waits.toLookAgain({ kind: 'host-unreachable', reason, remedy });
+    }
+    const remedy = 'mend what is named, then resume: it is checked again';
+    const before = state.retryVersion;
+    while (state.retryVersion === before && state.abandonWish === null) {
+      await this.#waits.forNews({ kind: 'failed', reason, remedy });
+    }
+  }
+
+  /** Before anything changes: it is reached, its state read, every check made (ROLL-2). */
+  async #check(member: TrackedMember) {
+    const { spec } = member;
+    const plan = await planMember(this.#state.rollout, spec.member, member);
+    const { findings, size, problem, isAway } = plan;
+    member.size = size;
+    const failed = findings.filter(({ ok }) => !ok);
+    const found = failed.map(({ check, measured, remedy }) => `${check}: ${measured} (${remedy})`);
+    const all = problem === null ? found : [problem, ...found];
+    return { problems: all.map((text) => `${spec.member}: ${text}`), isAway };
+  }
+
+  /** Null while a member may still move; a staged rollout begins its second step here. */
+  #outcome(): RolloutOutcome | null {
+    const state = this.#state;
+    const isEnded = ({ stage }: TrackedMember) =>
+      ['finalized', 'skipped', 'rolled-back'].includes(stage);
+    if (state.takeBack.length > 0 || !state.members.every(isEnded)) return null;
+    const finalized = state.of('finalized');
+    if (state.rollout.policy.shape === 'staged' && finalized.some(isOfStorage)) {
+      for (const member of finalized) Object.assign(member, trackedMember(member.spec, 'binary'));
+      state.isChecked = false;
+      return null;
+    }
+    if (finalized.length === state.members.length) return 'finalized';
+    return finalized.length > 0 ? 'partly' : 'rolled-back';
+  }
+
+  async #continueWhenLong(): Promise<void> {
+    const { isPassedOn } = this.#calls;
+    if (!workflowInfo().continueAsNewSuggested || !isPassedOn) return;
+    await condition(allHandlersFinished);
+    const { coordinator } = this.#state;
+    await continueAsNew<typeof migrateCluster>({
+      ...this.#request,
+      rollout: { kind: 'given', input: this.#state.rollout },
+      coordinator,
+      carried: this.#state.carried(),
+    });
+  }
+}
+
+function isOfStorage({ step }: TrackedMember): boolean {
+  return step === 'storage';
+}
