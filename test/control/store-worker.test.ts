@@ -122,9 +122,10 @@ describe.skipIf(missing('temporal'))('the store worker', () => {
   test('keeps a notice, goes on, and sends it', async () => {
     const notice = { kind: 'waiting', subject: 'fleet/f', text: 'approve wave 2' } as const;
     await call('notify', notice);
-    const told = await eventually('the notice', () =>
-      readFile(join(root, 'notices'), 'utf8').catch(() => null),
-    );
+    const told = await eventually('the notice', async () => {
+      const text = await readFile(join(root, 'notices'), 'utf8').catch(() => '');
+      return text.endsWith('\n') && text;
+    });
     expect(JSON.parse(told)).toMatchObject(notice);
   });
 });
