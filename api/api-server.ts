@@ -8,12 +8,11 @@ import fastify, { type FastifyError, type FastifyReply, type FastifyRequest } fr
 import { serializerCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
 import { safeParse, type $ZodType } from 'zod/v4/core';
 
-import { MigrationClient } from '../client/migration-client.ts';
 import type { ControlStore } from '../control/control-store.ts';
 import { fail } from '../core/errors.ts';
 import { Authentication, type RouteRole } from './authentication.ts';
 import { Changes, requireKey } from './changes.ts';
-import type { ApiApp } from './context.ts';
+import { clientsOf, type ApiApp } from './context.ts';
 import { EventStreams } from './event-stream.ts';
 import { takeJsonAlone } from './json-body.ts';
 import { limits } from './limits.ts';
@@ -35,8 +34,7 @@ export interface ApiServerOptions {
   /** `off`: whoever reaches the server may do everything. */
   readonly authentication: 'tokens' | 'off';
   /** Requests of one token, or one address without, in a minute. */
-  readonly perMinute?: number;
-  readonly logLevel?: 'error' | 'warn' | 'info' | 'silent';
+  readonly perMinute: number;
 }
 
 /** A resource that the server has, as its test of roles finds it. */
@@ -55,7 +53,7 @@ export interface ApiServer {
 export async function createApiServer(options: ApiServerOptions): Promise<ApiServer> {
   const { temporal, address, store } = options;
   const app: ApiApp = fastify({
-    logger: { level: options.logLevel ?? 'warn', base: null },
+    logger: { level: 'warn', base: null },
     genReqId: () => randomUUID(),
     requestIdHeader: false,
     exposeHeadRoutes: false,
@@ -115,16 +113,16 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
   });
   const routes = listRoutes(app);
   await app.register(rateLimit, {
-    max: options.perMinute ?? limits.perMinute,
+    max: options.perMinute,
     timeWindow: '1 minute',
     keyGenerator: (request) => request.principal?.id ?? request.ip,
     errorResponseBuilder: (_request, { max, after }) =>
       fail('api.rate-limited', { most: max, window: after }),
   });
   await addOpenApi(app);
-  const migrations = new MigrationClient({ client: temporal, identity: 'api' });
+  const clients = clientsOf(temporal);
   await app.register(async (scope: ApiApp) => {
-    addRoutes(scope, { temporal, store, migrations, authentication, changes, streams, metrics });
+    addRoutes(scope, { temporal, store, clients, authentication, changes, streams, metrics });
     refuseOtherMethods(scope, routes);
   });
   app.setNotFoundHandler({ preHandler: app.rateLimit() }, (request) => {

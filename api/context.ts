@@ -5,18 +5,41 @@ import type { Client } from '@temporalio/client';
 import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 
-import type { MigrationClient } from '../client/migration-client.ts';
+import { ClusterClient } from '../client/cluster-client.ts';
+import { FleetClient } from '../client/fleet-client.ts';
+import { MigrationClient } from '../client/migration-client.ts';
+import { ScheduleClient } from '../client/schedule-client.ts';
 import type { ControlStore } from '../control/control-store.ts';
 import type { Authentication } from './authentication.ts';
 import type { Changes } from './changes.ts';
 import type { EventStreams } from './event-stream.ts';
 import type { ApiMetrics } from './metrics.ts';
 
+export interface Clients {
+  readonly migrations: MigrationClient;
+  readonly clusters: ClusterClient;
+  readonly fleets: FleetClient;
+  readonly schedules: ScheduleClient;
+}
+
+/** They hold nothing but the connection. */
+export function clientsOf(client: Client): (by: string) => Clients {
+  return (identity) => ({
+    migrations: new MigrationClient({ client, identity }),
+    clusters: new ClusterClient({ client, identity }),
+    fleets: new FleetClient({ client, identity }),
+    schedules: new ScheduleClient({ client }),
+  });
+}
+
+/** Who reads; nothing is recorded of it. */
+export const reader = 'api';
+
 export interface ApiContext {
   readonly temporal: Client;
   readonly store: ControlStore;
-  /** Used as somebody: `migrations.as(…)`. */
-  readonly migrations: MigrationClient;
+  /** As somebody: who asks is recorded in what is asked for. */
+  readonly clients: (by: string) => Clients;
   readonly authentication: Authentication;
   readonly changes: Changes;
   readonly streams: EventStreams;

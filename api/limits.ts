@@ -20,6 +20,4 @@ export const limits = {
   streams: 500,
   /** A client that sends its request slower than this is cut off. */
   requestMs: 30_000,
-  /** Requests of one token, or one address without: in a minute. */
-  perMinute: 1_200,
 } as const;

@@ -23,7 +23,7 @@ export function migrationInput(
     migrationId: migrationId ?? `m-${as.operationId.replaceAll('-', '').slice(0, idLetters)}`,
     source: instanceUris(given.source, '/source'),
     target: instanceUris(given.target, '/target'),
-    standalone: { by: as.by, note: standalone.note },
+    standalone: standalone === null ? null : { by: as.by, note: standalone.note },
     requestedBy: as.by,
   };
 }

@@ -18,7 +18,8 @@ import type { Accepted } from '../workflows/messages.ts';
 import type { migrateCluster } from '../workflows/migrate-cluster.ts';
 import type { ClusterPlan, planCluster } from '../workflows/plan-cluster.ts';
 import type { ClusterStatus, MigrateClusterResult } from '../workflows/rollout-messages.ts';
-import { MigrationClient, type MigrationReport } from './migration-client.ts';
+import { MigrationClient } from './migration-client.ts';
+import type { MigrationReport } from './migrations.ts';
 import { runPlan } from './run-plan.ts';
 import { SearchAttributes } from './search-attributes.ts';
 import {

@@ -46,8 +46,7 @@ export interface Migrations {
   /**
    * Starts the migration, or finds the one with the same id and input.
    * @throws `migration.conflict` when the id was used with another input;
-   *   `migration.illegal-action` when another migration of the replica runs;
-   *   `migration.standalone-required`
+   *   `migration.illegal-action` when another migration of the replica runs
    */
   start(input: MigrationInput): Promise<StartedMigration>;
   /**

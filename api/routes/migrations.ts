@@ -26,7 +26,7 @@ import { dryRunSchema } from '../../schemas/http/paging.ts';
 import { inputDigest } from '../../schemas/input-digest.ts';
 import { migrationInputSchema } from '../../schemas/migration.ts';
 import type { Asker, Change } from '../changes.ts';
-import { answer, type ApiApp, type ApiContext } from '../context.ts';
+import { answer, reader, type ApiApp, type ApiContext } from '../context.ts';
 import { cursorOf, placeOf } from '../cursor.ts';
 import { migrationInput } from '../migration-input.ts';
 import { addEvents } from './events.ts';
@@ -43,7 +43,7 @@ export function addMigrations(app: ApiApp, context: ApiContext): void {
 }
 
 function addReads(app: ApiApp, context: ApiContext): void {
-  const { migrations } = context;
+  const { migrations } = context.clients(reader);
   app.get(
     '/v1/migrations',
     {
@@ -128,7 +128,7 @@ function shown(report: MigrationReport): MigrationReport {
   return { ...report, status: { ...status, input: migrationInputSchema.parse(status.input) } };
 }
 
-function addStarts(app: ApiApp, { migrations, changes }: ApiContext): void {
+function addStarts(app: ApiApp, { clients, changes }: ApiContext): void {
   app.post(
     '/v1/migrations',
     {
@@ -169,7 +169,7 @@ function addStarts(app: ApiApp, { migrations, changes }: ApiContext): void {
       action: 'migration.plan',
       subject: replicaWorkflowId(given.replica),
       audited: false,
-      run: () => migrations.as(as.by).plan(input),
+      run: () => clients(as.by).migrations.plan(input),
     };
   }
 
@@ -178,15 +178,15 @@ function addStarts(app: ApiApp, { migrations, changes }: ApiContext): void {
     return {
       action: 'migration.start',
       subject: replicaWorkflowId(given.replica),
-      reason: given.reason ?? given.standalone.note,
+      reason: given.reason ?? given.standalone?.note,
       digests: [inputDigest(input)],
-      run: () => migrations.as(as.by).start(input),
+      run: () => clients(as.by).migrations.start(input),
     };
   }
 }
 
 /** What is asked of a migration that runs: a wish, whose operation is done once it was taken. */
-function addSteering(app: ApiApp, { migrations, changes }: ApiContext): void {
+function addSteering(app: ApiApp, { clients, changes }: ApiContext): void {
   steer('pause', {
     role: 'operate',
     summary: 'Stop before the next step; bulk work stands still',
@@ -277,7 +277,7 @@ function addSteering(app: ApiApp, { migrations, changes }: ApiContext): void {
           subject: replicaWorkflowId(replica),
           reason: body.reason,
           digests: does.digests?.(body) ?? [],
-          run: () => does.run(migrations.as(by), replica, { operationId, body }),
+          run: () => does.run(clients(by).migrations, replica, { operationId, body }),
         }));
       },
     );

@@ -2,7 +2,6 @@
 import { randomUUID } from 'node:crypto';
 
 import type { ProofName } from '../../activities/contract.ts';
-import { fail } from '../../core/errors.ts';
 import { replicaText, type ReplicaName } from '../../core/ids.ts';
 import type { MigrationInput } from '../../schemas/migration.ts';
 import type { Accepted } from '../../workflows/messages.ts';
@@ -11,9 +10,9 @@ import type {
   MigrationListing,
   MigrationReport,
   Migrations,
-  OperationOptions,
   StartedMigration,
 } from '../migrations.ts';
+import type { OperationOptions } from '../workflow-calls.ts';
 import { ApiConnection, type ApiPlace } from './api-connection.ts';
 
 /** Most of one page. */
@@ -155,10 +154,7 @@ function bodyOf({
   requestedBy: _who,
   ...meant
 }: MigrationInput) {
-  if (standalone === null) {
-    throw fail('migration.standalone-required', { replica: replicaText(meant.replica) });
-  }
-  return { ...meant, standalone: { note: standalone.note } };
+  return { ...meant, standalone: standalone === null ? null : { note: standalone.note } };
 }
 
 function steering(path: ReplicaName, options?: OperationOptions) {

@@ -32,8 +32,11 @@ export const startMigrationSchema = z
     target: instanceSchema,
     policy: migrationPolicySchema.prefault({}),
     mode: migrationModeSchema.nullable().default(null),
-    /** Your word that no other voter of the group is at risk meanwhile; goes into the audit trail. */
-    standalone: z.strictObject({ note: z.string().max(500) }),
+    /** You answer for the group, and why: its lease is not waited for. */
+    standalone: z
+      .strictObject({ note: z.string().max(500) })
+      .nullable()
+      .default(null),
     reason: reasonSchema.exactOptional(),
   })
   .meta({ id: 'StartMigration' });
@@ -111,6 +114,7 @@ const stepResultSchema = z
 export const waitingKinds = [
   'paused',
   'approval',
+  'lease',
   'soak',
   'finalize',
   'host-unreachable',
@@ -124,6 +128,8 @@ export const waitingFields = { reason: z.string(), remedy: z.string(), sinceMs: 
 const migrationStatusSchema = z
   .object({
     input: migrationInputSchema,
+    /** Workflow id of the rollout that it belongs to. */
+    coordinator: z.string().nullable().exactOptional(),
     agentId: z.string().nullable(),
     stage: z.enum(['preflight', 'running', 'ended']),
     phase: phase.nullable(),

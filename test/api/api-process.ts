@@ -1,12 +1,13 @@
 /** The HTTP API as users run it: a process of its own, with a store of its own, asked over HTTP. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
 import { openControlStore, type ControlStore } from '../../control/control-store.ts';
 import type { Role } from '../../control/token-table.ts';
+import type { ApiConfig } from '../../schemas/control-config.ts';
 import type { OperationAnswer } from '../../schemas/http/operation.ts';
 import type { Problem } from '../../schemas/http/problem.ts';
 import { eventually } from '../e2e/migration-environment.ts';
@@ -32,18 +33,21 @@ export class ApiProcess {
   readonly store: ControlStore;
   readonly #root: string;
   readonly #temporal: SharedTemporal;
-  readonly #args: readonly string[];
+  readonly #config: Partial<ApiConfig>;
   #child: ChildProcess | null = null;
   #output = '';
   /** Of role admin; used where a call gives no other. */
   #admin = '';
   url = '';
 
-  /** Started and ready. `args` go to the command. */
-  static async start(temporal: SharedTemporal, args: readonly string[] = []): Promise<ApiProcess> {
+  /** Started and ready. */
+  static async start(
+    temporal: SharedTemporal,
+    config: Partial<ApiConfig> = {},
+  ): Promise<ApiProcess> {
     const root = await mkdtemp(join(tmpdir(), 'quorumshift-api-'));
     const store = await openControlStore({ controlDir: join(root, 'control') });
-    const api = new ApiProcess(root, { store, temporal, args });
+    const api = new ApiProcess(root, { store, temporal, config });
     api.#admin = await api.token('admin');
     await api.run();
     return api;
@@ -54,13 +58,13 @@ export class ApiProcess {
     options: {
       readonly store: ControlStore;
       readonly temporal: SharedTemporal;
-      readonly args: readonly string[];
+      readonly config: Partial<ApiConfig>;
     },
   ) {
     this.#root = root;
     this.store = options.store;
     this.#temporal = options.temporal;
-    this.#args = options.args;
+    this.#config = options.config;
   }
 
   get output(): string {
@@ -76,9 +80,12 @@ export class ApiProcess {
   /** Again on the port that it had, where it had one. */
   async run(): Promise<void> {
     const listen = this.url === '' ? '127.0.0.1:0' : new URL(this.url).host;
-    const place = ['--listen', listen, '--control-dir', this.store.controlDir];
+    const file = join(this.#root, 'control.yaml');
+    const { controlDir } = this.store;
+    const config = { controlDir, api: { listen, ...this.#config } };
+    await writeFile(file, JSON.stringify(config));
     const program = resolve('bin/quorumshift.mjs');
-    const child = spawn(process.execPath, [program, 'api', ...place, ...this.#args], {
+    const child = spawn(process.execPath, [program, 'api', '--config', file], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: {
         ...process.env,

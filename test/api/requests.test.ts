@@ -139,7 +139,7 @@ describe.skipIf(missing('temporal'))('a request that is wrong is told what is', 
 
 describe.skipIf(missing('temporal'))('the server keeps itself up', () => {
   test('more requests than the rate allows are refused, with the time to wait', async () => {
-    const api = await ApiProcess.start(await sharedTemporal(), ['--rate', '5']);
+    const api = await ApiProcess.start(await sharedTemporal(), { requestsPerMinute: 5 });
     try {
       const other = await api.token('view');
       const statuses: number[] = [];

@@ -17,7 +17,7 @@ describe.skipIf(missing('temporal'))('roles', () => {
 
   beforeAll(async () => {
     const temporal = await sharedTemporal();
-    api = await ApiProcess.start(temporal, ['--rate', '100000']);
+    api = await ApiProcess.start(temporal, { requestsPerMinute: 100_000 });
     // The same server in this process: it says itself which routes it has.
     const client = await connectClient(temporal);
     const { store } = api;
@@ -92,9 +92,9 @@ describe.skipIf(missing('temporal'))('roles', () => {
   test('without tokens it listens on the loopback interface alone, and says so', async () => {
     const temporal = await sharedTemporal();
     await expect(
-      ApiProcess.start(temporal, ['--no-tokens', '--listen', '0.0.0.0:0']),
+      ApiProcess.start(temporal, { authentication: 'off', listen: '0.0.0.0:0' }),
     ).rejects.toThrow(/usage.invalid.*loopback interface alone/);
-    const open = await ApiProcess.start(temporal, ['--no-tokens']);
+    const open = await ApiProcess.start(temporal, { authentication: 'off' });
     try {
       expect(open.output).toContain('NO TOKEN');
       expect((await open.get('/v1/hosts', { token: null })).status).toBe(200);
