@@ -31,10 +31,15 @@ export interface Change {
   /** `replica/<cluster>/<member>`. */
   readonly subject: string;
   readonly reason?: string | undefined;
-  /** What it rests on: an input's digest, a proof's. */
-  readonly digests?: readonly string[];
   /** False for what changes nothing: a plan. */
   readonly audited?: boolean;
+  /** What is to be done; a function where that depends on what is there now. */
+  readonly does: Deed | (() => Promise<Deed>);
+}
+
+export interface Deed {
+  /** What it rests on: an input's digest, a proof's. */
+  readonly digests: readonly string[];
   /** Repeated under the same operation's id it must not count twice. */
   run(): Promise<unknown>;
 }
@@ -137,12 +142,18 @@ export class Changes {
   /** Never rejects for what the change itself threw: that is its outcome. */
   async #run({ id, principal, change, createdAt, log }: Taken): Promise<OperationAnswer> {
     const by = identityOf(principal);
-    const { action, subject, reason = '', digests = [], audited = true } = change;
-    const line = { by, role: principal.role, action, subject, reason, digests: [...digests] };
+    const { action, subject, reason = '', does } = change;
+    const line = { by, role: principal.role, action, subject, reason };
+    /** Null until the change is on record, and where it is to be on none. */
+    let digests: string[] | null = null;
     let ended: Pick<OperationAnswer, 'state' | 'result' | 'problem'>;
     try {
-      if (audited) await this.#store.audit.append({ id, ...line });
-      const result = toJson(await change.run());
+      const deed = typeof does === 'function' ? await does() : does;
+      if (change.audited !== false) {
+        digests = [...deed.digests];
+        await this.#store.audit.append({ id, ...line, digests });
+      }
+      const result = toJson(await deed.run());
       ended = { state: 'done', result, problem: null };
     } catch (error) {
       const problem = this.#problemOf(error, id);
@@ -152,11 +163,11 @@ export class Changes {
     const endedAt = new Date().toISOString();
     const operation = { id, action, subject, by, createdAt, endedAt, ...ended };
     const { problem } = ended;
-    if (audited) {
+    if (digests !== null) {
       const outcome = problem === null ? 'done' : `failed: ${problem.code}`;
       // A line of its own for each attempt; without it the change stands all the same.
       await this.#store.audit
-        .append({ id: `${id}/${randomUUID()}`, ...line, outcome })
+        .append({ id: `${id}/${randomUUID()}`, ...line, digests, outcome })
         .catch((error: unknown) => log.error({ err: error, operation: id }, 'no outcome audited'));
     }
     await this.#store.operations.finish(

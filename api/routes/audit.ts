@@ -4,7 +4,7 @@ import { Readable } from 'node:stream';
 import type { FastifyReply } from 'fastify';
 import { z } from 'zod';
 
-import { AuditChain, type AuditLine } from '../../control/audit-chain.ts';
+import { auditLines, verifyStore } from '../../control/audit-verification.ts';
 import type { ControlStore } from '../../control/control-store.ts';
 import { fail } from '../../core/errors.ts';
 import {
@@ -16,9 +16,6 @@ import { answer, type ApiApp, type ApiContext } from '../context.ts';
 import { cursorOf, placeOf } from '../cursor.ts';
 
 const tags = ['audit'];
-
-/** Lines that are in memory at once. */
-const pageLines = 500;
 
 export function addAudit(app: ApiApp, { store }: ApiContext): void {
   app.get(
@@ -58,7 +55,10 @@ export function addAudit(app: ApiApp, { store }: ApiContext): void {
         response: { 200: auditVerificationSchema },
       },
     },
-    async () => verify(store),
+    async () => {
+      const { ok, lines, head, problem } = await verifyStore(store);
+      return { whole: ok, lines, hash: head.hash, problem };
+    },
   );
   app.get(
     '/v1/audit/export',
@@ -84,28 +84,8 @@ export function addAudit(app: ApiApp, { store }: ApiContext): void {
   );
 }
 
-async function verify(store: ControlStore): Promise<z.infer<typeof auditVerificationSchema>> {
-  const chain = new AuditChain();
-  for await (const line of trail(store)) if (!chain.add(line)) break;
-  const { loss } = await store.audit.ends();
-  const { head, broken } = chain;
-  const problem = broken === null ? loss : `line ${broken.line}: ${broken.reason}`;
-  return { whole: problem === null, lines: head.seq, hash: head.hash, problem };
-}
-
 async function* ndjson(store: ControlStore): AsyncGenerator<string> {
-  for await (const line of trail(store)) yield `${JSON.stringify(line)}\n`;
-}
-
-async function* trail(store: ControlStore): AsyncGenerator<AuditLine> {
-  let after = 0;
-  for (;;) {
-    const lines = await store.audit.page({ after, limit: pageLines });
-    yield* lines;
-    const last = lines.at(-1);
-    if (last === undefined) return;
-    after = last.seq;
-  }
+  for await (const line of auditLines(store)) yield `${JSON.stringify(line)}\n`;
 }
 
 /** @throws `request.invalid` */

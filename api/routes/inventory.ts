@@ -7,7 +7,7 @@ import {
   type DeclaredCluster,
   type DeclaredInventory,
 } from '../../control/inventory-file.ts';
-import type { StoredInventory } from '../../control/inventory-table.ts';
+import { inventoryDigest, type StoredInventory } from '../../control/inventory-table.ts';
 import { canonicalJson } from '../../core/canonical-json.ts';
 import { fail } from '../../core/errors.ts';
 import {
@@ -55,11 +55,14 @@ export function addInventory(app: ApiApp, context: ApiContext): void {
         action: 'inventory.put',
         subject: 'inventory',
         audited: !dryRun,
-        run: async () => {
-          const before = await store.inventories.current();
-          const difference = differenceOf(before?.inventory ?? null, inventory);
-          const revision = dryRun ? null : await store.inventories.put(inventory, by);
-          return { revision, difference };
+        does: {
+          digests: [inventoryDigest(inventory)],
+          run: async () => {
+            const before = await store.inventories.current();
+            const difference = differenceOf(before?.inventory ?? null, inventory);
+            const revision = dryRun ? null : await store.inventories.put(inventory, by);
+            return { revision, difference };
+          },
         },
       }));
     },

@@ -1,9 +1,6 @@
 /** Migrations of single replicas. */
-import type { z } from 'zod';
-
-import type { MigrationClient } from '../../client/migration-client.ts';
 import type { MigrationReport } from '../../client/migrations.ts';
-import { replicaWorkflowId, type ReplicaName } from '../../core/ids.ts';
+import { replicaWorkflowId } from '../../core/ids.ts';
 import {
   approveMigrationSchema,
   migrationFilterSchema,
@@ -16,20 +13,16 @@ import {
   startOperationSchema,
   type StartMigration,
 } from '../../schemas/http/migration.ts';
-import {
-  mayReasonSchema,
-  mustReasonSchema,
-  steeringSchema,
-  throttleSchema,
-} from '../../schemas/http/operation.ts';
+import { mayReasonSchema, mustReasonSchema, throttleSchema } from '../../schemas/http/operation.ts';
 import { dryRunSchema } from '../../schemas/http/paging.ts';
 import { inputDigest } from '../../schemas/input-digest.ts';
 import { migrationInputSchema } from '../../schemas/migration.ts';
 import type { Asker, Change } from '../changes.ts';
 import { answer, reader, type ApiApp, type ApiContext } from '../context.ts';
-import { cursorOf, placeOf } from '../cursor.ts';
+import { runsPage } from '../runs-page.ts';
 import { migrationInput } from '../migration-input.ts';
 import { addEvents } from './events.ts';
+import { steering } from './steering.ts';
 
 const tags = ['migrations'];
 
@@ -57,17 +50,9 @@ function addReads(app: ApiApp, context: ApiContext): void {
       },
     },
     async (request) => {
-      const { limit, cursor, cluster, state } = request.query;
-      const filters = { cluster, state };
-      const place = placeOf(filters, cursor);
-      const { items, next } = await migrations.page({
-        limit,
-        cursor: place === null ? null : Buffer.from(place, 'base64url'),
-        ...(cluster !== undefined && { under: `${cluster}/` }),
-        ...(state !== undefined && { state }),
-      });
-      const token = next === null ? null : Buffer.from(next).toString('base64url');
-      return answer({ items, next: token === null ? null : cursorOf(filters, token) });
+      const { cluster, ...query } = request.query;
+      const under = cluster === undefined ? undefined : `${cluster}/`;
+      return runsPage({ ...query, under }, (page) => migrations.page(page));
     },
   );
   app.get(
@@ -82,7 +67,7 @@ function addReads(app: ApiApp, context: ApiContext): void {
         response: { 200: migrationSchema },
       },
     },
-    async (request) => answer(shown(await migrations.status(request.params))),
+    async (request) => answer(shownMigration(await migrations.status(request.params))),
   );
   app.get(
     '/v1/migrations/:cluster/:member/proof',
@@ -116,13 +101,13 @@ function addReads(app: ApiApp, context: ApiContext): void {
     subject: replicaWorkflowId,
     read: async (replica) => {
       const report = await migrations.status(replica);
-      return { state: shown(report), ended: report.run !== 'running' };
+      return { state: shownMigration(report), ended: report.run !== 'running' };
     },
   });
 }
 
 /** A workflow of an earlier release may have been given less. */
-function shown(report: MigrationReport): MigrationReport {
+export function shownMigration(report: MigrationReport): MigrationReport {
   const { status } = report;
   if (status === null) return report;
   return { ...report, status: { ...status, input: migrationInputSchema.parse(status.input) } };
@@ -169,7 +154,7 @@ function addStarts(app: ApiApp, { clients, changes }: ApiContext): void {
       action: 'migration.plan',
       subject: replicaWorkflowId(given.replica),
       audited: false,
-      run: () => clients(as.by).migrations.plan(input),
+      does: { digests: [], run: () => clients(as.by).migrations.plan(input) },
     };
   }
 
@@ -179,111 +164,75 @@ function addStarts(app: ApiApp, { clients, changes }: ApiContext): void {
       action: 'migration.start',
       subject: replicaWorkflowId(given.replica),
       reason: given.reason ?? given.standalone?.note,
-      digests: [inputDigest(input)],
-      run: () => clients(as.by).migrations.start(input),
+      does: {
+        digests: [inputDigest(input)],
+        run: () => clients(as.by).migrations.start(input),
+      },
     };
   }
 }
 
 /** What is asked of a migration that runs: a wish, whose operation is done once it was taken. */
-function addSteering(app: ApiApp, { clients, changes }: ApiContext): void {
-  steer('pause', {
+function addSteering(app: ApiApp, context: ApiContext): void {
+  const wish = steering(app, context, {
+    url: '/v1/migrations/:cluster/:member',
+    kind: 'migration',
+    tags,
+    params: replicaParamsSchema,
+    workflowId: replicaWorkflowId,
+  });
+  wish('pause', {
     role: 'operate',
     summary: 'Stop before the next step; bulk work stands still',
     body: mayReasonSchema,
-    run: (client, replica, { operationId }) => client.pause(replica, { operationId }),
+    run: ({ migrations }, replica, { options }) => migrations.pause(replica, options),
   });
-  steer('resume', {
+  wish('resume', {
     role: 'operate',
     summary: 'End a pause, or retry what waits for an operator',
     body: mayReasonSchema,
-    run: (client, replica, { operationId }) => client.resume(replica, { operationId }),
+    run: ({ migrations }, replica, { options }) => migrations.resume(replica, options),
   });
-  steer('throttle', {
+  wish('throttle', {
     role: 'operate',
     summary: 'Limit bulk work',
     body: throttleSchema,
-    run: (client, replica, { operationId, body }) =>
-      client.throttle(replica, body.bytesPerSecond, { operationId }),
+    run: ({ migrations }, replica, { options, body }) =>
+      migrations.throttle(replica, body.bytesPerSecond, options),
   });
-  steer('approve', {
+  wish('approve', {
     role: 'approve',
     summary: 'Approve the cutover on the very proof that the status shows',
     body: approveMigrationSchema,
     digests: ({ proof }) => [proof.digest],
-    run: (client, replica, { operationId, body }) =>
-      client.approve(replica, body.proof, { operationId }),
+    run: ({ migrations }, replica, { options, body }) =>
+      migrations.approve(replica, body.proof, options),
   });
-  steer('rollback', {
+  wish('rollback', {
     role: 'approve',
     summary: 'Go back to the source; loses nothing',
     body: mustReasonSchema,
-    run: (client, replica, { operationId, body }) =>
-      client.rollback(replica, body.reason, { operationId }),
+    run: ({ migrations }, replica, { options, body }) =>
+      migrations.rollback(replica, body.reason, options),
   });
-  steer('cancel-rollback', {
+  wish('cancel-rollback', {
     role: 'approve',
     summary: 'Give up a rollback that copies back what the replica wrote: it stays on the target',
     body: mustReasonSchema,
-    run: (client, replica, { operationId, body }) =>
-      client.cancelRollback(replica, body.reason, { operationId }),
+    run: ({ migrations }, replica, { options, body }) =>
+      migrations.cancelRollback(replica, body.reason, options),
   });
-  steer('complete', {
+  wish('complete', {
     role: 'approve',
     summary: 'Finalize: retire the source; rollback is refused from then on',
     body: mayReasonSchema,
-    run: (client, replica, { operationId }) => client.complete(replica, { operationId }),
+    run: ({ migrations }, replica, { options }) => migrations.complete(replica, options),
   });
-  steer('abandon', {
+  wish('abandon', {
     role: 'approve',
     summary: 'End the workflow; leave the machine as it is, to be adopted later',
     body: mustReasonSchema,
-    run: (client, replica, { operationId, body }) =>
-      client.abandon(replica, body.reason, { operationId }),
+    run: ({ migrations }, replica, { options, body }) =>
+      migrations.abandon(replica, body.reason, options),
   });
-
-  function steer<Body extends z.ZodType<{ readonly reason?: string }>>(
-    name: string,
-    does: {
-      readonly role: 'operate' | 'approve';
-      readonly summary: string;
-      readonly body: Body;
-      readonly digests?: (body: z.output<Body>) => string[];
-      readonly run: (
-        client: MigrationClient,
-        replica: ReplicaName,
-        wish: { readonly operationId: string; readonly body: z.output<Body> },
-      ) => Promise<unknown>;
-    },
-  ): void {
-    app.post(
-      `/v1/migrations/:cluster/:member/${name}`,
-      {
-        config: { role: does.role },
-        schema: {
-          tags,
-          summary: does.summary,
-          operationId: `${camelCase(name)}Migration`,
-          params: replicaParamsSchema,
-          body: does.body as z.ZodType,
-          response: { 202: steeringSchema },
-        },
-      },
-      async (request, reply) => {
-        const replica = request.params;
-        const body = request.body as z.output<Body>;
-        return changes.take(request, reply, ({ operationId, by }) => ({
-          action: `migration.${name}`,
-          subject: replicaWorkflowId(replica),
-          reason: body.reason,
-          digests: does.digests?.(body) ?? [],
-          run: () => does.run(clients(by).migrations, replica, { operationId, body }),
-        }));
-      },
-    );
-  }
-}
-
-function camelCase(name: string): string {
-  return name.replaceAll(/-(.)/g, (_dash, letter: string) => letter.toUpperCase());
 }

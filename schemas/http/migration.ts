@@ -43,11 +43,16 @@ export const startMigrationSchema = z
 
 export const replicaParamsSchema = replicaNameSchema;
 
-export const migrationFilterSchema = z.strictObject({
-  cluster: nameSchema.exactOptional(),
+/** Of every list of workflows. */
+export const runFilterFields = {
   state: z.enum(['running', 'completed', 'failed', 'cancelled', 'terminated']).exactOptional(),
   limit: limitSchema,
   cursor: cursorSchema,
+};
+
+export const migrationFilterSchema = z.strictObject({
+  cluster: nameSchema.exactOptional(),
+  ...runFilterFields,
 });
 
 export const approveMigrationSchema = z.strictObject({
@@ -60,19 +65,23 @@ export const approveMigrationSchema = z.strictObject({
 
 const runStates = ['running', 'completed', 'failed', 'cancelled', 'terminated', 'other'] as const;
 
-export const listedMigrationSchema = z
-  .object({
-    replica: replicaNameSchema,
-    migrationId: z.string().nullable(),
-    run: z.enum(runStates),
-    startedAt: moment,
-    closedAt: moment.nullable(),
-  })
-  .meta({ id: 'ListedMigration' });
+export const runFields = {
+  run: z.enum(runStates),
+  startedAt: moment,
+  closedAt: moment.nullable(),
+};
+
+const migrationRunFields = {
+  replica: replicaNameSchema,
+  migrationId: z.string().nullable(),
+  ...runFields,
+};
+
+export const listedMigrationSchema = z.object(migrationRunFields).meta({ id: 'ListedMigration' });
 
 export const migrationPageSchema = pageOf(listedMigrationSchema).meta({ id: 'MigrationPage' });
 
-const proofName = z.object({ digest: z.string(), generation: count });
+export const proofNameSchema = z.object({ digest: z.string(), generation: count });
 const stepInfo = z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.null()]));
 
 const bindingViewSchema = z
@@ -84,13 +93,13 @@ const bindingViewSchema = z
     direction: z.enum(['forward', 'back']),
     mode: migrationModeSchema.exactOptional(),
     step: count,
-    proof: proofName.nullable(),
+    proof: proofNameSchema.nullable(),
     primary: z.object({ log: z.string(), parkedTag: z.string().nullable() }),
     rollingBack: z.boolean(),
   })
   .meta({ id: 'BindingView', description: "what the workflow knows of the machine's record" });
 
-const findingSchema = z
+export const findingSchema = z
   .object({
     check: z.string(),
     ok: z.boolean(),
@@ -125,6 +134,10 @@ export const waitingKinds = [
 
 export const waitingFields = { reason: z.string(), remedy: z.string(), sinceMs: z.number() };
 
+export const waitingSchema = z
+  .object({ kind: z.enum(waitingKinds), ...waitingFields })
+  .meta({ id: 'Waiting' });
+
 const migrationStatusSchema = z
   .object({
     input: migrationInputSchema,
@@ -134,10 +147,10 @@ const migrationStatusSchema = z
     stage: z.enum(['preflight', 'running', 'ended']),
     phase: phase.nullable(),
     view: bindingViewSchema.nullable(),
-    waiting: z.object({ kind: z.enum(waitingKinds), ...waitingFields }).nullable(),
+    waiting: waitingSchema.nullable(),
     paused: z.boolean(),
     bytesPerSecond: z.number().nullable(),
-    approved: proofName.nullable(),
+    approved: proofNameSchema.nullable(),
     findings: z.array(findingSchema),
     results: z.array(stepResultSchema),
     compensations: z.array(phase),
@@ -148,11 +161,7 @@ const migrationStatusSchema = z
 
 export const migrationSchema = z
   .object({
-    replica: replicaNameSchema,
-    migrationId: z.string().nullable(),
-    run: z.enum(runStates),
-    startedAt: moment,
-    closedAt: moment.nullable(),
+    ...migrationRunFields,
     /** Null when no control worker answered within 2 s, or the history is gone. */
     status: migrationStatusSchema.nullable(),
     /** Of the bulk step under way, from its last heartbeat. */
@@ -187,8 +196,8 @@ export const migrationProofSchema = z
   .object({
     replica: replicaNameSchema,
     migrationId: z.string().nullable(),
-    proof: proofName.nullable(),
-    approved: proofName.nullable(),
+    proof: proofNameSchema.nullable(),
+    approved: proofNameSchema.nullable(),
     /** Comparisons of this run, newest last: a digest and file, or how the states differ. */
     comparisons: z.array(stepResultSchema),
   })
