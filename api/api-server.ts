@@ -172,26 +172,27 @@ function listRoutes(app: ApiApp): ApiRoute[] {
   return routes;
 }
 
-const methods = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS'] as const;
-
 /** Fastify answers 404 where the resource is there and the method is not. */
 function refuseOtherMethods(app: ApiApp, routes: readonly ApiRoute[]): void {
   for (const url of new Set(routes.map((route) => route.url))) {
     if (url.startsWith(docsPrefix)) continue;
     const allowed = routes.flatMap((route) => (route.url === url ? [route.method] : []));
+    const refuse = async (request: FastifyRequest, reply: FastifyReply): Promise<never> => {
+      void reply.header('allow', allowed.join(', '));
+      throw fail('request.method-not-allowed', {
+        method: request.method,
+        path: pathOf(request),
+        allowed: allowed.join(', '),
+      });
+    };
     app.route({
-      method: methods.filter((method) => !allowed.includes(method)),
+      method: app.supportedMethods.filter((method) => !allowed.includes(method)),
       url,
       config: { role: 'public', refuses: true },
       schema: { hide: true },
-      handler: async (request, reply) => {
-        void reply.header('allow', allowed.join(', '));
-        throw fail('request.method-not-allowed', {
-          method: request.method,
-          path: pathOf(request),
-          allowed: allowed.join(', '),
-        });
-      },
+      // Before a body is asked for.
+      onRequest: refuse,
+      handler: refuse,
     });
   }
 }
