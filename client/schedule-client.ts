@@ -245,6 +245,8 @@ function reportOf({ scheduleId: id, memo, state, info }: ScheduleDescription): S
 
 /** Why the server refused the schedule; null for any other failure. */
 function refusalOf(error: unknown): string | null {
+  // What the client makes of the server's INVALID_ARGUMENT.
+  if (error instanceof TypeError) return error.message;
   const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
   return isGrpcServiceError(cause) && cause.code === invalidArgument ? cause.details : null;
 }

@@ -35,6 +35,7 @@ export class ApiProcess {
   readonly #temporal: SharedTemporal;
   readonly #config: Partial<ApiConfig>;
   #child: ChildProcess | null = null;
+  #control: ChildProcess | null = null;
   #output = '';
   /** Of role admin; used where a call gives no other. */
   #admin = '';
@@ -67,6 +68,10 @@ export class ApiProcess {
     this.#config = options.config;
   }
 
+  get #configFile(): string {
+    return join(this.#root, 'control.yaml');
+  }
+
   get output(): string {
     return this.#output;
   }
@@ -80,12 +85,22 @@ export class ApiProcess {
   /** Again on the port that it had, where it had one. */
   async run(): Promise<void> {
     const listen = this.url === '' ? '127.0.0.1:0' : new URL(this.url).host;
-    const file = join(this.#root, 'control.yaml');
     const { controlDir } = this.store;
     const config = { controlDir, api: { listen, ...this.#config } };
-    await writeFile(file, JSON.stringify(config));
-    const program = resolve('bin/quorumshift.mjs');
-    const child = spawn(process.execPath, [program, 'api', '--config', file], {
+    await writeFile(this.#configFile, JSON.stringify(config));
+    const ready = await this.#spawn('api', /the API is ready at (http:\S+),/);
+    this.#child = ready.child;
+    this.url = ready.said;
+  }
+
+  /** A control worker beside it, which works for the same store. */
+  async startControl(): Promise<void> {
+    this.#control = (await this.#spawn('control', /(ready), with the store/)).child;
+  }
+
+  async #spawn(command: 'api' | 'control', isReady: RegExp) {
+    const args = [resolve('bin/quorumshift.mjs'), command, '--config', this.#configFile];
+    const child = spawn(process.execPath, args, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: {
         ...process.env,
@@ -93,33 +108,30 @@ export class ApiProcess {
         TEMPORAL_NAMESPACE: this.#temporal.namespace,
       },
     });
-    this.#child = child;
     this.#output = '';
-    await new Promise<void>((ready, reject) => {
+    const said = await new Promise<string>((ready, reject) => {
       const hear = (text: string) => {
         this.#output += text;
-        const url = /the API is ready at (http:\S+),/.exec(this.#output)?.[1];
-        if (url === undefined) return;
-        this.url = url;
-        ready();
+        const match = isReady.exec(this.#output)?.[1];
+        if (match !== undefined) ready(match);
       };
       child.stdout.setEncoding('utf8').on('data', hear);
       child.stderr.setEncoding('utf8').on('data', hear);
-      child.once('exit', (code) => reject(new Error(`api ended (${code}): ${this.#output}`)));
+      child.once('exit', (code) => {
+        reject(new Error(`${command} ended (${code}): ${this.#output}`));
+      });
     });
+    return { child, said };
   }
 
   /** With SIGKILL, or in order; then waits for the end. */
   async end(signal: 'SIGKILL' | 'SIGTERM'): Promise<number | null> {
-    const child = this.#child;
-    if (child === null || child.exitCode !== null || child.signalCode !== null) return null;
-    const exited = new Promise<number | null>((done) => child.once('exit', done));
-    child.kill(signal);
-    return exited;
+    return endOf(this.#child, signal);
   }
 
   async close(): Promise<void> {
     await this.end('SIGKILL');
+    await endOf(this.#control, 'SIGKILL');
     await this.store.close();
     await rm(this.#root, { recursive: true, force: true });
   }
@@ -177,6 +189,13 @@ export class ApiProcess {
       return body.state !== 'running' && body;
     });
   }
+}
+
+async function endOf(child: ChildProcess | null, signal: NodeJS.Signals): Promise<number | null> {
+  if (child === null || child.exitCode !== null || child.signalCode !== null) return null;
+  const exited = new Promise<number | null>((done) => child.once('exit', done));
+  child.kill(signal);
+  return exited;
 }
 
 /** An export has a line of JSON each. */
