@@ -79,6 +79,7 @@ export function viewOf(record: BindingRecord, migrationId: string): BindingView 
       : null,
     primary: { log: record.primary.uris.log, parkedTag: record.primary.parkedTag },
     rollingBack: migration ? migration.rollback !== null : lastEnded?.result === 'rolled-back',
+    lastEnded: lastEnded?.id ?? null,
   };
 }
 

@@ -72,6 +72,8 @@ export interface BindingView {
   /** Log URI of the primary, and the tag that it is parked under. */
   readonly primary: { readonly log: string; readonly parkedTag: string | null };
   readonly rollingBack: boolean;
+  /** The migration that ended last; absent in histories of before. */
+  readonly lastEnded?: string | null;
 }
 
 /** What was last wished of a migration's bulk work, by whichever workflow. */
@@ -174,9 +176,47 @@ export interface TransferRequest extends MemberRequest {
   readonly to: string;
 }
 
+/** What `doctor` asks of an agent. */
+export interface MachineAnswer extends PingAnswer {
+  /** Of the agent's release. */
+  readonly version: string;
+  /** Its clock, milliseconds since 1970. */
+  readonly nowMs: number;
+  /** Of what it has on the machine: its permissions. */
+  readonly findings: readonly Finding[];
+}
+
+export interface ListReplicasRequest {
+  readonly contractVersion: number;
+  /** `<cluster>/<member>`: those after it, by name. Null: from the first. */
+  readonly after: string | null;
+  readonly limit: number;
+}
+
+/** A replica that the machine's state directory knows. */
+export interface HostedReplica {
+  readonly replica: ReplicaName;
+  /** Null: a directory without a record. */
+  readonly primary: BindingView['primary'] | null;
+  readonly phase: Phase | null;
+  readonly migrationId: string | null;
+  /** Why its record cannot be read. */
+  readonly problem: string | null;
+}
+
+export interface ReplicaPage {
+  readonly replicas: readonly HostedReplica[];
+  /** Where the next page begins; null at the end. */
+  readonly next: string | null;
+  /** On the machine. */
+  readonly total: number;
+}
+
 /** Activities on `host-<id>-control`: short, with slots of their own. */
 export interface ControlActivities {
   ping(): Promise<PingAnswer>;
+  readMachine(): Promise<MachineAnswer>;
+  listReplicas(request: ListReplicasRequest): Promise<ReplicaPage>;
   readBinding(request: Addressee): Promise<BindingView | null>;
   setControl(request: ControlRequest): Promise<void>;
   /** Asks the member itself, through the adapter of the agent's configuration. */
@@ -235,8 +275,6 @@ export interface StoreActivities {
   readClusterRollout(request: {
     readonly snapshot: string;
     readonly cluster: string;
-    /** Another than the snapshot's. */
-    readonly rolloutId?: string;
   }): Promise<ClusterRollout>;
   audit(entry: AuditEntry): Promise<void>;
   notify(notice: Notice): Promise<void>;

@@ -6,6 +6,7 @@ import { checkSoak } from './check-soak.ts';
 import { own, readBinding } from './own.ts';
 import { preflight } from './preflight.ts';
 import { decideToGoForward, decideToRollBack } from './decide.ts';
+import { listReplicas, readMachine } from './read-machine.ts';
 import { readMember, transferLeadership } from './read-member.ts';
 import { setControl } from './set-control.ts';
 import { stepBodies } from './step-bodies.ts';
@@ -43,6 +44,7 @@ export function createHostActivities(context: AgentContext): HostActivities {
     swap: step('swap'),
     repoint: step('repoint'),
     admit: step('admit'),
+    replace: step('replace'),
     start: step('start'),
     probe: step('probe'),
     'soak-validate': step('soak-validate'),
@@ -57,6 +59,7 @@ export function createHostActivities(context: AgentContext): HostActivities {
     discard: step('discard'),
     'repoint-back': step('repoint-back'),
     unfence: step('unfence'),
+    'replace-back': step('replace-back'),
     'start-back': step('start-back'),
     'probe-back': step('probe-back'),
     'forward-digest': step('forward-digest'),
@@ -71,6 +74,8 @@ export function createControlActivities(context: AgentContext): ControlActivitie
       agentId: context.agentId,
       contractVersions: { min: contractVersion, max: contractVersion },
     }),
+    readMachine: () => readMachine(context),
+    listReplicas: asActivity((request) => listReplicas(context, request)),
     readBinding: asActivity((request) => readBinding(context, request)),
     setControl: asActivity((request) => setControl(context, request)),
     readMember: asActivity((request) => readMember(context, request)),

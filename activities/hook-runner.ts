@@ -27,7 +27,7 @@ import {
 } from './hook-ledger.ts';
 
 export interface HookRun {
-  /** `stop`, `repoint`, `start` or `probe`. */
+  /** `stop`, `repoint`, `replace`, `start` or `probe`. */
   readonly hook: string;
   readonly replica: string;
   readonly command: string;

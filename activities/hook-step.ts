@@ -1,4 +1,4 @@
-/** The steps that run an operator's command: stop, repoint, start, probe. */
+/** The steps that run an operator's command: stop, repoint, replace, start, probe. */
 import { replicaText, type ReplicaName } from '../core/ids.ts';
 import type { Phase } from '../core/phases.ts';
 import type { HookName } from '../schemas/agent-config.ts';
@@ -79,6 +79,7 @@ function hookEnvironment({ migration, side, phase, store }: MigrationHook): Reco
     QUORUMSHIFT_MEMBER: store.replica.member,
     QUORUMSHIFT_MIGRATION: migration.id,
     QUORUMSHIFT_PHASE: phase,
+    QUORUMSHIFT_DIRECTION: migration.rollback === null ? 'forward' : 'back',
     QUORUMSHIFT_LOG_URI: uris.log,
     QUORUMSHIFT_META_URI: uris.meta,
     QUORUMSHIFT_SNAPSHOT_URI: uris.snapshot,

@@ -2,28 +2,24 @@
 import { statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
-import { hasCode, QuorumshiftError } from '../core/errors.ts';
-import type { BindingRecord } from '../schemas/binding-record.ts';
+import { hasCode } from '../core/errors.ts';
 import type { MigrationInput } from '../schemas/migration.ts';
 import { readFence } from '../storage/fence-text.ts';
 import { replicaText } from '../core/ids.ts';
-import { requireFree } from './own.ts';
 import { requireSeparate, requireFenceable } from '../storage/binding/fence-obstacles.ts';
-import { requireNotNewer } from '../storage/binding/generation-stamp.ts';
-import { ownPaths, sameUris } from '../storage/binding/parking.ts';
+import { ownPaths } from '../storage/binding/parking.ts';
 import { probeExchange } from '../storage/binding/probe-exchange.ts';
 import type { Instance } from '../storage/contracts.ts';
-import { checkAddressee, recordStore, type AgentContext } from './agent-context.ts';
+import { checkAddressee, type AgentContext } from './agent-context.ts';
 import { checkRoots } from './allowed-roots.ts';
 import { modeOf, requireServed } from './ask-storage-host.ts';
-import type { Addressee, Finding, PreflightAnswer } from './contract.ts';
+import type { PreflightAnswer } from './contract.ts';
+import { gatherFindings, type Check } from './findings.ts';
 import { hooksOf } from './hook-step.ts';
+import { checkReplacement } from './replacement-checks.ts';
+import { checkRecord, type PreflightRequest } from './record-checks.ts';
 import { checkState } from './state-checks.ts';
 import { fileBytes, stateBytes } from './state-size.ts';
-
-export interface PreflightRequest extends Addressee {
-  readonly input: MigrationInput;
-}
 
 export async function preflight(
   context: AgentContext,
@@ -34,11 +30,11 @@ export async function preflight(
   const { files, families } = context;
   const mode = await modeOf(context, input);
   const nothing = { entries: '0', bytes: 0, mode };
-  const findings: Finding[] = [];
-  const check = async (name: string, limit: string, measure: () => Promise<string>) => {
-    findings.push(await finding(name, limit, measure));
-    return findings.at(-1)?.ok === true;
-  };
+  const { findings, check } = gatherFindings();
+  if (mode === 'binary') {
+    const size = await checkReplacement(context, request, check);
+    return { findings, mode, ...size };
+  }
   const known = await check('paths allowed', `under ${context.config.roots.join(', ')}`, () =>
     checkRoots(context, [input.source, input.target]).then(() => 'all are'),
   );
@@ -67,17 +63,7 @@ export async function preflight(
     await requireOwnFences(context, input, targets);
     return 'empty';
   });
-  await check('replica free', 'the source is its primary, nobody else names either', async () => {
-    await requireFree(context, input);
-    const record = await recordStore(context, request).read();
-    return requireUnowned(record, input);
-  });
-  await check('record up to date', 'no instance is newer than the binding record', async () => {
-    const record = await recordStore(context, request).read();
-    const { replica, source, target } = input;
-    await requireNotNewer({ files, families, replica, record, named: [source, target] });
-    return `generation ${record?.generation ?? 0}`;
-  });
+  await checkRecord(context, request, check);
   if (mode === 'live') {
     let entries = 0n;
     const limit = 'it serves the replica, and holds no mirror';
@@ -122,20 +108,6 @@ async function requireOwnFences(
     throw new Error(`${path} is reserved by migration ${fence.migration} of ${fence.replica}`);
   }
 }
-
-function requireUnowned(record: BindingRecord | null, input: MigrationInput): string {
-  if (record === null) return 'no record yet';
-  const { migration, primary } = record;
-  if (migration !== null && migration.id !== input.migrationId) {
-    throw new Error(`migration ${migration.id} owns it, in phase ${migration.phase}`);
-  }
-  if (migration === null && !sameUris(primary.uris, input.source)) {
-    throw new Error(`its primary is ${primary.uris.log}`);
-  }
-  return `generation ${record.generation}`;
-}
-
-type Check = (name: string, limit: string, measure: () => Promise<string>) => Promise<boolean>;
 
 async function checkSource(
   context: AgentContext,
@@ -203,33 +175,6 @@ async function checkSpace(
     if (free < needed) throw new Error(`${free} bytes`);
     return `${free} bytes`;
   });
-}
-
-/** What to do where a check itself refuses, rather than what it calls. */
-const remedies: Readonly<Record<string, string>> = {
-  'places durable': 'name directories: local, rocksdb or sqlite',
-  'target empty':
-    'choose an empty place; "import --discard" and "discard" remove what an import or a rolled-back migration left there',
-  'replica free':
-    'take its primary as the source ("status --local" shows it); a migration that owns it must end first',
-  'state consistent':
-    'do not start the replica on it: a node would refuse it, or lose something; restore it from its peers or a backup, or choose a target whose limits hold it',
-  'free space': 'free some, or choose a target on another disk',
-};
-
-async function finding(
-  check: string,
-  limit: string,
-  measure: () => Promise<string>,
-): Promise<Finding> {
-  try {
-    return { check, ok: true, measured: await measure(), limit, remedy: '' };
-  } catch (error) {
-    const measured = error instanceof Error ? error.message : String(error);
-    const known = error instanceof QuorumshiftError;
-    const remedy = known ? error.definition.remedy : (remedies[check] ?? 'mend it first');
-    return { check, ok: false, measured: measured.slice(0, 500), limit, remedy };
-  }
 }
 
 /** The nearest directory above the path that exists. */

@@ -1,5 +1,7 @@
 /** What each phase does; the only list of it. */
+import { assert } from '../core/errors.ts';
 import type { MigrationMode, StepPhase } from '../core/phases.ts';
+import type { StepEnding } from '../storage/binding/step-guard.ts';
 import { admit } from './admit.ts';
 import { copy } from './copy.ts';
 import { digestAgain } from './digest-again.ts';
@@ -39,10 +41,11 @@ export const stepBodies: Readonly<Record<StepPhase, StepBody>> = {
   swap: byMode({ live: cutOver, stopped: swap }),
   repoint: hookStep('repoint', 'target'),
   admit,
+  replace: hookStep('replace', 'target'),
   start: hookStep('start', 'target'),
   probe: hookStep('probe', 'target'),
   'soak-validate': validateInSoak,
-  finalize: byMode({ live: finalizeLive, stopped: finalize }),
+  finalize: byMode({ live: finalizeLive, stopped: finalize, binary: nothingToRetire }),
   'rollback-stop': hookStep('stop', 'target'),
   'rollback-fence': fenceTarget,
   'rollback-stop-again': hookStep('stop', 'target'),
@@ -53,12 +56,24 @@ export const stepBodies: Readonly<Record<StepPhase, StepBody>> = {
   discard: byMode({ live: dropMirror, stopped: discard }),
   'repoint-back': hookStep('repoint', 'source'),
   unfence,
+  'replace-back': hookStep('replace', 'source'),
   'start-back': hookStep('start', 'source'),
   'probe-back': hookStep('probe', 'source'),
   'forward-digest': forwardDigest,
   'forward-restore': forwardRestore,
 };
 
-function byMode(bodies: Readonly<Record<MigrationMode, StepBody>>): StepBody {
-  return (step) => bodies[step.guard.migration.mode](step);
+/** A phase without a body in a mode is not in that mode's table. */
+function byMode(bodies: Readonly<Partial<Record<MigrationMode, StepBody>>>): StepBody {
+  return (step) => {
+    const { mode } = step.guard.migration;
+    const body = bodies[mode];
+    assert(body !== undefined, `a ${mode} migration has no phase ${step.phase}`);
+    return body(step);
+  };
+}
+
+/** The storage stayed where it is: the source is the target. */
+async function nothingToRetire(): Promise<StepEnding> {
+  return { outcome: 'done', info: { retired: 'nothing' } };
 }

@@ -69,6 +69,8 @@ async function requireTarget(context: AgentContext, store: RecordStore): Promise
   const { files, families } = context;
   const migration = (await store.read())?.migration ?? null;
   if (migration === null || migration.phase === 'finalize') return;
+  // There the source is the target: a storage host may hold it, or have moved it since.
+  if (migration.mode === 'binary') return;
   const { uris } = migration.target;
   for (const path of ownPaths(families, uris)) {
     const found = await lookAt(files, path);

@@ -2,21 +2,21 @@
 import { contractVersion } from '../core/ids.ts';
 import { QuorumshiftError } from '../core/errors.ts';
 import type { StartMigration } from '../schemas/http/migration.ts';
-import type { MigrationInput } from '../schemas/migration.ts';
+import { migrationInputSchema, type MigrationInput } from '../schemas/migration.ts';
 import type { InstanceUris } from '../storage/contracts.ts';
 import { defaultFamilies } from '../storage/families/registry.ts';
-import { UnfitFields } from './problems.ts';
+import { fieldProblems, UnfitFields } from './problems.ts';
 
 /** Letters of an id that is made from the operation's. */
 const idLetters = 12;
 
-/** @throws {@link UnfitFields} with a `uri.*` code */
+/** @throws {@link UnfitFields}, also with a `uri.*` code */
 export function migrationInput(
   given: StartMigration,
   as: { readonly operationId: string; readonly by: string },
 ): MigrationInput {
   const { reason: _reason, standalone, migrationId, ...rest } = given;
-  return {
+  const parsed = migrationInputSchema.safeParse({
     ...rest,
     contractVersion,
     // The same for the same call, so that one that is repeated finds the migration that it started.
@@ -25,7 +25,9 @@ export function migrationInput(
     target: instanceUris(given.target, '/target'),
     standalone: standalone === null ? null : { by: as.by, note: standalone.note },
     requestedBy: as.by,
-  };
+  });
+  if (parsed.success) return parsed.data;
+  throw new UnfitFields(fieldProblems(parsed.error.issues, 'body'));
 }
 
 function instanceUris(given: StartMigration['source'], pointer: string): InstanceUris {

@@ -4,7 +4,7 @@ import pc from 'picocolors';
 import type { AttemptReport } from '../client/attempt-report.ts';
 import type { MigrationReport } from '../client/migrations.ts';
 import { replicaText } from '../core/ids.ts';
-import { phases } from '../core/phases.ts';
+import { phases, type MigrationMode } from '../core/phases.ts';
 import type { ReplicaStatus } from '../host/proto/gen/storage_host_admin.ts';
 import type { BindingRecord, LeftAside, StepResult } from '../schemas/binding-record.ts';
 import type { MachineLook } from './machine-record.ts';
@@ -32,6 +32,7 @@ export function reportText(report: MergedReport): string {
     lines.push('what its machine says:', recordText(machine.record, machine.served));
     return lines.join('\n');
   }
+  if (status.coordinator != null) lines.push(`part of  ${status.coordinator}`);
   lines.push(`from     ${status.input.source.log}`, `to       ${status.input.target.log}`);
   if (status.phase !== null) lines.push(`phase    ${status.phase}: ${phases[status.phase].says}`);
   if (status.view !== null && status.phase !== null) {
@@ -108,7 +109,7 @@ function placeText(log: string, parkedTag: string | null): string {
   return parkedTag === null ? `${log} (at its place)` : `${log} (parked under ${parkedTag})`;
 }
 
-function progressLines(report: MigrationReport): string[] {
+export function progressLines(report: MigrationReport): string[] {
   const { progress } = report;
   const lines: string[] = [];
   if (progress !== null && progress.bytesTotal > 0) {
@@ -152,7 +153,7 @@ function ownedLines({ replica, run, status, machine }: MergedReport): string[] {
 }
 
 /** The step under way, as its agent is heard from. */
-function attemptLines({ attempt, status, run }: MergedReport): string[] {
+export function attemptLines({ attempt, status, run }: MigrationReport): string[] {
   if (attempt === null || run !== 'running') return [];
   const lines = [`step     ${attempt.step}, attempt ${attempt.number}, ${heardFrom(attempt)}`];
   if (attempt.lastFailure !== null) lines.push(`         failed before: ${attempt.lastFailure}`);
@@ -180,6 +181,21 @@ function asideLines(leftAside: readonly LeftAside[]): string[] {
   return leftAside.map(({ uris, tag, why }) => `aside    ${uris.log} ${tag}: ${why}`);
 }
 
+const whileItStands = {
+  live: {
+    leave: 'the storage host serves it, and no write is lost',
+    never: 'move or remove its instances, or steer them by hand beside the migration',
+  },
+  stopped: {
+    leave: 'nothing opens at a fenced place, and no write is lost',
+    never: 'move or remove fence files, or start the replica by hand while it is fenced',
+  },
+  binary: {
+    leave: 'its storage stays where it is; while it is stopped its group does without it',
+    never: 'replace its program, or start the replica, by hand beside the migration',
+  },
+} as const satisfies Record<MigrationMode, object>;
+
 export function recordText(record: BindingRecord, served: ReplicaStatus | null = null): string {
   const { migration, primary, lastEnded } = record;
   const name = replicaText(record.replica);
@@ -206,19 +222,14 @@ export function recordText(record: BindingRecord, served: ReplicaStatus | null =
   if (rollback !== null) lines.push(`rollback decided by ${rollback.by}: ${rollback.reason}`);
   if (proof !== null) lines.push(`proof    ${proof.digest} (${proof.file})`);
   lines.push(...asideLines(migration.leftAside));
-  const isLive = migration.mode === 'live';
-  const leave = isLive
-    ? 'leave it as it is: the storage host serves it, and no write is lost'
-    : 'leave it as it is: nothing opens at a fenced place, and no write is lost';
+  const { leave, never } = whileItStands[migration.mode];
   lines.push(
-    `${pc.bold('safe:')} ${leave}`,
+    `${pc.bold('safe:')} leave it as it is: ${leave}`,
     `${pc.bold('safe:')} quorumshift resume ${name} --from-record  (if no workflow runs)`,
     ...(rollback === null
       ? [`${pc.bold('safe:')} quorumshift rollback ${name} --from-record  (likewise, to go back)`]
       : []),
-    isLive
-      ? `${pc.bold('never:')} move or remove its instances, or steer them by hand beside the migration`
-      : `${pc.bold('never:')} move or remove fence files, or start the replica by hand while it is fenced`,
+    `${pc.bold('never:')} ${never}`,
   );
   return lines.join('\n');
 }

@@ -7,6 +7,7 @@ import { Option, type Command } from 'commander';
 import { HttpMigrationClient } from '../client/http/http-migration-client.ts';
 import { MigrationClient } from '../client/migration-client.ts';
 import type { Migrations } from '../client/migrations.ts';
+import type { ClientOptions } from '../client/workflow-calls.ts';
 import { fail } from '../core/errors.ts';
 import { identity } from './identity.ts';
 import { connectClient, temporalFailure, temporalTarget } from '../worker/temporal-connection.ts';
@@ -31,7 +32,7 @@ export async function withClient<T>(
   work: (client: Migrations) => Promise<T>,
 ): Promise<T> {
   const { QUORUMSHIFT_API: url = '', QUORUMSHIFT_API_TOKEN: token = '' } = process.env;
-  if (url === '') return withTemporal(options, work);
+  if (url === '') return withTemporal(options, (given) => work(new MigrationClient(given)));
   return work(new HttpMigrationClient({ url: apiUrl(url), ...(token !== '' && { token }) }));
 }
 
@@ -43,10 +44,10 @@ function apiUrl(text: string): string {
   });
 }
 
-/** For what only an administrator does. @throws `temporal.unavailable` */
+/** Runs `work` with what clients are made of. @throws `temporal.unavailable` */
 export async function withTemporal<T>(
   options: TemporalOptions,
-  work: (client: MigrationClient) => Promise<T>,
+  work: (given: ClientOptions) => Promise<T>,
 ): Promise<T> {
   const { address, namespace } = options;
   const target = temporalTarget({
@@ -55,7 +56,7 @@ export async function withTemporal<T>(
   });
   const client = await connectClient(target);
   try {
-    return await work(new MigrationClient({ client, identity: identity() }));
+    return await work({ client, identity: identity() });
   } catch (error) {
     throw temporalFailure(target, error);
   } finally {

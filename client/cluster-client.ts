@@ -91,7 +91,7 @@ export class ClusterClient {
     if (earlier !== null && (await this.#isSame(earlier, input))) {
       return { ...started, fresh: false };
     }
-    const attributes = await this.#searchAttributes.registered();
+    const attributes = await this.#searchAttributes.ours();
     try {
       await this.#client.workflow.start<typeof migrateCluster>('migrateCluster', {
         workflowId,

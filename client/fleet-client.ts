@@ -94,7 +94,7 @@ export class FleetClient {
     if (earlier !== null && (await this.#isSame(earlier, given))) {
       return { fleet, rolloutId, workflowId, fresh: false };
     }
-    const searchAttributes = await this.#searchAttributes.registered();
+    const searchAttributes = await this.#searchAttributes.ours();
     try {
       await this.#client.workflow.start<typeof migrateFleet>('migrateFleet', {
         workflowId,

@@ -3,7 +3,6 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { WorkflowFailedError, type Client, type WorkflowHandle } from '@temporalio/client';
-import type { Workflow } from '@temporalio/common';
 
 import { fail, hasCode, QuorumshiftError } from '../core/errors.ts';
 import { controlTaskQueue } from '../core/ids.ts';
@@ -15,8 +14,13 @@ const planTimeoutMs = 24 * 60 * 60_000;
 /** Started, and its first task scheduled. */
 const untakenEvents = 2;
 
+/** As its handle sees it. */
+type Answering<Plan extends (input: never) => Promise<unknown>> = () => Promise<
+  Awaited<ReturnType<Plan>>
+>;
+
 /** @throws `agent.unreachable`, `control.unreachable` */
-export async function runPlan<Plan extends Workflow>(
+export async function runPlan<Plan extends (input: never) => Promise<unknown>>(
   client: Client,
   request: {
     readonly workflow: string;
@@ -27,7 +31,7 @@ export async function runPlan<Plan extends Workflow>(
   },
 ): Promise<Awaited<ReturnType<Plan>>> {
   const { workflow, input, subject, host } = request;
-  const handle = await client.workflow.start(workflow, {
+  const handle: WorkflowHandle<Answering<Plan>> = await client.workflow.start(workflow, {
     workflowId: `plan/${subject.workflowId}/${randomUUID()}`,
     taskQueue: controlTaskQueue,
     args: [input],
@@ -50,7 +54,7 @@ export async function runPlan<Plan extends Workflow>(
 
 /** Rejects once it is clear that no control worker takes the plan. */
 async function untaken(
-  handle: WorkflowHandle,
+  handle: Pick<WorkflowHandle, 'describe'>,
   { text }: Subject,
   given: AbortSignal,
 ): Promise<never> {

@@ -2,6 +2,7 @@
  * Schedules of fleets' rollouts, kept by the Temporal server: recurring ones and single ones. What
  * a schedule has started goes on by itself, whatever becomes of the schedule.
  */
+import { status } from '@grpc/grpc-js';
 import {
   isGrpcServiceError,
   ScheduleAlreadyRunning,
@@ -24,6 +25,7 @@ import type { FleetSchedule } from '../schemas/fleet-schedule.ts';
 import type { ScheduledFleetRequest } from '../workflows/rollout-messages.ts';
 import type { watchSchedule } from '../workflows/watch-schedule.ts';
 import { SearchAttributes } from './search-attributes.ts';
+import type { ClientOptions } from './workflow-calls.ts';
 
 /** A run that could not begin for so long is missed, and told of; the server's default is a year. */
 const catchupWindow = '1 minute';
@@ -61,7 +63,7 @@ export class ScheduleClient {
   readonly #client: Client;
   readonly #searchAttributes: SearchAttributes;
 
-  constructor({ client }: { readonly client: Client }) {
+  constructor({ client }: Pick<ClientOptions, 'client'>) {
     this.#client = client;
     this.#searchAttributes = new SearchAttributes(client);
   }
@@ -69,7 +71,7 @@ export class ScheduleClient {
   /** @throws `schedule.exists`, `usage.invalid` for times that the server does not understand */
   async create(given: FleetSchedule): Promise<void> {
     const { schedule, fleet, snapshot, policy, overlap, when } = given;
-    const searchAttributes = await this.#searchAttributes.registered();
+    const searchAttributes = await this.#searchAttributes.ours();
     const run: ScheduledFleetRequest = {
       schedule,
       fleet,
@@ -248,8 +250,5 @@ function refusalOf(error: unknown): string | null {
   // What the client makes of the server's INVALID_ARGUMENT.
   if (error instanceof TypeError) return error.message;
   const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
-  return isGrpcServiceError(cause) && cause.code === invalidArgument ? cause.details : null;
+  return isGrpcServiceError(cause) && cause.code === status.INVALID_ARGUMENT ? cause.details : null;
 }
-
-/** gRPC's `INVALID_ARGUMENT`. */
-const invalidArgument = 3;

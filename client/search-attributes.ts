@@ -21,7 +21,7 @@ export class SearchAttributes {
   }
 
   /** Those of `input` that are registered; none where the server does not say. */
-  of({ replica, host }: MigrationInput): Promise<SearchAttributePair[]> {
+  async of({ replica, host }: MigrationInput): Promise<SearchAttributePair[]> {
     return this.pairs({
       QuorumshiftCluster: replica.cluster,
       QuorumshiftMember: replica.member,
@@ -29,20 +29,25 @@ export class SearchAttributes {
     });
   }
 
+  /** Ours that are registered, for workflows to set. */
+  async ours(): Promise<SearchAttributeName[]> {
+    const registered = await this.#known();
+    return searchAttributeNames.filter((name) => registered.has(name));
+  }
+
+  /** Those of `values` that are registered. */
   async pairs(
-    values: Readonly<Partial<Record<SearchAttributeName, string>>>,
+    values: Partial<Record<SearchAttributeName, string>>,
   ): Promise<SearchAttributePair[]> {
-    const registered = await this.registered();
+    const registered = await this.#known();
     return Object.entries(values)
-      .filter(([name]) => registered.includes(name))
+      .filter(([name]) => registered.has(name))
       .map(([name, value]) => ({ key: defineSearchAttributeKey(name, 'KEYWORD'), value }));
   }
 
-  /** For workflows that start others: they cannot ask. */
-  async registered(): Promise<readonly string[]> {
+  #known(): Promise<ReadonlySet<string>> {
     this.#registered ??= registeredKeywords(this.#client).catch(() => new Set<string>());
-    const registered = await this.#registered;
-    return searchAttributeNames.filter((name) => registered.has(name));
+    return this.#registered;
   }
 }
 

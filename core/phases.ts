@@ -33,6 +33,11 @@
  *     rollback after the swap:    rollback-validate → rollback-swap → discard → probe-back → ended
  *       the source has failed and was left, or differs:
  *         → mirror → validate → swap → discard → …, back into a fresh instance at its places
+ *
+ * One whose program alone is replaced (ROLL-1); its storage stays, and the record's primary:
+ *
+ *     stop → replace → start → probe → soak → finalize → ended
+ *     rollback:  rollback-stop → replace-back → start-back → probe-back → ended
  */
 
 /**
@@ -40,8 +45,11 @@
  */
 export type Direction = 'forward' | 'back';
 
-/** Whether a storage host serves the replica throughout, or it is stopped. */
-export type MigrationMode = 'live' | 'stopped';
+/**
+ * Whether a storage host serves the replica throughout, or it is stopped; or its program alone is
+ * replaced.
+ */
+export type MigrationMode = 'live' | 'stopped' | 'binary';
 
 /** Where a migration stands. */
 export interface Position {
@@ -51,7 +59,7 @@ export interface Position {
   readonly mode?: MigrationMode;
 }
 
-export const firstPhase = { live: 'mirror', stopped: 'stop' } as const;
+export const firstPhase = { live: 'mirror', stopped: 'stop', binary: 'stop' } as const;
 
 interface PhaseDefinition {
   /** What an operator reads. */
@@ -112,6 +120,12 @@ export const phases = {
     compensation: 'rollback-fence',
     ...afterSwap,
   },
+  replace: {
+    says: "replace the replica's program",
+    kind: 'hook',
+    compensation: 'replace-back',
+    ...afterSwap,
+  },
   start: {
     says: 'start the replica on the target',
     kind: 'hook',
@@ -132,6 +146,7 @@ export const phases = {
   discard: { says: 'roll back: discard the target', kind: 'change' },
   'repoint-back': { says: 'roll back: repoint the replica to the source', kind: 'hook' },
   unfence: { says: 'roll back: unfence the source', kind: 'change' },
+  'replace-back': { says: 'roll back: put the program of before back', kind: 'hook' },
   'start-back': { says: 'roll back: start the replica on the source', kind: 'hook' },
   'probe-back': { says: 'roll back: probe the replica on the source', kind: 'hook' },
   'forward-digest': { says: 'forward again: digest the target', kind: 'bulk' },
@@ -189,7 +204,20 @@ const live: Partial<Record<Phase, Phase>> = {
   'probe-back': 'ended',
 };
 
-const following = { live, stopped } as const;
+const binary: Partial<Record<Phase, Phase>> = {
+  stop: 'replace',
+  replace: 'start',
+  start: 'probe',
+  probe: 'soak',
+  soak: 'finalize',
+  finalize: 'ended',
+  'rollback-stop': 'replace-back',
+  'replace-back': 'start-back',
+  'start-back': 'probe-back',
+  'probe-back': 'ended',
+};
+
+const following = { live, stopped, binary } as const;
 
 /** How a step ended, where it makes a difference to what comes next. */
 export type StepOutcome =
@@ -211,6 +239,7 @@ export type StepOutcome =
 export function nextPhase({ phase, direction, mode }: Position, outcome: StepOutcome): Phase {
   if (outcome === 'held') return phase === 'look' ? 'stop-again' : 'rollback-stop-again';
   if (mode === 'live') return nextLive(phase, direction, outcome);
+  if (mode === 'binary') return binary[phase] ?? none(phase);
   if (outcome === 'different') {
     return phase === 'rollback-digest' || direction === 'back' ? 'copy' : 'discard';
   }
@@ -237,7 +266,16 @@ function none(phase: Phase): never {
 export function rollbackStart({ phase, direction, mode }: Position): Phase | null {
   if (direction === 'back') return null;
   const { rollback }: PhaseDefinition = phases[phase];
-  return rollback === 'rollback-stop' && mode === 'live' ? 'rollback-validate' : (rollback ?? null);
+  if (rollback === undefined) return null;
+  if (mode === 'binary') return 'rollback-stop';
+  return rollback === 'rollback-stop' && mode === 'live' ? 'rollback-validate' : rollback;
+}
+
+/** Whether nothing has run on the target, or with the new program, yet. */
+export function isBeforeCutover(position: Position): boolean {
+  const { rollback }: PhaseDefinition = phases[position.phase];
+  const isBefore = rollback === 'discard' || position.phase === 'replace';
+  return isBefore && rollbackStart(position) !== null;
 }
 
 /**

@@ -56,6 +56,19 @@ export function leaderOf(members: readonly SeenMember[]): SeenMember | null {
   return leaders.length === 1 ? (leaders[0] ?? null) : null;
 }
 
+/** How a member stood at a look. */
+export interface MemberStanding {
+  readonly role: RaftView['role'] | 'unreachable';
+  /** Entries that it lacks of what is committed; null where nobody leads. */
+  readonly lag: string | null;
+}
+
+export function standingOf(look: GroupLook, { raft }: SeenMember): MemberStanding {
+  const leader = leaderOf(look.members)?.raft ?? null;
+  if (raft === null) return { role: 'unreachable', lag: null };
+  return { role: raft.role, lag: leader && String(lagOf(raft, leader)) };
+}
+
 /** Everything that speaks against putting `candidate` at risk now; empty: it may be. */
 export function refusalsOf(look: GroupLook, candidate: Candidate): readonly Refusal[] {
   const others = look.members.filter(({ member }) => member !== candidate.member);

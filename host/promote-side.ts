@@ -81,7 +81,7 @@ interface Sides {
 function sidesOf(store: RecordStore, promotion: Promotion, record: BindingRecord | null): Sides {
   if (record === null) throw refused(store, promotion, 'it must have a record: it has none');
   const { primary, mirror, migration } = record;
-  if (migration !== null && migration.mode !== 'live') {
+  if (migration !== null && migration.mode === 'stopped') {
     const actual = `${migration.id} holds it stopped, in phase ${migration.phase}`;
     throw refused(store, promotion, `its storage host must move it: ${actual}`);
   }

@@ -104,7 +104,7 @@ function refusedAdvice(advised: Advised, refusal: Error): Told {
   const told = { situation: `It is not served. ${remedy}`.trimEnd(), next: [] };
   if (record === null || !(refusal instanceof QuorumshiftError)) return told;
   const { mirror, migration } = record;
-  const isOurs = migration === null || migration.mode === 'live';
+  const isOurs = migration === null || migration.mode !== 'stopped';
   const isElsewhere = ['instance.locked', 'record.stamp-newer'].includes(refusal.code);
   if (mirror?.stage !== 'dual' || !isOurs || isElsewhere) return told;
   const [primary, second] = [record.primary.uris.log, mirror.ref.uris.log];

@@ -367,7 +367,7 @@ async function recordOf(store: RecordStore, options: ServedReplicaOptions): Prom
 }
 
 function requireFree({ replica, migration }: BindingRecord): void {
-  if (migration === null || migration.mode === 'live') return;
+  if (migration === null || migration.mode !== 'stopped') return;
   throw fail('record.conflict', {
     action: 'serve',
     replica: replicaText(replica),

@@ -21,10 +21,18 @@ const hookSchema = z.union([
 ]);
 
 export const hooksSchema = z.strictObject({
-  /** Ends the replica's process; must hold against its supervisor for a moment only. */
+  /**
+   * Ends the replica's process. A moved replica is kept out by fences, so that it must hold against
+   * its supervisor for a moment only; one whose program is replaced must stay down until `start`.
+   */
   stop: hookSchema.default('none'),
   /** Makes the replica's configuration name the URIs in QUORUMSHIFT_LOG_URI and its neighbours. */
   repoint: hookSchema.default('none'),
+  /**
+   * Makes `start` begin another program: the one that is to be, or, where QUORUMSHIFT_DIRECTION is
+   * `back`, the one of before.
+   */
+  replace: hookSchema.default('none'),
   start: hookSchema.default('none'),
   /** Exit code 0: the replica serves. */
   probe: hookSchema.default('none'),
@@ -93,7 +101,7 @@ export const agentConfigSchema = z.strictObject({
    * container, other people's processes on a developer's machine).
    */
   mayNotLook: z.enum(['refuse', 'pass-over']).default('refuse'),
-  hooks: hooksSchema.default({ stop: 'none', repoint: 'none', start: 'none', probe: 'none' }),
+  hooks: hooksSchema.prefault({}),
   /** Of this machine's members of a cluster. */
   clusters: z.record(nameSchema, z.strictObject({ adapter: adapterSchema })).default({}),
   /** By `<cluster>/<member>`. */

@@ -63,7 +63,10 @@ const migrationStateSchema = z.strictObject({
   input: migrationInputSchema,
   inputDigest: z.string(),
   agentId: z.string(),
-  /** `live`: a storage host serves the replica throughout, and moves it. */
+  /**
+   * `live`: a storage host serves the replica throughout, and moves it. `binary`: its program is
+   * replaced, source and target are its primary.
+   */
   mode: migrationModeSchema.default('stopped'),
   /** Names one taking of ownership, so that a retried one finds its own lease. */
   claim: z.string(),

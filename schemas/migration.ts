@@ -36,31 +36,51 @@ export const migrationPolicySchema = z.strictObject({
   bytesPerSecond: z.number().int().min(1).nullable().default(null),
 });
 
-/** How a replica is moved: while a storage host serves it, or while it is stopped. */
-export const migrationModeSchema = z.enum(['live', 'stopped']);
+/**
+ * How a replica is moved: while a storage host serves it, or while it is stopped. `binary`: it is
+ * not moved; its program is replaced.
+ */
+export const migrationModeSchema = z.enum(['live', 'stopped', 'binary']);
 
-export const migrationInputSchema = z.strictObject({
-  contractVersion: z.number().int(),
-  /** Part of file names beside the instances. */
-  migrationId: z
-    .string()
-    .regex(/^[A-Za-z0-9_-]{1,32}$/, 'must be 1 to 32 letters, digits, "_" or "-"'),
-  replica: replicaNameSchema,
-  /** Name of the machine: its agent polls the queues `host-<host>` and `host-<host>-control`. */
-  host: nameSchema,
-  /** The agent's persisted uuid; null: whichever answers first is pinned. */
-  agentId: z.uuid().nullable().default(null),
-  source: instanceUrisSchema,
-  target: instanceUrisSchema,
-  policy: migrationPolicySchema,
-  /** Null: live where the machine's storage host serves the replica, else stopped. */
-  mode: migrationModeSchema.nullable().default(null),
-  /** Who answers that no other voter of the group is at risk, and why. */
-  standalone: z
-    .strictObject({ by: z.string().min(1), note: z.string() })
-    .nullable()
-    .default(null),
-  requestedBy: z.string().min(1),
-});
+export const migrationInputSchema = z
+  .strictObject({
+    contractVersion: z.number().int(),
+    /** Part of file names beside the instances. */
+    migrationId: z
+      .string()
+      .regex(/^[A-Za-z0-9_-]{1,32}$/, 'must be 1 to 32 letters, digits, "_" or "-"'),
+    replica: replicaNameSchema,
+    /** Name of the machine: its agent polls the queues `host-<host>` and `host-<host>-control`. */
+    host: nameSchema,
+    /** The agent's persisted uuid; null: whichever answers first is pinned. */
+    agentId: z.uuid().nullable().default(null),
+    source: instanceUrisSchema,
+    target: instanceUrisSchema,
+    policy: migrationPolicySchema,
+    /** Null: live where the machine's storage host serves the replica, else stopped. */
+    mode: migrationModeSchema.nullable().default(null),
+    /** Who answers that no other voter of the group is at risk, and why. */
+    standalone: z
+      .strictObject({ by: z.string().min(1), note: z.string() })
+      .nullable()
+      .default(null),
+    requestedBy: z.string().min(1),
+  })
+  .refine(({ mode, source, target }) => mode !== 'binary' || isSameInstance(source, target), {
+    path: ['target'],
+    message: 'must be the source: mode "binary" moves no storage',
+  });
+
+type InstanceUrisInput = z.infer<typeof instanceUrisSchema>;
+
+function isSameInstance(one: InstanceUrisInput, other: InstanceUrisInput): boolean {
+  const { log, meta, snapshot, groupId } = one;
+  return (
+    log === other.log &&
+    meta === other.meta &&
+    snapshot === other.snapshot &&
+    groupId === other.groupId
+  );
+}
 
 export type MigrationInput = z.infer<typeof migrationInputSchema>;

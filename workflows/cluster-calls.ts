@@ -1,31 +1,24 @@
-/** What a rollout does to the world: looks at the group, begins members' migrations, steers them. */
+/** What a rollout does: it looks at the group, begins members' migrations, and steers them. */
 import {
   ChildWorkflowFailure,
   getExternalWorkflowHandle,
   ParentClosePolicy,
-  proxyActivities,
   startChild,
   TerminatedFailure,
   workflowInfo,
 } from '@temporalio/workflow';
-import {
-  defineSearchAttributeKey,
-  WorkflowExecutionAlreadyStartedError,
-  type SearchAttributePair,
-} from '@temporalio/common';
+import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 
-import type { StoreActivities } from '../activities/contract.ts';
-import { contractVersion, replicaWorkflowId, storeTaskQueue } from '../core/ids.ts';
-import type { SeenMember } from '../core/quorum.ts';
-import type { SearchAttributeName } from '../core/search-attributes.ts';
+import { contractVersion, replicaWorkflowId } from '../core/ids.ts';
+import { standingOf, type SeenMember } from '../core/quorum.ts';
 import type { RolloutMember } from '../schemas/cluster-rollout.ts';
 import { agentCalls } from './agent-calls.ts';
+import { attributePairs } from './attributes.ts';
 import { lookAtMembers, type MembersLook } from './cluster-look.ts';
 import type { ClusterState } from './cluster-state.ts';
 import { describeFailure } from './failures.ts';
 import { memberInput, memberInputDigest, memberMigrationId } from './member-input.ts';
 import type { migrateReplica } from './migrate-replica.ts';
-import { askStore } from './retry-policies.ts';
 import { coordinateSignal, memberOrderSignal, type MemberOrder } from './rollout-messages.ts';
 import { isOpen, type TrackedMember } from './tracked-members.ts';
 
@@ -35,11 +28,6 @@ type Order = MemberOrder extends infer One
     ? Omit<One, 'operationId'>
     : never
   : never;
-
-export const storeCalls = proxyActivities<StoreActivities>({
-  ...askStore,
-  taskQueue: storeTaskQueue,
-});
 
 export class ClusterCalls {
   readonly #state: ClusterState;
@@ -82,8 +70,16 @@ export class ClusterCalls {
     state.passed = { paused, bytesPerSecond };
   }
 
-  look(): Promise<MembersLook> {
-    return lookAtMembers(this.#state.rollout);
+  async look(): Promise<MembersLook> {
+    const look = await lookAtMembers(this.#state.rollout);
+    for (const seen of look.members) {
+      const member = this.#state.named(seen.member);
+      if (member === undefined) continue;
+      member.standing = standingOf(look, seen);
+      const { migrationId = null, mode = null } = seen.binding ?? {};
+      if (migrationId !== null && migrationId === member.migrationId) member.mode = mode;
+    }
+    return look;
   }
 
   /** Tells the leader, by its agent, to hand over; null, or why it could not be told. */
@@ -116,7 +112,11 @@ export class ClusterCalls {
         workflowId: replicaWorkflowId(input.replica),
         args: [{ input, inputDigest, coordinator: workflowInfo().workflowId }],
         memo: { migrationId, inputDigest },
-        typedSearchAttributes: this.#attributesOf(spec),
+        typedSearchAttributes: attributePairs(this.#searchAttributes, {
+          QuorumshiftCluster: rollout.cluster,
+          QuorumshiftMember: spec.member,
+          QuorumshiftHost: spec.host,
+        }),
         parentClosePolicy: ParentClosePolicy.ABANDON,
       });
       child.result().catch((error: unknown) => this.#lost(member, migrationId, error));
@@ -130,23 +130,19 @@ export class ClusterCalls {
     await this.order(member, { order: 'throttle', by: rollout.requestedBy, bytesPerSecond });
   }
 
-  #attributesOf({ member, host }: RolloutMember): SearchAttributePair[] {
-    const values: Partial<Record<SearchAttributeName, string>> = {
-      QuorumshiftCluster: this.#state.rollout.cluster,
-      QuorumshiftMember: member,
-      QuorumshiftHost: host,
-    };
-    return Object.entries(values)
-      .filter(([name]) => this.#searchAttributes.includes(name))
-      .map(([name, value]) => ({ key: defineSearchAttributeKey(name, 'KEYWORD'), value }));
-  }
-
   /** A migration whose workflow was terminated is adopted from its record. */
   #lost(member: TrackedMember, migrationId: string, error: unknown): void {
     const cause = error instanceof ChildWorkflowFailure ? error.cause : error;
     if (!(cause instanceof TerminatedFailure) || member.migrationId !== migrationId) return;
     member.isLost = true;
     this.#state.version += 1;
+  }
+
+  /** Has whatever migration of the member is open report; false when none is. */
+  async ask({ spec }: TrackedMember): Promise<boolean> {
+    const { rolloutId } = this.#state.rollout;
+    const migrationId = memberMigrationId({ rolloutId, step: 'storage', attempt: 1 });
+    return this.#coordinate({ spec, migrationId }, workflowInfo().workflowId);
   }
 
   /** Nobody coordinates it any more: its operators do. */
@@ -156,7 +152,7 @@ export class ClusterCalls {
 
   /** False when no workflow runs under its id. */
   async #coordinate(
-    { spec, migrationId }: TrackedMember,
+    { spec, migrationId }: Pick<TrackedMember, 'spec' | 'migrationId'>,
     coordinator: string | null,
   ): Promise<boolean> {
     if (migrationId === null) return false;

@@ -21,6 +21,7 @@ export async function reportToFleet(state: ClusterState, isOver: () => boolean):
 function whatMatters(state: ClusterState): string {
   const { coordinator, coordinatedAt, stage, waiting, moved, outcome, undecided } = state;
   const failed = undecided.map(({ spec, reason }) => [spec.member, reason]);
-  const why = [waiting?.kind, waiting?.reason];
+  // How a member gets on is its own to say: a fleet hears of hundreds.
+  const why = waiting === null || waiting.kind === 'member' ? null : [waiting.kind, waiting.reason];
   return JSON.stringify([coordinator, coordinatedAt, stage, why, moved, failed, outcome]);
 }

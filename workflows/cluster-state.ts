@@ -6,6 +6,7 @@ import { ApplicationFailure, setHandler, workflowInfo } from '@temporalio/workfl
 
 import { fail, type ErrorCode, type ErrorDetails } from '../core/errors.ts';
 import type { ClusterRollout } from '../schemas/cluster-rollout.ts';
+import { memberAttemptOf } from './member-input.ts';
 import type { Accepted, Operation } from './messages.ts';
 import {
   clusterAbandonUpdate,
@@ -76,8 +77,6 @@ export class ClusterState {
   readonly isFirstRun: boolean;
   members: readonly TrackedMember[] = [];
   readonly startedMs: number;
-  /** Of its fleet; its own follows from its policy. */
-  readonly deadlineAtMs: number | null;
   coordinator: string | null;
   reports: number;
   /** Raised whenever it asks for a report, or gives an order. */
@@ -110,15 +109,16 @@ export class ClusterState {
   /** Another migration of a pending member, which runs already. */
   foreign: MemberReport | null = null;
   #rollout: ClusterRollout | null = null;
+  readonly #deadlineAtMs: number;
   #operationIds: readonly string[];
 
   constructor(request: MigrateClusterRequest) {
     // Its shape is this class's own.
     const carried = request.carried as Carried | undefined;
     this.isFirstRun = carried === undefined;
+    this.#deadlineAtMs = request.deadlineAtMs ?? Infinity;
     this.members = (carried?.members ?? []).map((member) => ({ ...member }));
     this.startedMs = carried?.startedMs ?? Date.now();
-    this.deadlineAtMs = request.deadlineAtMs ?? null;
     this.coordinator = carried ? carried.coordinator : request.coordinator;
     // A run that comes after one that was terminated goes on above its numbers.
     this.reports = carried?.reports ?? workflowInfo().startTime.getTime();
@@ -178,6 +178,13 @@ export class ClusterState {
     return { ...carried };
   }
 
+  /** The earlier of its own and its fleet's; none is infinite. */
+  get deadlineMs(): number {
+    const { deadlineSeconds } = this.rollout.policy;
+    const own = deadlineSeconds === null ? Infinity : this.startedMs + deadlineSeconds * 1000;
+    return Math.min(own, this.#deadlineAtMs);
+  }
+
   get moved(): number {
     return this.members.filter(isMoved).length;
   }
@@ -213,12 +220,12 @@ export class ClusterState {
     setHandler(
       clusterSkipUpdate,
       (operation) => this.#once(operation, () => this.#skip(operation.member)),
-      { validator: ({ member }) => this.#checkSkip(member) },
+      { validator: ({ member }: { member: string }) => this.#checkSkip(member) },
     );
     setHandler(
       clusterRollbackUpdate,
       (operation) => this.#once(operation, () => this.wishBack(operation.member, operation)),
-      { validator: ({ member }) => this.#checkRollback(member) },
+      { validator: ({ member }: { member: string | null }) => this.#checkRollback(member) },
     );
     setHandler(
       clusterCompleteUpdate,
@@ -294,6 +301,13 @@ export class ClusterState {
   #heard(report: MemberReport): void {
     const member = this.named(report.member);
     if (member === undefined) return;
+    // One that a run before this has begun, and whose record did not name it yet.
+    const runs = report.outcome === null && !report.failed;
+    const earlier = memberAttemptOf(report.migrationId, this.rollout.rolloutId);
+    if (member.migrationId === null && runs && earlier !== null) {
+      Object.assign(member, earlier, { migrationId: report.migrationId, stage: 'moving' });
+    }
+    member.isHeard = true;
     if (report.migrationId !== member.migrationId) this.foreign = report;
     const newest = Math.max(0, ...this.members.map(({ movedAs }) => movedAs ?? 0));
     takeReport(member, report, newest);

@@ -1,8 +1,11 @@
 /** How a rollout waits, and for what: the status says so meanwhile. */
-import { condition } from '@temporalio/workflow';
+import { condition, proxyActivities } from '@temporalio/workflow';
 
-import { storeCalls } from './cluster-calls.ts';
+import type { StoreActivities } from '../activities/contract.ts';
+import { storeTaskQueue } from '../core/ids.ts';
+
 import type { ClusterState } from './cluster-state.ts';
+import { askStore } from './retry-policies.ts';
 import type { RolloutWaiting } from './rollout-messages.ts';
 
 /** What is waited for is looked at again after this, doubled each time nothing has changed. */
@@ -11,6 +14,8 @@ const longestLookMs = 60_000;
 
 /** A window's end may have moved with the machine's clock; the store is asked again after this. */
 const windowLookMs = 60_000;
+
+const store = proxyActivities<StoreActivities>({ ...askStore, taskQueue: storeTaskQueue });
 
 export type ClusterWaitReason = Omit<RolloutWaiting, 'sinceMs'>;
 
@@ -68,7 +73,7 @@ export class ClusterWaits {
     if (windows.length === 0) return 'open';
     const kind = 'window';
     try {
-      const answer = await storeCalls.windowAt({ windows, atMs: Date.now() });
+      const answer = await store.windowAt({ windows, atMs: Date.now() });
       if (answer.open) return 'open';
       const { opensInMs } = answer;
       const opens = opensInMs === null ? 'none opens any more' : 'the next one has not opened yet';

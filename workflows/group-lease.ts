@@ -80,7 +80,7 @@ class GroupLease {
     }
   }
 
-  /** A newer request of a holder that adopts its replica again takes the place of the one before. */
+  /** Of a holder that adopts its replica again, the newer request counts. */
   #asked(request: LeaseRequest): void {
     const { holder } = request;
     this.#told.delete(request.requestId);

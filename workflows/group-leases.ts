@@ -1,4 +1,4 @@
-/** The leases that a migration holds while its member is at risk: of its group, and its process's. */
+/** The leases that a migration holds while its member is at risk: of the groups in its process. */
 import {
   getExternalWorkflowHandle,
   ParentClosePolicy,
@@ -7,7 +7,7 @@ import {
 } from '@temporalio/workflow';
 
 import { contractVersion, groupLeaseWorkflowId } from '../core/ids.ts';
-import type { MigrationMode } from '../core/phases.ts';
+import { isHalfWay, type MigrationMode } from '../core/phases.ts';
 import type { AgentCalls } from './agent-calls.ts';
 import type { groupLease } from './group-lease.ts';
 import type { MigrationState } from './migration-state.ts';
@@ -42,6 +42,13 @@ export class GroupLeases {
       return false;
     }
     return true;
+  }
+
+  /** What stands half way keeps them: they look at its machine when another asks. */
+  async end(): Promise<void> {
+    const { view, outcome } = this.#state;
+    if (outcome === 'superseded' || isHalfWay(view?.phase ?? null)) return;
+    await this.release();
   }
 
   async release(): Promise<void> {

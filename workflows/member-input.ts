@@ -13,16 +13,19 @@ export interface MemberMigration {
   readonly migrationId: string;
 }
 
-export function memberInput({ rollout, spec, migrationId }: MemberMigration): MigrationInput {
+export function memberInput(migration: MemberMigration): MigrationInput {
+  const { rollout, spec, step, migrationId } = migration;
   const { policy, cluster, contractVersion, requestedBy } = rollout;
+  const target = spec.target ?? spec.source;
   return {
     contractVersion,
     migrationId,
     replica: { cluster, member: spec.member },
     host: spec.host,
     agentId: spec.agentId,
-    source: spec.source,
-    target: spec.target ?? spec.source,
+    // A program is replaced where the storage lies by then.
+    source: step === 'binary' ? target : spec.source,
+    target,
     policy: {
       ...policy.replica,
       soakSeconds: policy.soakSeconds,
@@ -30,7 +33,7 @@ export function memberInput({ rollout, spec, migrationId }: MemberMigration): Mi
       approval: 'manual',
       finalize: 'manual',
     },
-    mode: null,
+    mode: step === 'binary' ? 'binary' : null,
     standalone: null,
     requestedBy,
   };

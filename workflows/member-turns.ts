@@ -2,7 +2,13 @@
  * The turns of a rollout: which member begins, which may cut over, which goes back. Each looks at
  * the group first, does one thing, or waits for the next report.
  */
-import { orderOf, refusalsOf, successorOf, type GroupLook } from '../core/quorum.ts';
+import {
+  orderOf,
+  refusalsOf,
+  successorOf,
+  type Candidate,
+  type GroupLook,
+} from '../core/quorum.ts';
 import type { ClusterCalls } from './cluster-calls.ts';
 import type { ClusterState } from './cluster-state.ts';
 import type { ClusterWaitReason, ClusterWaits } from './cluster-waits.ts';
@@ -37,13 +43,23 @@ export class MemberTurns {
     if (this.#isTooLate()) return this.#leaveOut('its deadline has passed');
     if (!(await this.#waits.passWindow())) return;
     const look = await this.#calls.look();
-    const pending = state.of('pending').map(({ spec }) => spec.member);
-    state.order = orderOf(look, { pending, first: state.rollout.policy.order });
-    const next = state.named(state.order[0] ?? '');
+    const next = this.judge(look);
+    // A program that is replaced has no cutover: with its stop it is out.
+    if (next?.step === 'binary' && !state.isApproved) return this.#untilApproved();
     if (next === undefined || !(await this.#isSafe(next, look))) return;
     await this.#calls.attach(next);
     // Another migration of the member, which runs already, has answered in its place.
     if (next.report === null) await this.#untilHeardFrom(next);
+  }
+
+  /** Who is next, and what speaks against that now: both are shown. */
+  judge(look: GroupLook): TrackedMember | undefined {
+    const state = this.#state;
+    const pending = state.of('pending').map(({ spec }) => spec.member);
+    state.order = orderOf(look, { pending, first: state.rollout.policy.order });
+    const next = state.named(state.order[0] ?? '');
+    if (next !== undefined) state.refusals = refusalsOf(look, candidateOf(next));
+    return next;
   }
 
   /** Until it reports, or another's migration turns out to hold the member. */
@@ -145,10 +161,7 @@ export class MemberTurns {
   }
 
   #untilDeadlineMs(): number {
-    const { startedMs, rollout, deadlineAtMs } = this.#state;
-    const { deadlineSeconds } = rollout.policy;
-    const ownMs = deadlineSeconds === null ? Infinity : startedMs + deadlineSeconds * 1000;
-    return Math.max(0, Math.min(ownMs, deadlineAtMs ?? Infinity) - Date.now());
+    return Math.max(0, this.#state.deadlineMs - Date.now());
   }
 
   #isTooLate(): boolean {
@@ -159,10 +172,7 @@ export class MemberTurns {
   async #isSafe(member: TrackedMember, look: GroupLook): Promise<boolean> {
     const state = this.#state;
     const { member: name } = member.spec;
-    const mode = member.mode ?? member.size?.mode ?? 'stopped';
-    const isUnderWay = member.stage === 'moving';
-    const candidate = { member: name, staysUp: mode === 'live', isUnderWay };
-    state.refusals = refusalsOf(look, candidate);
+    state.refusals = refusalsOf(look, candidateOf(member));
     if (state.refusals.length > 0) {
       const reasons = state.refusals.map(
         ({ member: of, reason }) => (of ? `${of}: ` : '') + reason,
@@ -325,6 +335,11 @@ export class MemberTurns {
   async #askThoseOpen(): Promise<void> {
     for (const member of this.#state.members.filter(isOpen)) await this.#calls.attach(member);
   }
+}
+
+function candidateOf({ spec, mode, size, stage }: TrackedMember): Candidate {
+  const staysUp = (mode ?? size?.mode ?? 'stopped') === 'live';
+  return { member: spec.member, staysUp, isUnderWay: stage === 'moving' };
 }
 
 function isHeard(member: TrackedMember): boolean {

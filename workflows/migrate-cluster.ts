@@ -11,7 +11,8 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 
-import { ClusterCalls, storeCalls } from './cluster-calls.ts';
+import { ClusterCalls } from './cluster-calls.ts';
+import { storeCalls } from './store-calls.ts';
 import { reportToFleet } from './cluster-reports.ts';
 import { ClusterState } from './cluster-state.ts';
 import { ClusterWaits } from './cluster-waits.ts';
@@ -27,8 +28,6 @@ import { beginAnew, isOpen, trackedMember, type TrackedMember } from './tracked-
 
 /** Members that say nothing are asked after this, whether their workflows still run. */
 const silenceMs = 10 * 60_000;
-
-const storeRetryMs = 10_000;
 
 export async function migrateCluster(
   request: MigrateClusterRequest,
@@ -85,14 +84,9 @@ class ClusterMigration {
   async #readRollout() {
     const { rollout } = this.#request;
     if (rollout.kind === 'given') return rollout.input;
-    const { kind: _kind, ...request } = rollout;
-    for (;;) {
-      try {
-        return await storeCalls.readClusterRollout(request);
-      } catch {
-        await condition(() => false, storeRetryMs);
-      }
-    }
+    const { snapshot, cluster, rolloutId } = rollout;
+    const read = await storeCalls().readClusterRollout({ snapshot, cluster });
+    return rolloutId === undefined ? read : { ...read, rolloutId };
   }
 
   /** Of a run before: those that are open report again, those that records name are adopted. */
@@ -111,21 +105,26 @@ class ClusterMigration {
     const look = await this.#untilAnswered();
     for (const { member: name, binding } of look?.members ?? []) {
       const member = state.named(name);
-      const migrationId = binding?.migrationId ?? null;
+      const migrationId = binding?.migrationId ?? binding?.lastEnded ?? null;
       const earlier = memberAttemptOf(migrationId, state.rollout.rolloutId);
       if (member === undefined || earlier === null) continue;
-      const mode = binding?.mode ?? null;
+      const mode = binding?.migrationId == null ? null : (binding.mode ?? null);
       Object.assign(member, earlier, { migrationId, mode, stage: 'moving' });
     }
-    const adopted = state.of('moving');
-    for (const member of adopted) await this.#calls.attach(member);
-    while (adopted.some(({ report }) => report === null) && state.abandonWish === null) {
+    const asked: TrackedMember[] = [];
+    for (const member of state.members) {
+      if (member.migrationId !== null) await this.#calls.attach(member);
+      else if (!(await this.#calls.ask(member))) continue;
+      asked.push(member);
+    }
+    while (asked.some(({ isHeard }) => !isHeard) && state.abandonWish === null) {
       const reason = 'the migrations of before have not reported yet';
       const waiting = { kind: 'member', reason, remedy: 'wait' } as const;
       await this.#waits.forNews(waiting, silenceMs);
     }
+    for (const member of asked) if (isOpen(member)) await this.#calls.attach(member);
     // What went back is tried anew: that is what starting again means.
-    for (const member of adopted) {
+    for (const member of asked) {
       if (member.stage === 'rolled-back' || member.report?.outcome === 'rolled-back') {
         beginAnew(member);
       }
@@ -189,6 +188,7 @@ class ClusterMigration {
   async #preflight(): Promise<void> {
     const state = this.#state;
     state.stage = 'preflight';
+    if (await this.#waitsForOthers()) return;
     const plans = await Promise.all(state.of('pending').map((member) => this.#check(member)));
     const problems = plans.flatMap((plan) => plan.problems);
     const isAway = plans.every((plan) => plan.isAway || plan.problems.length === 0);
@@ -204,6 +204,24 @@ class ClusterMigration {
     while (state.retryVersion === before && state.abandonWish === null) {
       await this.#waits.forNews({ kind: 'failed', reason, remedy });
     }
+  }
+
+  /** Members that other migrations own are waited for: true while there are any. */
+  async #waitsForOthers(): Promise<boolean> {
+    const state = this.#state;
+    const look = await this.#calls.look();
+    this.#turns.judge(look);
+    const others = look.members.flatMap(({ member, binding }) => {
+      const { migrationId = null, phase = null } = binding ?? {};
+      const isPending = state.named(member)?.stage === 'pending';
+      const isOurs = memberAttemptOf(migrationId, state.rollout.rolloutId) !== null;
+      if (!isPending || migrationId === null || isOurs) return [];
+      return [`migration ${migrationId} owns ${member}, in phase ${phase ?? 'ended'}`];
+    });
+    if (others.length === 0) return false;
+    const remedy = 'wait until it has ended; complete it, or roll it back';
+    await this.#waits.toLookAgain({ kind: 'member', reason: others.join('; '), remedy });
+    return true;
   }
 
   /** Before anything changes: it is reached, its state read, every check made (ROLL-2). */

@@ -23,10 +23,10 @@ import type {
 } from '../activities/contract.ts';
 import { contractVersion, replicaText } from '../core/ids.ts';
 import {
+  isBeforeCutover,
   isHalfWay,
   isStepPhase,
   phases,
-  rollbackStart,
   type MigrationMode,
   type Phase,
   type StepPhase,
@@ -69,8 +69,8 @@ export async function migrateReplica(
 function watchCancellation(state: MigrationState): void {
   CancellationScope.current().cancelRequested.catch(() => {
     const { view } = state;
-    const start = view === null ? null : rollbackStart(positionOf(view));
-    if (start === 'discard') state.rollbackWish ??= { by: 'cancel', reason: 'workflow cancelled' };
+    if (view !== null && isBeforeCutover(positionOf(view)))
+      state.rollbackWish ??= { by: 'cancel', reason: 'workflow cancelled' };
     else if (view === null) state.abandonWish ??= { by: 'cancel', reason: 'workflow cancelled' };
     else state.cancelled = true;
   });
@@ -116,15 +116,8 @@ class ReplicaMigration {
       this.#state.stage = 'ended';
       await control;
       await reports;
-      await this.#letGoAtEnd();
+      await this.#leases.end();
     }
-  }
-
-  /** What stands half way keeps its leases: they look at its machine when another asks. */
-  async #letGoAtEnd(): Promise<void> {
-    const { view, outcome } = this.#state;
-    if (outcome === 'superseded' || isHalfWay(view?.phase ?? null)) return;
-    await this.#leases.release();
   }
 
   #end(outcome: MigrationOutcome): MigrateReplicaResult {
@@ -156,6 +149,9 @@ class ReplicaMigration {
     if (reached === 'abandoned') return 'abandoned';
     const isOurs = reached?.migrationId === input.migrationId;
     let mode = reached?.mode ?? 'stopped';
+    // Its record knows what it came to, and answers that.
+    if (reached?.lastEnded === input.migrationId)
+      return this.#untilReached(() => this.#ownNewest());
     if (!isOurs) {
       const checked = await this.#untilReached(() => this.#preflight());
       if (checked === 'abandoned') return 'abandoned';

@@ -262,7 +262,7 @@ export class MigrationState {
     } else this.asker = asker;
   }
 
-  /** One that is not legal now changes nothing: whoever gave it is told how the migration stands. */
+  /** One that is not legal now changes nothing: a report tells how the migration stands. */
   #obey(order: MemberOrder): void {
     const act = () => {
       const wish = { by: order.by, reason: 'reason' in order ? order.reason : '' };

@@ -1,4 +1,4 @@
-/** What a rollout would find and do: its order, what speaks against it now, each member's checks. */
+/** What a rollout would find: its order, what speaks against it now, each member's checks. */
 import type { Finding } from '../activities/contract.ts';
 import { contractVersion } from '../core/ids.ts';
 import { orderOf, refusalsOf, type Refusal } from '../core/quorum.ts';

@@ -48,7 +48,7 @@ export const hookOnHost: ActivityOptions = {
   retry: { ...transient, maximumAttempts: 3 },
 };
 
-/** Reads from the control plane's own store: a caller that gets no answer waits, named, and asks. */
+/** Reads from the control plane's own store: whoever gets no answer waits, named, and asks. */
 export const askStore: ActivityOptions = {
   startToCloseTimeout: 10_000,
   scheduleToCloseTimeout: 30_000,

@@ -8,7 +8,7 @@ import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 import type { ProofName } from '../activities/contract.ts';
 import type { ReplicaName } from '../core/ids.ts';
 import type { MigrationMode, Phase } from '../core/phases.ts';
-import type { Refusal } from '../core/quorum.ts';
+import type { MemberStanding, Refusal } from '../core/quorum.ts';
 import type { ClusterRollout } from '../schemas/cluster-rollout.ts';
 import type { RolloutPolicy } from '../schemas/rollout-policy.ts';
 import type { Accepted, MigrationOutcome, Operation, Waiting } from './messages.ts';
@@ -132,6 +132,8 @@ export interface MemberStatus {
   readonly size: MemberSize | null;
   /** Why it failed, was rolled back or left out. */
   readonly reason: string | null;
+  /** As the group was looked at last; null before. */
+  readonly standing: MemberStanding | null;
 }
 
 export interface MemberSize {
@@ -196,7 +198,7 @@ export interface MigrateClusterRequest {
   readonly bytesPerSecond?: number | null;
   /** Of the fleet: what has not been cut over by then is not any more. */
   readonly deadlineAtMs?: number | null;
-  /** Of the namespace, so that members' migrations can be found by them; absent: none. */
+  /** Search attributes that the namespace has; others must not be set. */
   readonly searchAttributes?: readonly string[];
   readonly carried?: CarriedCluster;
 }
@@ -272,7 +274,8 @@ export interface WaveStatus {
   readonly name: string;
   /** Clusters, of the whole fleet's order, that have begun with the end of it. */
   readonly upTo: number;
-  readonly state: 'pending' | 'running' | 'soaking' | 'approval' | 'done';
+  /** `failed`: a cluster of it has, and waits for an operator. */
+  readonly state: 'pending' | 'running' | 'soaking' | 'approval' | 'failed' | 'done';
 }
 
 export interface FleetCounts {
@@ -286,6 +289,11 @@ export interface FleetCounts {
   readonly skipped: number;
 }
 
+export interface FleetClusterReport extends ClusterReport {
+  /** Counted from 0. */
+  readonly wave: number;
+}
+
 export interface FleetStatus {
   readonly fleet: string;
   readonly rolloutId: string;
@@ -296,7 +304,7 @@ export interface FleetStatus {
   readonly waves: readonly WaveStatus[];
   readonly counts: FleetCounts;
   /** Those under way, soaking or failed now: at most some hundred. */
-  readonly clusters: readonly ClusterReport[];
+  readonly clusters: readonly FleetClusterReport[];
   readonly waiting: RolloutWaiting | null;
   readonly startedMs: number;
   readonly paused: boolean;

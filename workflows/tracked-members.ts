@@ -1,5 +1,6 @@
-/** How a rollout sees its members: each by its newest report. Plain data, carried from run to run. */
+/** How a rollout sees its members: each by its newest report. Plain data, for the next run too. */
 import type { MigrationMode } from '../core/phases.ts';
+import type { MemberStanding } from '../core/quorum.ts';
 import type { RolloutMember } from '../schemas/cluster-rollout.ts';
 import type { MemberReport, MemberSize, MemberStage, MemberStatus } from './rollout-messages.ts';
 
@@ -16,6 +17,7 @@ export interface TrackedMember {
   mode: MigrationMode | null;
   size: MemberSize | null;
   reason: string | null;
+  standing: MemberStanding | null;
   /** Counted at each verified cutover of the rollout; null: not cut over. */
   movedAs: number | null;
   /**
@@ -27,6 +29,8 @@ export interface TrackedMember {
   isHandled: boolean;
   /** An operator wants it tried again once its run has ended. */
   wantsRetry: boolean;
+  /** Something has reported in its name, be it another migration. */
+  isHeard: boolean;
   /** Its workflow is gone: it is to be adopted. */
   isLost: boolean;
   /** The approval that was given, and when; of another proof another is needed. */
@@ -44,10 +48,12 @@ export function trackedMember(spec: RolloutMember, step: 'storage' | 'binary'): 
     mode: null,
     size: null,
     reason: null,
+    standing: null,
     movedAs: null,
     takenBack: null,
     isHandled: false,
     wantsRetry: false,
+    isHeard: false,
     isLost: false,
     granted: null,
   };
@@ -124,6 +130,7 @@ function isSoaking({ phase }: MemberReport): boolean {
 }
 
 export function memberStatus(member: TrackedMember): MemberStatus {
-  const { spec, stage, step, migrationId, report, size, reason } = member;
-  return { member: spec.member, host: spec.host, stage, step, migrationId, report, size, reason };
+  const { spec, stage, step, migrationId, report, size, reason, standing } = member;
+  const { member: name, host } = spec;
+  return { member: name, host, stage, step, migrationId, report, size, reason, standing };
 }

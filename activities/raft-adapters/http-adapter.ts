@@ -58,7 +58,7 @@ async function call({ method, url, timeoutMs }: Call): Promise<string> {
 function answerOf({ method, url }: Call, signal: AbortSignal): Promise<IncomingMessage> {
   const request = url.protocol === 'https:' ? requestHttps : requestHttp;
   return new Promise((resolve, reject) => {
-    request(url, { method, agent: false, signal }, resolve).once('error', reject).end();
+    request(url, { method, agent: false, signal }, resolve).on('error', reject).end();
   });
 }
 

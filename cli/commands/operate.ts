@@ -146,7 +146,8 @@ async function status(text: string, options: OperateOptions): Promise<void> {
     }
     let shown = '';
     for await (const report of client.watch(replica, { intervalMs: watchIntervalMs })) {
-      shown = showChange(options.output, await merged(report, options), shown);
+      const seen = await merged(report, options);
+      shown = showChange(options.output, { report: seen, toText: reportText, before: shown });
     }
   });
 }
@@ -157,8 +158,15 @@ async function merged(report: MigrationReport, options: OperateOptions): Promise
 }
 
 /** On a terminal the status is redrawn in place; elsewhere it is printed when it changed. */
-function showChange(format: OutputFormat, report: MergedReport, before: string): string {
-  const text = format === 'text' ? reportText(report) : toJson(report);
+export function showChange<Report>(
+  format: OutputFormat,
+  {
+    report,
+    toText,
+    before,
+  }: { report: Report; toText: (report: Report) => string; before: string },
+): string {
+  const text = format === 'text' ? toText(report) : toJson(report);
   if (text === before) return before;
   const redraw = process.stdout.isTTY && format === 'text';
   process.stdout.write(redraw ? `\u001b[2J\u001b[H${text}\n` : `${text}\n`);
@@ -214,7 +222,7 @@ async function approve(text: string, options: OperateOptions): Promise<void> {
 }
 
 /** @throws `usage.invalid` for 0: to stop altogether is to pause */
-function parseLimit(text: string): number | null {
+export function parseLimit(text: string): number | null {
   if (text === 'none') return null;
   const bytesPerSecond = parseBytes(text);
   if (bytesPerSecond >= 1) return bytesPerSecond;
@@ -235,13 +243,13 @@ async function complete(text: string, options: OperateOptions): Promise<void> {
 }
 
 /** Finalize ends every way back: the name is typed, not a key pressed. @throws `usage.invalid` */
-async function confirmName(name: string): Promise<void> {
+export async function confirmName(name: string): Promise<void> {
   if (!process.stdin.isTTY) {
     throw fail('usage.invalid', { reason: 'complete asks for the name on a terminal; give --yes' });
   }
   const prompt = createInterface({ input: process.stdin, output: process.stderr });
   const typed = await prompt
-    .question(`Finalize ends rollback. Type the replica's name (${name}): `)
+    .question(`Finalize ends rollback. Type the name (${name}): `)
     .catch((cause: unknown) => {
       if (!(cause instanceof Error) || cause.name !== 'AbortError') throw cause;
       // By Ctrl-C or Ctrl-D; the prompt's line is not ended then.

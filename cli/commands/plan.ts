@@ -5,18 +5,10 @@ import pc from 'picocolors';
 import type { PlanAnswer } from '../../workflows/plan-replica.ts';
 import { exitCodes } from '../../core/error-registry.ts';
 import { phases } from '../../core/phases.ts';
-import { bytesText, durationText, print } from '../output.ts';
+import { bytesText, print } from '../output.ts';
+import { planEstimateText } from '../plan-text.ts';
 import { withClient } from '../temporal-options.ts';
 import { addStartOptions, migrationInput, type StartOptions } from './start.ts';
-
-/**
- * Between a copy, a validation of both and one more digest: bytes read or written per byte of
- * state.
- */
-const passes = 5;
-
-/** A cautious rate of one pass on one busy core; docs/benchmarks.md has what was measured. */
-const assumedBytesPerSecond = 150 * 1024 * 1024;
 
 export function addPlan(program: Command): void {
   const command = program
@@ -30,7 +22,7 @@ export function addPlan(program: Command): void {
 }
 
 async function plan(replica: string, options: StartOptions): Promise<void> {
-  const input = migrationInput(replica, options);
+  const input = await migrationInput(replica, options);
   const answer = await withClient(options, (client) => client.plan(input));
   print(options.output, { t: 'plan', ...answer }, () => planText(answer));
   if (answer.findings.some((finding) => !finding.ok)) process.exitCode = exitCodes.refused;
@@ -45,13 +37,18 @@ function planText(answer: PlanAnswer): string {
   const steps = answer.steps.map(
     (phase, i) => `${String(i + 1).padStart(2)}. ${phases[phase].says}`,
   );
-  const time = durationText((answer.bytes * passes * 1000) / assumedBytesPerSecond);
   return [
     ...checks,
     '',
     ...steps,
     '',
-    `${answer.entries} entries, ${bytesText(answer.bytes)}; about ${time} ${answer.mode === 'live' ? 'beside the running replica' : 'with the replica stopped'}`,
+    `${answer.entries} entries, ${bytesText(answer.bytes)}; ${timeText(answer)}`,
     'a rollback is possible until finalize',
   ].join('\n');
+}
+
+function timeText({ mode, bytes }: PlanAnswer): string {
+  if (mode === 'binary') return 'which stay; it is stopped while its program is replaced';
+  const time = planEstimateText(bytes);
+  return `about ${time} ${mode === 'live' ? 'beside the running replica' : 'with the replica stopped'}`;
 }

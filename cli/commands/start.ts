@@ -4,8 +4,9 @@ import { randomUUID } from 'node:crypto';
 import { Option, type Command } from 'commander';
 
 import { fail } from '../../core/errors.ts';
-import { contractVersion, parseReplica } from '../../core/ids.ts';
+import { contractVersion, parseReplica, replicaText, type ReplicaName } from '../../core/ids.ts';
 import { migrationInputSchema, type MigrationInput } from '../../schemas/migration.ts';
+import type { InstanceUris } from '../../storage/contracts.ts';
 import { defaultFamilies } from '../../storage/families/registry.ts';
 import {
   addSideOptions,
@@ -14,7 +15,15 @@ import {
   type SideOptions,
 } from '../instance-options.ts';
 import { identity } from '../identity.ts';
-import { outputOption, parseBytes, parseCount, print, type OutputFormat } from '../output.ts';
+import { storeOf } from '../machine-record.ts';
+import {
+  outputOption,
+  parseBytes,
+  parseCount,
+  print,
+  stateDirOption,
+  type OutputFormat,
+} from '../output.ts';
 import { addTemporalOptions, withClient, type TemporalOptions } from '../temporal-options.ts';
 
 export interface StartOptions extends TemporalOptions, SideOptions {
@@ -26,6 +35,8 @@ export interface StartOptions extends TemporalOptions, SideOptions {
   readonly soak: number;
   readonly finalize: string;
   readonly mode?: 'live' | 'stopped';
+  readonly binary?: boolean;
+  readonly stateDir: string;
   readonly probeEvery: number;
   readonly probeFailures: number;
   readonly appendP99?: number;
@@ -64,6 +75,8 @@ export function addStartOptions(command: Command): Command {
         'how it is moved; by default live where a storage host serves it',
       ).choices(['live', 'stopped']),
     )
+    .option('--binary', 'replace its program by the hook "replace"; its storage stays')
+    .addOption(stateDirOption())
     .option(
       '--probe-every <seconds>',
       'run the probe so often in the soak; 0 is never',
@@ -102,13 +115,13 @@ export function addStart(program: Command): void {
     .description('migrate a replica: live where a storage host serves it, else stopped')
     .addHelpText(
       'after',
-      '\nExample:\n  quorumshift start kv/n1 --host m1 --source local:///data/a --target rocksdb:///data/b',
+      '\nExamples:\n  quorumshift start kv/n1 --host m1 --source local:///data/a --target rocksdb:///data/b\n  quorumshift start kv/n1 --host m1 --binary',
     );
   addStartOptions(command).action(start);
 }
 
 async function start(replica: string, options: StartOptions): Promise<void> {
-  const input = migrationInput(replica, options);
+  const input = await migrationInput(replica, options);
   const started = await withClient(options, (client) => client.start(input));
   print(options.output, { t: 'started', ...started }, () =>
     [
@@ -118,23 +131,18 @@ async function start(replica: string, options: StartOptions): Promise<void> {
   );
 }
 
-/** @throws `usage.invalid`, `uri.*` */
-export function migrationInput(replicaArgument: string, options: StartOptions): MigrationInput {
-  const families = defaultFamilies();
+/** @throws `usage.invalid`, `uri.*`, `record.corrupt` */
+export async function migrationInput(
+  replicaArgument: string,
+  options: StartOptions,
+): Promise<MigrationInput> {
   const replica = parseReplica(replicaArgument);
-  const side = (name: 'source' | 'target') =>
-    instanceUris(families, options[name], {
-      side: name,
-      ...(options.group !== undefined && { group: options.group }),
-      ...sideOptions(options, name),
-    });
   const parsed = migrationInputSchema.safeParse({
     contractVersion,
     migrationId: options.id ?? `m-${randomUUID().slice(0, 8)}`,
     replica,
     host: options.host,
-    source: side('source'),
-    target: side('target'),
+    ...(await sidesOf(replica, options)),
     policy: {
       approval: options.approval,
       soakSeconds: options.soak,
@@ -147,7 +155,7 @@ export function migrationInput(replicaArgument: string, options: StartOptions): 
       deleteSource: options.deleteSource ?? false,
       bytesPerSecond: options.throttle ?? null,
     },
-    mode: options.mode ?? null,
+    mode: options.binary === true ? 'binary' : (options.mode ?? null),
     standalone: options.standalone === true ? { by: identity(), note: options.note ?? '' } : null,
     requestedBy: identity(),
   });
@@ -155,4 +163,47 @@ export function migrationInput(replicaArgument: string, options: StartOptions): 
   const [issue] = parsed.error.issues;
   const reason = `${issue?.path.join('.') ?? ''} ${issue?.message ?? 'is wrong'}`;
   throw fail('usage.invalid', { reason });
+}
+
+interface Sides {
+  readonly source: InstanceUris;
+  readonly target: InstanceUris;
+}
+
+async function sidesOf(replica: ReplicaName, options: StartOptions): Promise<Sides> {
+  if (options.binary !== true) {
+    return { source: sideOf(options, 'source'), target: sideOf(options, 'target') };
+  }
+  if (options.target !== undefined || Object.keys(sideOptions(options, 'target')).length > 0) {
+    throw fail('usage.invalid', { reason: '--binary moves no storage: it takes no target' });
+  }
+  if (options.mode !== undefined) {
+    throw fail('usage.invalid', { reason: '--binary takes no --mode' });
+  }
+  const isGiven =
+    options.source !== undefined || Object.keys(sideOptions(options, 'source')).length > 0;
+  const source = isGiven ? sideOf(options, 'source') : await recordedPrimary(replica, options);
+  return { source, target: source };
+}
+
+function sideOf(options: StartOptions, side: 'source' | 'target'): InstanceUris {
+  return instanceUris(defaultFamilies(), options[side], {
+    side,
+    ...(options.group !== undefined && { group: options.group }),
+    ...sideOptions(options, side),
+  });
+}
+
+/** Where the record of this machine says that the replica is. */
+async function recordedPrimary(
+  replica: ReplicaName,
+  { stateDir }: StartOptions,
+): Promise<InstanceUris> {
+  const store = storeOf(replica, stateDir);
+  const record = await store.read();
+  if (record !== null) return record.primary.uris;
+  const { record: path } = store.directory;
+  throw fail('usage.invalid', {
+    reason: `--source is needed: no record at ${path} says what ${replicaText(replica)} is on`,
+  });
 }

@@ -1,7 +1,7 @@
 // Starts the example's cluster on this machine: for each node a storage host and the node itself,
 // each a process of its own, started again when it ends. Ctrl-C stops all.
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -69,16 +69,27 @@ function layout() {
   });
 }
 
-/** A machine of its own to Quorumshift: an agent there migrates the node while it runs. */
+/**
+ * A machine of its own to Quorumshift: an agent there migrates the node while it runs, and replaces
+ * its program.
+ */
 function writeAgent({ id, directory, socket, http }) {
-  const probe = `fetch('${http}/status').then(({ ok }) => process.exit(ok ? 0 : 1))`;
+  const hook = (name) => ({
+    exec: [process.execPath, join(here, 'node-hook.mjs'), name, directory, http],
+    timeoutSeconds: 30,
+  });
   const agent = {
     host: id,
     stateDir: join(directory, 'state'),
     hostAdminSocket: socket.replace(/\.sock$/, '-admin.sock'),
     roots: [directory],
     reserveBytes: 0,
-    hooks: { probe: { exec: [process.execPath, '-e', probe] } },
+    hooks: {
+      stop: hook('stop'),
+      replace: hook('replace'),
+      start: hook('start'),
+      probe: hook('probe'),
+    },
     clusters: { kv: { adapter: { kind: 'http', url: http } } },
   };
   writeFileSync(join(directory, 'agent.json'), JSON.stringify(agent, null, 2));
@@ -95,27 +106,42 @@ function hostOf({ id, family, directory, socket }) {
   return { command: process.execPath, args: [program, 'host', '--config', config] };
 }
 
-function nodeOf(program, { id, address, socket, isSpare }, members) {
+/** The node's own link to its program; one that was replaced before stays so. */
+function nodeOf(built, { id, directory, address, socket, isSpare }, members) {
+  const program = join(directory, 'program');
+  if (!existsSync(program)) {
+    symlinkSync(built, join(directory, 'program-before'));
+    symlinkSync('program-before', program);
+  }
   const first = members.filter((member) => !member.isSpare);
   const bootstrap = first.map((member) => `${member.id}=${member.address}`).join(',');
   const trailing = options['trailing-logs'];
   const args = ['-id', id, '-address', address, '-socket', socket, '-trailing-logs', trailing];
-  return { command: program, args: isSpare ? args : [...args, '-bootstrap', bootstrap] };
+  return {
+    command: program,
+    args: isSpare ? args : [...args, '-bootstrap', bootstrap],
+    directory,
+  };
 }
 
-/** Runs it, and again whenever it ends. */
-function supervise(name, { command, args }) {
+/** Runs it, and again whenever it ends: a node while no hook keeps it down. */
+function supervise(name, { command, args, directory = null }) {
+  if (stopping) return;
+  const again = () => supervise(name, { command, args, directory });
+  if (directory !== null && existsSync(join(directory, 'down'))) {
+    setTimeout(again, restartMs);
+    return;
+  }
   const child = spawn(command, args, { stdio: ['ignore', 'inherit', 'pipe'] });
   running.set(name, child);
+  if (directory !== null) writeFileSync(join(directory, 'node.pid'), String(child.pid));
   console.log(`${name} runs, pid ${child.pid}`);
   createInterface(child.stderr).on('line', (line) => console.error(`[${name}] ${line}`));
   child.once('exit', (code, signal) => {
     running.delete(name);
     if (stopping) return;
     console.log(`${name} ended (${signal ?? code})`);
-    setTimeout(() => {
-      if (!stopping) supervise(name, { command, args });
-    }, restartMs);
+    setTimeout(again, restartMs);
   });
 }
 

@@ -31,6 +31,7 @@ export const startMigrationSchema = z
     source: instanceSchema,
     target: instanceSchema,
     policy: migrationPolicySchema.prefault({}),
+    /** Null: live where a storage host serves it, else stopped. `binary`: the target is the source. */
     mode: migrationModeSchema.nullable().default(null),
     /** You answer for the group, and why: its lease is not waited for. */
     standalone: z

@@ -224,7 +224,7 @@ const fleetStatusSchema = z
       z.object({
         name: z.string(),
         upTo: count,
-        state: z.enum(['pending', 'running', 'soaking', 'approval', 'done']),
+        state: z.enum(['pending', 'running', 'soaking', 'approval', 'done', 'failed']),
       }),
     ),
     counts: z.object({

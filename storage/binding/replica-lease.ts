@@ -68,7 +68,7 @@ export async function ownReplica(store: RecordStore, request: OwnRequest): Promi
         : newMigration(request),
     };
     // A new mirror-to-be is named: proofs and stamps from before no longer fit.
-    if (migration === null) next.generation += 1;
+    if (migration === null && request.mode !== 'binary') next.generation += 1;
     const event = migration === null ? 'own' : 'adopt';
     const audit = {
       event,
@@ -163,7 +163,7 @@ function newMigration(request: OwnRequest): MigrationState {
     source: { uris: input.source, parkedTag: null },
     target: {
       uris: input.target,
-      parkedTag: request.mode === 'live' ? null : `${input.migrationId}-target`,
+      parkedTag: request.mode === 'stopped' ? `${input.migrationId}-target` : null,
     },
     targetTag: `${input.migrationId}-target`,
     sourceTag: `${input.migrationId}-source`,

@@ -54,6 +54,21 @@ describe('what a user gets wrong', () => {
     ['a rate of nothing', ['throttle', 'kv/n1', '0'], /use "pause"/],
     ['a number that is none', ['list', '--limit', 'many'], /whole number/],
     ['a port that is none', ['dev', '--port', '70000'], /must be a port/],
+    [
+      'a replacement with a target',
+      ['start', 'kv/n1', '--host', 'm1', '--standalone', '--binary', '--target', 'local:///b'],
+      /takes no target/,
+    ],
+    [
+      'a replacement with a mode',
+      ['start', 'kv/n1', '--host', 'm1', '--standalone', '--binary', '--mode', 'live'],
+      /takes no --mode/,
+    ],
+    [
+      'a replacement of what no record knows',
+      ['start', 'kv/n1', '--host', 'm1', '--standalone', '--binary'],
+      /--source is needed: no record at .*kv\/n1/,
+    ],
     ['a name that is no replica', ['pause', 'n1'], /no replica/],
   ])('%s is a usage error, told as every other', async (_what, args, says) => {
     const { code, said } = await refusal(args);

@@ -3,7 +3,7 @@
  * control worker, and a Temporal server of its own, so that names are free.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
@@ -16,6 +16,7 @@ import { clusterRolloutSchema, type ClusterRollout } from '../../schemas/cluster
 import { RecordStore } from '../../storage/binding/record-store.ts';
 import { defaultFamilies } from '../../storage/families/registry.ts';
 import { nodeFileLayer } from '../../storage/node-file-layer.ts';
+import type { MigrationStatus } from '../../workflows/messages.ts';
 import type { ClusterStatus, MemberStage } from '../../workflows/rollout-messages.ts';
 import { connectClient } from '../../worker/temporal-connection.ts';
 import { startTemporalServer, type TemporalServer } from '../../worker/temporal-server.ts';
@@ -35,6 +36,7 @@ export class ClusterEnvironment {
   readonly #directory: string;
   readonly #processes = new Map<string, ChildProcess>();
   readonly #output: string[] = [];
+  #rollouts = 0;
 
   /** Its agents and its control worker run. */
   static async start(): Promise<ClusterEnvironment> {
@@ -71,21 +73,25 @@ export class ClusterEnvironment {
     return this.kv.nodes.map((_, i) => `n${i + 1}`);
   }
 
-  rollout(policy: RolloutPolicyInput = {}, rolloutId = 'r1'): ClusterRollout {
+  /** From where its members are now to a fresh place of each. */
+  async rollout(
+    policy: RolloutPolicyInput = {},
+    rolloutId = this.nextId(),
+  ): Promise<ClusterRollout> {
     const families = defaultFamilies();
-    const sources = ['local', 'rocksdb', 'sqlite'];
+    const members = this.members.map(async (member, i) => ({
+      member,
+      host: member,
+      agentId: null,
+      raftId: member,
+      source: (await this.primaryOf(member)) ?? families.expand(this.#firstPlace(member, i)),
+      target: families.expand(this.target(member, rolloutId)),
+    }));
     return clusterRolloutSchema.parse({
       contractVersion,
       rolloutId,
       cluster: 'kv',
-      members: this.members.map((member, i) => ({
-        member,
-        host: member,
-        agentId: null,
-        raftId: member,
-        source: families.expand(`${sources[i] ?? ''}://${this.kv.directory(member)}/storage`),
-        target: families.expand(this.target(member)),
-      })),
+      members: await Promise.all(members),
       policy: {
         target: 'rocksdb:///{member}',
         soakSeconds: 0,
@@ -97,8 +103,34 @@ export class ClusterEnvironment {
     });
   }
 
-  target(member: string): string {
-    return `rocksdb://${this.kv.directory(member)}/moved`;
+  /** Inventory and policy as files; the options that name them. */
+  async writeFiles({ members, policy, rolloutId }: ClusterRollout): Promise<string[]> {
+    const inventory = join(this.#directory, `${rolloutId}-inventory.json`);
+    const declared = members.map(({ member, host, source }) => [member, { host, source }] as const);
+    const clusters = { kv: { members: Object.fromEntries(declared) } };
+    await writeFile(inventory, JSON.stringify({ version: 1, clusters }));
+    const file = join(this.#directory, `${rolloutId}-policy.json`);
+    const target = `rocksdb://${this.kv.data}/{member}/${rolloutId}`;
+    await writeFile(file, JSON.stringify({ ...policy, target }));
+    return ['--inventory', inventory, '--policy', file];
+  }
+
+  nextId(): string {
+    this.#rollouts += 1;
+    return `r${this.#rollouts}`;
+  }
+
+  target(member: string, rolloutId: string): string {
+    return `rocksdb://${this.kv.directory(member)}/${rolloutId}`;
+  }
+
+  #firstPlace(member: string, i: number): string {
+    return `${['local', 'rocksdb', 'sqlite'][i] ?? ''}://${this.kv.directory(member)}/storage`;
+  }
+
+  /** Where its record says that it is. */
+  async primaryOf(member: string) {
+    return (await this.storeOf(member).read())?.primary.uris ?? null;
   }
 
   storeOf(member: string): RecordStore {
@@ -165,6 +197,42 @@ export class ClusterEnvironment {
       const shown = JSON.stringify(seen, null, 1).slice(0, 6000);
       throw new Error(`${String(error)}\n${shown}\n${this.log}`, { cause: error });
     }
+  }
+
+  /** Its members that are not the leader, by name; then the leader. */
+  async inOrder(): Promise<string[]> {
+    const leader = await this.leader();
+    return [...this.members.filter((member) => member !== leader), leader];
+  }
+
+  async untilMigration(
+    member: string,
+    look: (status: MigrationStatus) => boolean,
+  ): Promise<MigrationStatus> {
+    return eventually(`the migration of ${member}`, async () => {
+      const { status } = await this.migrations.status({ cluster: 'kv', member });
+      return status !== null && look(status) ? status : null;
+    });
+  }
+
+  /** So many entries, each acknowledged. */
+  async write(count: number): Promise<void> {
+    for (let i = 0; i < count; i += 1) {
+      await this.kv.until('a write', () => this.#writeAnywhere(`w${i}`));
+    }
+  }
+
+  async #writeAnywhere(key: string): Promise<boolean> {
+    const leader = await this.#leaderNow();
+    return leader !== null && this.kv.write(leader, key, 'value');
+  }
+
+  async #leaderNow(): Promise<string | null> {
+    for (const node of this.kv.nodes) {
+      const status = await this.kv.status(node, 1_000).catch(() => null);
+      if (status?.state === 'Leader') return node;
+    }
+    return null;
   }
 
   async outcome(timeoutMs = 90_000): Promise<string> {

@@ -1,8 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
-import { hasAll, Writer } from '../go/kv-writer.ts';
+import { defaultFamilies } from '../../storage/families/registry.ts';
+import { hasAll, KvWriter } from '../go/kv-writer.ts';
+import { runCli } from '../cli/run-cli.ts';
 import { missing } from '../setup/toolchain.ts';
-import { ClusterEnvironment } from './cluster-environment.ts';
+import { clusterWorkflowId } from '../../core/ids.ts';
+import type { ClusterStatus } from '../../workflows/rollout-messages.ts';
+import { ClusterEnvironment, stagesOf } from './cluster-environment.ts';
 
 describe.skipIf(missing('temporal') || missing('go'))('a cluster migrates by a workflow', () => {
   let environment: ClusterEnvironment;
@@ -13,6 +17,17 @@ describe.skipIf(missing('temporal') || missing('go'))('a cluster migrates by a w
 
   afterAll(async () => environment.close());
 
+  const stage = (member: string, is: string) => (status: ClusterStatus) =>
+    stagesOf(status)[member] === is;
+
+  /** The member waits with its proof for the rollout's word. */
+  const waitsForWord = (member: string) => (status: ClusterStatus) =>
+    status.members.find((one) => one.member === member)?.report?.waiting?.kind === 'approval';
+
+  const refused = (kind: string, member: string) => (status: ClusterStatus) =>
+    status.waiting?.kind === 'health' &&
+    status.refusals.some((refusal) => refusal.kind === kind && refusal.member === member);
+
   test(
     'under load: the leader last, no election but its transfer, nothing lost [ROLL-3] [ROLL-4] [ROLL-5] [I14]',
     {
@@ -20,11 +35,28 @@ describe.skipIf(missing('temporal') || missing('go'))('a cluster migrates by a w
     },
     async () => {
       const { kv, client, members } = environment;
-      const before = await environment.leader();
+      const order = await environment.inOrder();
+      const before = order.at(-1) ?? '';
       const { term } = await environment.statusOf(before);
-      const writers = ['a', 'b'].map((name) => new Writer(kv, name));
-      await client.start(environment.rollout());
+      const writers = ['a', 'b'].map((name) => new KvWriter(kv, name));
+      const rollout = await environment.rollout();
+      const { rolloutId } = rollout;
+      const files = await environment.writeFiles(rollout);
+      const cli = async (command: string, ...args: readonly string[]) => {
+        const answer = await runCli(['cluster', command, ...args], { env: environment.address });
+        expect(answer.code, answer.stderr).toBe(0);
+        return answer.stdout.toString('utf8');
+      };
+      const plan = await cli('plan', 'kv', ...files);
+      expect(plan).toContain(`order    ${order.join(', ')}\n`);
+      expect(plan.match(/on n\d: (\d+) of \1 checks passed; live/g)).toHaveLength(members.length);
+      expect(await cli('start', 'kv', ...files, '--id', rolloutId)).toContain('started: rollout');
+      const moving = await environment.until('the leader moves', stage(before, 'moving'), 90_000);
+      expect(new Set(Object.values(stagesOf(moving)))).toEqual(new Set(['moving', 'soaking']));
+      const tree = await cli('status', 'kv');
+      for (const member of members) expect(tree).toMatch(new RegExp(`─ ${member} on ${member}: `));
       expect(await environment.outcome()).toBe('finalized');
+      expect(await cli('list')).toMatch(new RegExp(`kv +${rolloutId} +completed`));
       await Promise.all(writers.map((writer) => writer.stop()));
       await hasAll(
         kv,
@@ -32,17 +64,173 @@ describe.skipIf(missing('temporal') || missing('go'))('a cluster migrates by a w
       );
       for (const member of members) {
         expect(await environment.storeOf(member).read()).toMatchObject({
-          primary: { uris: { log: environment.target(member) } },
+          primary: { uris: { log: environment.target(member, rollout.rolloutId) } },
           migration: null,
-          lastEnded: { id: 'r1-s1', result: 'finalized' },
+          lastEnded: { id: `${rollout.rolloutId}-s1`, result: 'finalized' },
         });
       }
       const { status } = await client.status('kv');
-      const moved = status?.members.map(({ report }) => report?.seq ?? 0) ?? [];
-      expect(moved).toHaveLength(members.length);
+      expect(status?.order).toEqual(order.slice(-1));
       const after = await environment.leader();
       expect(after).not.toBe(before);
       expect((await environment.statusOf(after)).term).toBe(term + 1);
+    },
+  );
+
+  test(
+    'a member that is down, lags or stands half way is waited for, by name, before a start and before a cutover [ROLL-2] [ROLL-3] [I14]',
+    {
+      timeout: 180_000,
+    },
+    async () => {
+      const { kv, client, migrations } = environment;
+      const [first = '', second = '', leader = ''] = await environment.inOrder();
+      const rollout = await environment.rollout({ approval: 'per-cluster', maxLagEntries: 10 });
+      const { policy, contractVersion } = rollout;
+      const other = rollout.members.find(({ member }) => member === second);
+      if (other === undefined) throw new Error('no second member');
+      const stays = { approval: 'manual', finalize: 'manual', soakSeconds: 0 } as const;
+      const replica = { cluster: 'kv', member: second };
+      await migrations.start({
+        contractVersion,
+        migrationId: 'elsewhere',
+        replica,
+        host: other.host,
+        agentId: null,
+        source: other.source,
+        target: defaultFamilies().expand(environment.target(second, 'elsewhere')),
+        policy: { ...policy.replica, ...stays },
+        mode: null,
+        standalone: null,
+        requestedBy: 'test',
+      });
+      await environment.untilMigration(second, ({ waiting }) => waiting?.kind === 'approval');
+      await client.start(rollout);
+      const held = await environment.until(
+        'another migration is waited for',
+        ({ waiting }) => waiting?.kind === 'member' && waiting.reason.includes('elsewhere'),
+      );
+      expect(held.refusals).toContainEqual(
+        expect.objectContaining({ kind: 'at-risk', member: second }),
+      );
+      expect(new Set(Object.values(stagesOf(held)))).toEqual(new Set(['pending']));
+      await migrations.rollback(replica, 'test');
+      await environment.until('the first waits', waitsForWord(first));
+      try {
+        kv.signal(`${second} node`, 'SIGSTOP');
+        await client.approve('kv');
+        await environment.until('the member that is down', refused('unreachable', second));
+        await environment.write(40);
+        // Its host hangs: the node answers, and takes nothing more.
+        kv.signal(`${second} host`, 'SIGSTOP');
+        kv.signal(`${second} node`, 'SIGCONT');
+        const lags = await environment.until('the member that lags', refused('lagging', second));
+        expect(stagesOf(lags)[first]).toBe('moving');
+      } finally {
+        kv.signal(`${second} node`, 'SIGCONT');
+        kv.signal(`${second} host`, 'SIGCONT');
+      }
+      expect(await environment.outcome()).toBe('finalized');
+      expect(leader).not.toBe(await environment.leader());
+    },
+  );
+
+  test(
+    'a member goes back by itself: the cluster stops; it is tried again, then all are rolled back, the newest first [ROLL-6] [OPS-3]',
+    {
+      timeout: 180_000,
+    },
+    async () => {
+      const { client, migrations } = environment;
+      const [first = '', second = '', leader = ''] = await environment.inOrder();
+      const rollout = await environment.rollout({
+        approval: 'per-cluster',
+        soakSeconds: 3600,
+        finalize: 'manual',
+      });
+      const { rolloutId } = rollout;
+      await client.start(rollout);
+      const waiting = await environment.until('the first waits', waitsForWord(first));
+      expect(waiting.waiting?.kind).toBe('approval');
+      const replica = { cluster: 'kv', member: first };
+      const proof = waiting.members.find(({ member }) => member === first)?.report?.proof;
+      await expect(
+        migrations.approve(replica, proof ?? { digest: '', generation: 0 }),
+      ).rejects.toMatchObject({ code: 'migration.coordinated' });
+      await migrations.rollback(replica, 'too early');
+      const stopped = await environment.until(
+        'the cluster has stopped',
+        (status) =>
+          status.stage === 'failed' &&
+          status.members.some(({ report }) => report?.outcome === 'rolled-back'),
+      );
+      expect(stopped.waiting).toMatchObject({
+        kind: 'stopped',
+        reason: expect.stringContaining(`${first}: it rolled back: too early`),
+      });
+      expect(stopped.actions).toEqual(expect.arrayContaining(['resume', 'skip', 'abandon']));
+      await client.resume('kv');
+      await environment.until('the first waits again', waitsForWord(first));
+      await client.approve('kv');
+      await environment.until('all soak', ({ stage }) => stage === 'soaking');
+      const { status } = await client.status('kv');
+      const ids = status?.members.map(({ member, migrationId }) => [member, migrationId]);
+      expect(Object.fromEntries(ids ?? [])).toEqual({
+        [first]: `${rolloutId}-s2`,
+        [second]: `${rolloutId}-s1`,
+        [leader]: `${rolloutId}-s1`,
+      });
+      await expect(client.skip('kv', first)).rejects.toMatchObject({
+        code: 'rollout.illegal-action',
+      });
+      await client.rollback('kv', { member: null, reason: 'changed our minds' });
+      const back: string[] = [];
+      await environment.until('all are back', (seen) => {
+        for (const [name, is] of Object.entries(stagesOf(seen))) {
+          if (is === 'rolled-back' && !back.includes(name)) back.push(name);
+        }
+        return seen.outcome !== null;
+      });
+      expect(await client.result('kv')).toMatchObject({
+        outcome: 'rolled-back',
+        reason: 'changed our minds',
+      });
+      expect(back).toEqual([leader, second, first]);
+      for (const { member, source } of rollout.members) {
+        expect((await environment.primaryOf(member))?.log).toBe(source.log);
+      }
+    },
+  );
+
+  test(
+    'terminated with a member in each state, and everything killed at once: started again with its id it goes on [OPS-1] [OPS-6]',
+    {
+      timeout: 240_000,
+    },
+    async () => {
+      const { kv, client, members } = environment;
+      const [first = '', second = ''] = await environment.inOrder();
+      const writer = new KvWriter(kv, 'killed');
+      const rollout = await environment.rollout({ soakSeconds: 3600, finalize: 'manual' });
+      await client.start(rollout);
+      await environment.until('the first soaks', stage(first, 'soaking'));
+      await environment.until('the second moves', stage(second, 'moving'));
+      await environment.temporal.workflow.getHandle(clusterWorkflowId('kv')).terminate('test');
+      const names = ['control', ...members];
+      await Promise.all(names.map((name) => environment.kill(name)));
+      await Promise.all(members.map((member) => kv.kill(`${member} host`)));
+      await Promise.all(names.map((name) => environment.run(name)));
+      expect(await client.start(rollout)).toMatchObject({ fresh: true });
+      await environment.until('all soak', ({ stage: is }) => is === 'soaking', 120_000);
+      const { status } = await client.status('kv');
+      expect(status?.members.map(({ migrationId }) => migrationId)).toEqual(
+        members.map(() => `${rollout.rolloutId}-s1`),
+      );
+      await client.complete('kv');
+      expect(await environment.outcome()).toBe('finalized');
+      await writer.stop();
+      await hasAll(kv, writer.acknowledged);
+      expect(await client.start(rollout)).toMatchObject({ fresh: false });
     },
   );
 });

@@ -41,6 +41,8 @@ export interface EnvironmentOptions {
   readonly namespace: string;
   /** The agent's hooks; made for the environment's root. */
   readonly hooks?: (root: string) => Readonly<Record<string, unknown>>;
+  /** Of the agent's configuration, by `<cluster>/<member>`. */
+  readonly replicas?: Readonly<Record<string, unknown>>;
   /** Absent: a machine of its own. */
   readonly at?: MachineAt;
 }
@@ -73,6 +75,7 @@ export class MigrationEnvironment {
         // Tests run as anyone, and in sandboxes whose init shows nothing.
         mayNotLook: 'pass-over',
         ...(options.hooks && { hooks: options.hooks(root) }),
+        ...(options.replicas && { replicas: options.replicas }),
       }),
     );
     return environment;

@@ -7,19 +7,22 @@ import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 
+import type { Client } from '@temporalio/client';
 import { Worker } from '@temporalio/worker';
 import { describe, expect, test } from 'vitest';
 
-import { replicaWorkflowId, type ReplicaName } from '../../core/ids.ts';
+import { clusterWorkflowId, groupLeaseWorkflowId, replicaWorkflowId } from '../../core/ids.ts';
 import { urisNow } from '../../storage/binding/parking.ts';
 import { batchOf, EntryType } from '../../storage/entry-batch.ts';
 import { defaultFamilies } from '../../storage/families/registry.ts';
 import { nodeFileLayer } from '../../storage/node-file-layer.ts';
+import type { ClusterStatus } from '../../workflows/rollout-messages.ts';
 import { bundleWorkflows } from '../../worker/control-worker.ts';
 import { installRuntime } from '../../worker/temporal-runtime.ts';
 import { holdPhase } from '../soak/hold-phase.ts';
 import { MigratingReplica } from '../soak/migrating-replica.ts';
 import { sharedTemporal } from '../setup/shared-temporal.ts';
+import { ClusterEnvironment } from './cluster-environment.ts';
 import { eventually, MigrationEnvironment } from './migration-environment.ts';
 
 const histories = resolve('test/histories');
@@ -66,7 +69,47 @@ async function recordLive(environment: MigrationEnvironment): Promise<void> {
   }
 }
 
+/** A cluster whose first member is rolled back and tried again, then all moved. */
+const clusterRuns = {
+  'cluster-resumed': clusterWorkflowId('kv'),
+  'group-lease': groupLeaseWorkflowId('kv'),
+  /** One of its members' migrations. */
+  coordinated: replicaWorkflowId({ cluster: 'kv', member: 'n1' }),
+};
+
+async function recordCluster(environment: ClusterEnvironment): Promise<void> {
+  const { client, migrations } = environment;
+  const [first = ''] = await environment.inOrder();
+  await client.start(await environment.rollout({ approval: 'per-cluster' }));
+  const waits = ({ members }: ClusterStatus) =>
+    members.some(({ report }) => report?.waiting?.kind === 'approval');
+  await environment.until('the first waits', waits);
+  await migrations.rollback({ cluster: 'kv', member: first }, 'recorded');
+  await environment.until('it has stopped', ({ members }) =>
+    members.some(({ report }) => report?.outcome === 'rolled-back'),
+  );
+  await client.pause('kv');
+  await client.approve('kv');
+  await client.resume('kv');
+  await environment.outcome();
+  // It ends by itself, once nobody has asked for a while.
+  const lease = environment.temporal.workflow.getHandle(clusterRuns['group-lease']);
+  await lease.result();
+}
+
 describe('the workflow of today', () => {
+  test.runIf(update)('writes the histories of a rollout anew', { timeout: 240_000 }, async () => {
+    const environment = await ClusterEnvironment.start();
+    try {
+      await recordCluster(environment);
+      for (const [name, workflowId] of Object.entries(clusterRuns)) {
+        await writeHistory(environment.temporal, { workflowId, name });
+      }
+    } finally {
+      await environment.close();
+    }
+  });
+
   test.runIf(update)('writes the histories anew', { timeout: 120_000 }, async () => {
     const environment = await MigrationEnvironment.create(await sharedTemporal());
     try {
@@ -74,10 +117,16 @@ describe('the workflow of today', () => {
       for (const [name, run] of Object.entries(runs)) {
         const replica = await MigratingReplica.create(environment, name);
         await run(replica);
-        await writeHistory(environment, replica.replica, name);
+        await writeHistory(environment.temporal, {
+          workflowId: replicaWorkflowId(replica.replica),
+          name,
+        });
       }
       await recordLive(environment);
-      await writeHistory(environment, environment.replica, liveRun);
+      await writeHistory(environment.temporal, {
+        workflowId: replicaWorkflowId(environment.replica),
+        name: liveRun,
+      });
     } finally {
       await environment.close();
     }
@@ -86,7 +135,7 @@ describe('the workflow of today', () => {
   test('replays the histories of finished migrations', { timeout: 120_000 }, async () => {
     const files = (await readdir(histories)).filter((name) => name.endsWith('.json'));
     expect(files.map((file) => basename(file, '.json')).toSorted()).toEqual(
-      [...Object.keys(runs), liveRun].toSorted(),
+      [...Object.keys(runs), liveRun, ...Object.keys(clusterRuns)].toSorted(),
     );
     const stored = await Promise.all(
       files.map(async (file) => ({
@@ -131,11 +180,10 @@ async function alterTargetBeforeValidation(
 
 /** Without the names of the machines that recorded it. */
 async function writeHistory(
-  environment: MigrationEnvironment,
-  replica: ReplicaName,
-  name: string,
+  temporal: Client,
+  { workflowId, name }: { readonly workflowId: string; readonly name: string },
 ): Promise<void> {
-  const handle = environment.temporal.workflow.getHandle(replicaWorkflowId(replica));
+  const handle = temporal.workflow.getHandle(workflowId);
   const text = JSON.stringify(plain(await handle.fetchHistory()), null, 1);
   const anonymous = text.replaceAll(hostname(), 'machine');
   await writeFile(join(histories, `${name}.json`), `${anonymous}\n`);

@@ -7,31 +7,16 @@ import { setTimeout as wait } from 'node:timers/promises';
 
 import type { ReplicaConfiguration } from './replica-process.ts';
 import { callReplica } from './call-replica.ts';
+import { endReplica } from './end-replica.ts';
 
 const [hook, file = ''] = process.argv.slice(2);
 const configuration: ReplicaConfiguration = JSON.parse(await readFile(file, 'utf8'));
 
-if (hook === 'stop') await stop();
+// The supervisor starts another.
+if (hook === 'stop') await endReplica(configuration.pidFile, file);
 else if (hook === 'repoint') await repoint();
 else if (hook === 'probe') await probe();
 // start: the supervisor has never stopped trying.
-
-/** Ends the process of this moment; the supervisor starts another. */
-async function stop(): Promise<void> {
-  const pid = Number(await readFile(configuration.pidFile, 'utf8'));
-  if (!(await isReplica(pid))) return;
-  process.kill(pid, 'SIGKILL');
-  while (await isReplica(pid)) await wait(5);
-}
-
-/** By its command line: a pid may have been given to another process. */
-async function isReplica(pid: number): Promise<boolean> {
-  try {
-    return (await readFile(`/proc/${pid}/cmdline`, 'utf8')).includes(file);
-  } catch {
-    return false;
-  }
-}
 
 async function repoint(): Promise<void> {
   const uris = {

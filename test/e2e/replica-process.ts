@@ -41,6 +41,7 @@ async function answer(replica: Instance, { pathname, searchParams }: URL): Promi
   const { firstIndex, lastIndex, meta } = replica.state();
   return {
     log: replica.uris.log,
+    version: process.env['REPLICA_VERSION'] ?? '',
     firstIndex: String(firstIndex),
     lastIndex: String(lastIndex),
     term: String(meta.term),

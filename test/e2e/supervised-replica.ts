@@ -35,15 +35,25 @@ export class SupervisedReplica {
   readonly appended = new Map<string, string>();
   voted: Vote = { term: '', votedFor: '' };
 
-  static async start(root: string, uris: InstanceUris): Promise<SupervisedReplica> {
+  /** @param program of the replica; absent: the one of these tests */
+  static async start(
+    root: string,
+    uris: InstanceUris,
+    program?: string,
+  ): Promise<SupervisedReplica> {
     const configuration: ReplicaConfiguration = {
       uris,
       socket: join(root, 'replica.sock'),
       pidFile: join(root, 'replica.pid'),
     };
     await writeFile(configurationFile(root), JSON.stringify(configuration));
-    const program = fileURLToPath(new URL('supervisor.js', import.meta.url));
-    const supervisor = spawn(process.execPath, [program, configurationFile(root)], {
+    const supervising = fileURLToPath(new URL('supervisor.js', import.meta.url));
+    const args = [
+      supervising,
+      configurationFile(root),
+      ...(program === undefined ? [] : [program]),
+    ];
+    const supervisor = spawn(process.execPath, args, {
       stdio: ['pipe', 'inherit', 'inherit'],
     });
     const replica = new SupervisedReplica(configuration.socket, supervisor);
@@ -89,6 +99,6 @@ export class SupervisedReplica {
   }
 }
 
-function configurationFile(root: string): string {
+export function configurationFile(root: string): string {
   return join(root, 'replica.json');
 }

@@ -5,7 +5,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { runCli } from '../cli/run-cli.ts';
 import { missing } from '../setup/toolchain.ts';
 import { KvCluster } from './kv-cluster.ts';
-import { hasAll, Writer } from './kv-writer.ts';
+import { hasAll, KvWriter } from './kv-writer.ts';
 
 let cluster: KvCluster | null = null;
 
@@ -35,7 +35,7 @@ describe.skipIf(missing('go'))('the hashicorp/raft example', () => {
     cluster = kv;
     const [first = ''] = kv.nodes;
     await kv.until('the cluster commits', () => kv.write(first, 'first', 'value of first'));
-    const writers = ['a', 'b', 'c'].map((name) => new Writer(kv, name));
+    const writers = ['a', 'b', 'c'].map((name) => new KvWriter(kv, name));
     const acknowledged = () => ['first', ...writers.flatMap((writer) => writer.acknowledged)];
     for (const name of kv.names) {
       await kv.kill(name);
@@ -56,7 +56,7 @@ describe.skipIf(missing('go'))('the hashicorp/raft example', () => {
     cluster = kv;
     const [first = ''] = kv.nodes;
     await kv.until('the cluster commits', () => kv.write(first, 'first', 'value of first'));
-    const writers = ['a', 'b', 'c'].map((name) => new Writer(kv, name));
+    const writers = ['a', 'b', 'c'].map((name) => new KvWriter(kv, name));
     const acknowledged = () => ['first', ...writers.flatMap((writer) => writer.acknowledged)];
     for (const family of ['rocksdb', 'sqlite', 'local']) {
       for (const node of ['n1', 'n2', 'n3']) {

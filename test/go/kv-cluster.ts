@@ -125,8 +125,8 @@ export class KvCluster {
     }
   }
 
-  async status(node: string): Promise<NodeStatus> {
-    const signal = AbortSignal.timeout(requestMs);
+  async status(node: string, timeoutMs = requestMs): Promise<NodeStatus> {
+    const signal = AbortSignal.timeout(timeoutMs);
     return (await (await fetch(`${node}/status`, { signal })).json()) as NodeStatus;
   }
 

@@ -1,8 +1,8 @@
-/** A load for the example's cluster, and what it must find again. */
+/** A client of the example's cluster, and what its acknowledged writes must come to. */
 import type { KvCluster } from './kv-cluster.ts';
 
 /** Writes unique keys, each to the next node, until told to stop. */
-export class Writer {
+export class KvWriter {
   readonly acknowledged: string[] = [];
   readonly #cluster: KvCluster;
   readonly #done: Promise<void>;

@@ -2,7 +2,7 @@
 import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
 
-import { isStepPhase } from '../../core/phases.ts';
+import { isStepPhase, phases, type Phase } from '../../core/phases.ts';
 import type { LoggedActivity } from './simulated-machines.ts';
 
 export interface LogFindings {
@@ -20,17 +20,16 @@ export interface LogFindings {
   readonly stepsAtMs: readonly number[];
 }
 
-/** A member is under way from its first step to one of these. */
-const lastSteps = ['probe', 'probe-back'];
+const steps = new Set<string>((Object.keys(phases) as Phase[]).filter(isStepPhase));
 
 /**
  * A cluster is under way from when its first member is taken until all have been probed on their
- * targets; or, when one went back, until that one has been probed on its source, and again from
- * when a member is taken anew.
+ * targets; one whose step was refused stands still, until a step of it begins anew.
  */
 export async function readActivityLog(
   logFile: string,
-  sizes: ReadonlyMap<string, number>,
+  /** Of each cluster's members. */
+  hosts: ReadonlyMap<string, readonly string[]>,
 ): Promise<LogFindings> {
   const underWay = new Map<string, Set<string>>();
   const onMachine = new Map<string, Set<string>>();
@@ -48,25 +47,23 @@ export async function readActivityLog(
     const [cluster = '', member = ''] = replica.split('/');
     if (event === 'begin') found.activities += 1;
     if (event === 'fail') found.failed += 1;
-    if (!isStepPhase(activity) && activity !== 'own') continue;
+    if (activity !== 'own' && !steps.has(activity)) continue;
     if (event === 'begin') stepsAtMs.push(atMs);
     const members = setOf(moving, cluster);
-    if (activity === 'own' && event === 'begin' && !setOf(moved, cluster).has(member)) {
+    const done = setOf(moved, cluster);
+    if (event === 'begin' && !done.has(member)) {
       setOf(underWay, cluster).add(member);
-      setOf(onMachine, host).add(cluster);
+      for (const one of hosts.get(cluster) ?? []) setOf(onMachine, one).add(cluster);
       members.add(member);
     }
     found.mostClusters = Math.max(found.mostClusters, underWay.size);
     found.mostOnMachine = Math.max(found.mostOnMachine, setOf(onMachine, host).size);
     found.mostMembers = Math.max(found.mostMembers, members.size);
-    if (event !== 'end' || !lastSteps.includes(activity)) continue;
+    if (event === 'refuse') end(cluster);
+    if (event !== 'end' || activity !== 'probe') continue;
     members.delete(member);
-    if (activity === 'probe-back') {
-      end(cluster);
-      continue;
-    }
-    setOf(moved, cluster).add(member);
-    if (setOf(moved, cluster).size < (sizes.get(cluster) ?? 0)) continue;
+    done.add(member);
+    if (done.size < (hosts.get(cluster)?.length ?? 0)) continue;
     movedAtMs.push(atMs);
     end(cluster);
   }

@@ -6,13 +6,12 @@
  *
  * What is simulated: the machines' disks and Raft processes; and a preflight finding is left out,
  * since what lies in memory is rightly refused on a real machine. What fails is injected here: a
- * share of the attempts, before their work or after it, and the targets of doomed clusters, which
- * are damaged before they are validated.
+ * share of the attempts, before their work or after it; and the disks of doomed clusters are full.
  */
 import { closeSync, existsSync, openSync, readFileSync, writeSync } from 'node:fs';
 
 import { ApplicationFailure } from '@temporalio/common';
-import { NativeConnection, Worker } from '@temporalio/worker';
+import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 
 import type { AgentContext } from '../../activities/agent-context.ts';
 import type { ControlActivities, HostActivities } from '../../activities/contract.ts';
@@ -33,7 +32,6 @@ import { FamilyRegistry } from '../../storage/family-registry.ts';
 import { memoryFamily } from '../../storage/families/memory/family.ts';
 import { CrashFileLayer } from '../../storage/testing/crash-file-layer.ts';
 import { seededRandom } from '../../storage/testing/seeded-random.ts';
-import { installRuntime } from '../../worker/temporal-runtime.ts';
 
 export interface SimulatedMachines {
   readonly address: string;
@@ -56,7 +54,13 @@ export interface LoggedActivity {
   readonly host: string;
   readonly replica: string;
   readonly activity: string;
-  readonly event: 'begin' | 'end' | 'fail';
+  /** `refuse`: tried again is of no use; an operator is asked. */
+  readonly event: 'begin' | 'end' | 'fail' | 'refuse';
+}
+
+interface Addressed {
+  readonly replica?: ReplicaName;
+  readonly input?: { readonly replica: ReplicaName };
 }
 
 /** An activity reached by one poller is taken at once; a machine has few at a time. */
@@ -126,7 +130,8 @@ class SimulatedAgents {
 
   async run(): Promise<void> {
     const { address, namespace, machines } = this.#given;
-    installRuntime();
+    // Failed attempts are meant.
+    Runtime.install({ logger: new DefaultLogger('ERROR') });
     const connection = await NativeConnection.connect({ address });
     const workers: Worker[] = [];
     for (const [host, replicas] of Object.entries(machines)) {
@@ -196,9 +201,11 @@ class SimulatedAgents {
         const findings = answer.findings.filter(({ check }) => check !== 'places durable');
         return { ...answer, findings };
       },
-      validate: async (request) => {
-        if (this.#isDoomed(request.replica)) await this.#damage(request.replica);
-        return real.validate(request);
+      copy: async (request) => {
+        if (this.#isDoomed(request.replica)) {
+          throw ApplicationFailure.nonRetryable('the disk is full', 'io.failed');
+        }
+        return real.copy(request);
       },
     };
   }
@@ -208,26 +215,15 @@ class SimulatedAgents {
     return existsSync(doomedFile) && readFileSync(doomedFile, 'utf8').split('\n').includes(cluster);
   }
 
-  /** What a bad disk would do: its last entry is another one. */
-  async #damage({ cluster, member }: ReplicaName): Promise<void> {
-    const uris = families.expand(`memory://new-${cluster}-${member}`);
-    const instance = await families.open(uris, 'read-write', { files: new CrashFileLayer(0) });
-    await instance.apply({ truncate: { lastKept: BigInt(this.#given.entries - 1) } });
-    await instance.close();
-  }
-
   /** Logs each, and lets a share of the attempts fail as attempts do. */
   #wrapped<Activities extends HostActivities | ControlActivities>(
     host: string,
     activities: Activities,
   ): Activities {
     const wrapped = Object.entries(activities).map(([activity, work]) => {
-      const run = work as (request: unknown) => Promise<unknown>;
-      const logged = async (request: {
-        readonly replica?: ReplicaName;
-        input?: { replica: ReplicaName };
-      }) => {
-        const replica = request.replica ?? request.input?.replica;
+      const run = work as (request?: Addressed) => Promise<unknown>;
+      const logged = async (request?: Addressed) => {
+        const replica = request?.replica ?? request?.input?.replica;
         const subject = replica === undefined ? '' : replicaText(replica);
         const note = (event: LoggedActivity['event']) => {
           if (notLogged.includes(activity)) return;
@@ -248,7 +244,7 @@ class SimulatedAgents {
           note('end');
           return answer;
         } catch (error) {
-          note('fail');
+          note(isRefusal(error) ? 'refuse' : 'fail');
           throw error;
         }
       };
@@ -265,6 +261,10 @@ class SimulatedAgents {
     if (drawn * 2 >= failingShare * drawnFrom) return;
     throw ApplicationFailure.retryable('injected', 'injected');
   }
+}
+
+function isRefusal(error: unknown): boolean {
+  return error instanceof ApplicationFailure && error.nonRetryable === true;
 }
 
 const [configuration = ''] = process.argv.slice(2);

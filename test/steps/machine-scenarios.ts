@@ -1,6 +1,7 @@
 /** Small replicas and the ways in which their migrations go, for the tests of a machine's steps. */
 import type { AgentContext } from '../../activities/agent-context.ts';
 import type { Phase } from '../../core/phases.ts';
+import type { MigrationInput } from '../../schemas/migration.ts';
 import type { InstanceUris } from '../../storage/contracts.ts';
 import type { FileLayer } from '../../storage/file-layer.ts';
 import { makeDirectories, writeDurably } from '../../storage/files.ts';
@@ -95,6 +96,10 @@ export interface ExpectedScenario extends Scenario {
 }
 
 const input = migrationInput('m1', { source: uriA, target: uriB });
+const replacement: MigrationInput = {
+  ...migrationInput('m1', { source: uriA, target: uriA }),
+  mode: 'binary',
+};
 const backAtA: ExpectedEnd = { result: 'rolled-back', primary: uriA, state: stateBefore };
 
 export const scenarios: readonly ExpectedScenario[] = [
@@ -102,6 +107,18 @@ export const scenarios: readonly ExpectedScenario[] = [
     name: 'a migration to the end',
     input,
     expected: { result: 'finalized', primary: uriB, state: stateBefore },
+  },
+  {
+    name: 'a replacement of the program',
+    input: replacement,
+    expected: { result: 'finalized', primary: uriA, state: stateBefore },
+  },
+  {
+    name: 'a replacement of the program that is put back',
+    input: replacement,
+    rollbackAt: 'soak',
+    ownFrom: 'rollback',
+    expected: backAtA,
   },
   {
     name: 'a migration that deletes its source at the end',
