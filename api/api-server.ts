@@ -64,7 +64,9 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     forceCloseConnections: 'idle',
     clientErrorHandler: (error: NodeJS.ErrnoException, socket: Socket) =>
       refuseConnection(error, socket),
-    frameworkErrors: (error, request, reply) => refuse(error, request, reply as FastifyReply),
+    frameworkErrors: (error, request, reply) => {
+      refuse(error, request, reply);
+    },
   }).withTypeProvider<ZodTypeProvider>();
   const problem = (error: unknown, instance: string) => problemOf(error, { instance, address });
   const refuse = (error: FastifyError, request: FastifyRequest, reply: FastifyReply) => {

@@ -7,6 +7,7 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 
 import { ClusterClient } from '../client/cluster-client.ts';
 import { FleetClient } from '../client/fleet-client.ts';
+import { MachineClient } from '../client/machine-client.ts';
 import { MigrationClient } from '../client/migration-client.ts';
 import { ScheduleClient } from '../client/schedule-client.ts';
 import type { ControlStore } from '../control/control-store.ts';
@@ -20,6 +21,7 @@ export interface Clients {
   readonly clusters: ClusterClient;
   readonly fleets: FleetClient;
   readonly schedules: ScheduleClient;
+  readonly machines: MachineClient;
 }
 
 /** They hold nothing but the connection. */
@@ -29,6 +31,7 @@ export function clientsOf(client: Client): (by: string) => Clients {
     clusters: new ClusterClient({ client, identity }),
     fleets: new FleetClient({ client, identity }),
     schedules: new ScheduleClient({ client }),
+    machines: new MachineClient(client),
   });
 }
 

@@ -1,6 +1,7 @@
 /** The one place where what was thrown becomes what a client is told (RFC 9457). */
 import { STATUS_CODES } from 'node:http';
 
+import { status } from '@grpc/grpc-js';
 import { isGrpcServiceError } from '@temporalio/client';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import type { z } from 'zod';
@@ -81,11 +82,9 @@ function known(error: QuorumshiftError, instance: string): Problem {
   };
 }
 
-/** `temporal.api`'s INVALID_ARGUMENT: only a cursor is handed to it as it came. */
-const invalidArgument = 3;
-
+/** Only a cursor is handed to Temporal as it came. */
 function ofTemporal(thrown: unknown, address: string): unknown {
-  if (isGrpcServiceError(thrown) && Number(thrown.code) === invalidArgument) {
+  if (isGrpcServiceError(thrown) && thrown.code === status.INVALID_ARGUMENT) {
     return fail('request.invalid', { reason: `Temporal refuses it: ${thrown.details}` });
   }
   return temporalFailure({ address, namespace: '' }, thrown);

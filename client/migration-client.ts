@@ -16,12 +16,7 @@ import { fail } from '../core/errors.ts';
 import { controlTaskQueue, replicaText, replicaWorkflowId, type ReplicaName } from '../core/ids.ts';
 import { inputDigest } from '../schemas/input-digest.ts';
 import type { MigrationInput } from '../schemas/migration.ts';
-import type {
-  Accepted,
-  MigrateReplicaResult,
-  MigrationOutcome,
-  MigrationStatus,
-} from '../workflows/messages.ts';
+import type { Accepted, MigrateReplicaResult, MigrationStatus } from '../workflows/messages.ts';
 import type { migrateReplica } from '../workflows/migrate-replica.ts';
 import type { PlanAnswer, planReplica } from '../workflows/plan-replica.ts';
 import { attemptReport } from './attempt-report.ts';
@@ -39,7 +34,6 @@ import {
   WorkflowCalls,
   type ClientOptions,
   type OperationOptions,
-  type RunState,
 } from './workflow-calls.ts';
 
 const workflowIdPrefix = 'replica/';

@@ -55,7 +55,7 @@ export class OperationTable {
       );
       if (row !== null && text(row, 'payload') !== payload) return { kind: 'other-payload' };
       const status = row === null ? null : countOrNull(row, 'status');
-      // Of what failed for want of a server or an agent nobody knows how far it came: it is run again.
+      // How far it came that failed for want of a server or an agent nobody knows: it is run again.
       if (row !== null && status !== null && status < firstRetried) {
         return { kind: 'recorded', status, body: textOrNull(row, 'body') ?? '' };
       }

@@ -34,7 +34,7 @@ export function addEvents<Params extends z.ZodType>(
         summary: 'Watch it',
         description: text,
         operationId,
-        params: params as z.ZodType,
+        params,
         headers: eventHeader,
         response: {
           200: { description: text, content: { 'text/event-stream': { schema: z.string() } } },

@@ -1,4 +1,4 @@
-/** For those who run the API: is it alive, can it work, what does it measure, what does it offer. */
+/** For those who run the API: is it alive, can it work, what does it measure. */
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { z } from 'zod';

@@ -1,17 +1,10 @@
-/** Machines and their agents: what the inventory says, and who asks Temporal for their work. */
-import type { Client } from '@temporalio/client';
-import { optionalTsToDate } from '@temporalio/common/lib/time.js';
-
-import { hostControlTaskQueue, hostTaskQueue } from '../../core/ids.ts';
+/** Machines and their agents: what the inventory says of them, and what they say themselves. */
 import { hostListSchema, hostParamsSchema, hostSchema } from '../../schemas/http/host.ts';
-import { answer, type ApiApp, type ApiContext } from '../context.ts';
+import { answer, reader, type ApiApp, type ApiContext } from '../context.ts';
 
 const tags = ['hosts'];
 
-/** `temporal.api.enums.v1.TaskQueueType`. */
-const activityQueue = 2;
-
-export function addHosts(app: ApiApp, { temporal, store }: ApiContext): void {
+export function addHosts(app: ApiApp, { clients, store }: ApiContext): void {
   app.get(
     '/v1/hosts',
     {
@@ -40,8 +33,7 @@ export function addHosts(app: ApiApp, { temporal, store }: ApiContext): void {
       config: { role: 'view' },
       schema: {
         tags,
-        summary: 'Which agent asks for the work of a machine, and which members lie there',
-        description: 'A machine that nobody has heard of has neither.',
+        summary: 'What the agent of a machine says, and which replicas it has',
         operationId: 'getHost',
         params: hostParamsSchema,
         response: { 200: hostSchema },
@@ -49,17 +41,20 @@ export function addHosts(app: ApiApp, { temporal, store }: ApiContext): void {
     },
     async (request) => {
       const { host } = request.params;
-      const [steps, control, members] = await Promise.all([
-        pollers(temporal, hostTaskQueue(host)),
-        pollers(temporal, hostControlTaskQueue(host)),
+      const { machines } = clients(reader);
+      const [[seen], [hosted], members] = await Promise.all([
+        machines.machines([host]),
+        machines.replicas([host]),
         membersOf(),
       ]);
-      const here = members.filter((member) => member.host === host);
       return answer({
         host,
-        steps,
-        control,
-        members: here.map(({ cluster, member }) => ({ cluster, member })),
+        agent: seen?.answer ?? null,
+        problem: seen?.problem ?? hosted?.problem ?? null,
+        replicas: hosted?.answer ?? null,
+        declared: members
+          .filter((member) => member.host === host)
+          .map(({ cluster, member }) => ({ cluster, member })),
       });
     },
   );
@@ -70,16 +65,4 @@ export function addHosts(app: ApiApp, { temporal, store }: ApiContext): void {
       members.map(({ member, host, agentId }) => ({ cluster, member, host, agentId })),
     );
   }
-}
-
-async function pollers(temporal: Client, taskQueue: string) {
-  const found = await temporal.workflowService.describeTaskQueue({
-    namespace: temporal.options.namespace,
-    taskQueue: { name: taskQueue },
-    taskQueueType: activityQueue,
-  });
-  return (found.pollers ?? []).map(({ identity, lastAccessTime }) => ({
-    identity: identity ?? '',
-    lastSeenAt: optionalTsToDate(lastAccessTime)?.toISOString() ?? null,
-  }));
 }

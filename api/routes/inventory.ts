@@ -1,5 +1,7 @@
 /** What a platform team says there is: clusters, members, machines. */
-import type { z } from 'zod';
+import { z } from 'zod';
+
+import { contradicts, inventoryDifferences } from '../../client/inventory-difference.ts';
 
 import type { ControlStore } from '../../control/control-store.ts';
 import {
@@ -11,6 +13,7 @@ import { inventoryDigest, type StoredInventory } from '../../control/inventory-t
 import { canonicalJson } from '../../core/canonical-json.ts';
 import { fail } from '../../core/errors.ts';
 import {
+  compareInventoryOperationSchema,
   inventoryDifferenceSchema,
   putInventoryOperationSchema,
   revisionDifferenceFilterSchema,
@@ -32,6 +35,7 @@ const tags = ['inventory'];
 
 export function addInventory(app: ApiApp, context: ApiContext): void {
   addReads(app, context);
+  addComparison(app, context);
   const { store, changes } = context;
   app.put(
     '/v1/inventory',
@@ -67,6 +71,48 @@ export function addInventory(app: ApiApp, context: ApiContext): void {
       }));
     },
   );
+}
+
+/** Differences that one answer holds. */
+const mostDifferences = 1_000;
+
+function addComparison(app: ApiApp, { store, changes, clients }: ApiContext): void {
+  app.post(
+    '/v1/inventory/comparisons',
+    {
+      config: { role: 'operate' },
+      schema: {
+        tags,
+        summary: 'Hold the present inventory against what the machines report; changes nothing',
+        operationId: 'compareInventory',
+        body: z.strictObject({}),
+        response: { 202: compareInventoryOperationSchema },
+      },
+    },
+    async (request, reply) =>
+      changes.take(request, reply, ({ by }) => ({
+        action: 'inventory.compare',
+        subject: 'inventory',
+        audited: false,
+        does: { digests: [], run: () => compare(by) },
+      })),
+  );
+
+  async function compare(by: string) {
+    const found = await store.inventories.current();
+    const { revision, inventory } = present(found, 'the present inventory');
+    const members = inventory.clusters.flatMap((cluster) => cluster.members);
+    const hosts = [...new Set(members.map(({ host }) => host))].toSorted();
+    const asked = await clients(by).machines.replicas(hosts);
+    const all = inventoryDifferences(defaultFamilies(), inventory, asked);
+    const [against, open] = [all.filter(contradicts), all.filter((one) => !contradicts(one))];
+    return {
+      revision,
+      away: asked.filter(({ answer: said }) => said === null).map(({ host }) => host),
+      contradictions: against.length,
+      differences: [...against, ...open].slice(0, mostDifferences),
+    };
+  }
 }
 
 function addReads(app: ApiApp, { store }: ApiContext): void {

@@ -53,16 +53,16 @@ export function addProcesses(program: Command): void {
 
 async function dev(options: ProcessOptions): Promise<void> {
   const config = await readAgentConfig(options.config);
-  const control =
+  const controlConfig =
     options.controlConfig === undefined
       ? devControlConfig(config)
       : await readControlConfig(options.controlConfig);
   const { port, uiPort } = options;
-  const environment = await startDev({ config, control, log, port, uiPort });
+  const environment = await startDev({ config, control: controlConfig, log, port, uiPort });
   try {
     const listen = `127.0.0.1:${options.apiPort}`;
-    const api = overridden(control.api, listen, options.tokens);
-    const served = await serveApi(environment, { ...control, api });
+    const api = overridden(controlConfig.api, listen, options.tokens);
+    const served = await serveApi(environment, { ...controlConfig, api });
     log(`Temporal is at ${environment.address}`);
     if (environment.uiUrl !== null) log(`Temporal UI: ${environment.uiUrl}`);
     log(apiText(served.url, api));

@@ -1,4 +1,4 @@
-/** Calls of the HTTP API, typed by its own document; what it refuses is thrown as the same error. */
+/** Calls of the HTTP API, typed by its document; what it refuses is thrown as the same error. */
 import { setTimeout as delay } from 'node:timers/promises';
 
 import createClient, { type Client } from 'openapi-fetch';

@@ -64,6 +64,38 @@ export const putInventoryOperationSchema = operationOf(
   }),
 );
 
+/** Against what the agents report that their machines hold. */
+export const compareInventoryOperationSchema = operationOf(
+  'CompareInventoryOperation',
+  z.object({
+    revision,
+    /** Machines that gave no answer. */
+    away: z.array(z.string()),
+    /** How many there are of those that contradict the inventory. */
+    contradictions: z.number().int(),
+    differences: z
+      .array(
+        z.object({
+          kind: z.enum([
+            'elsewhere',
+            'other-machine',
+            'undeclared',
+            'unreadable',
+            'no-record',
+            'unknown',
+          ]),
+          replica: z.string(),
+          host: z.string(),
+          declared: z.string().nullable(),
+          reported: z.string().nullable(),
+          phase: z.string().nullable(),
+          note: z.string(),
+        }),
+      )
+      .describe('at most 1,000, those that contradict it first'),
+  }),
+);
+
 export const revisionDifferenceFilterSchema = z.strictObject({
   /** Absent: the present one. */
   to: z.coerce.number().int().min(1).max(Number.MAX_SAFE_INTEGER).exactOptional(),

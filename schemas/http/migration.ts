@@ -31,7 +31,7 @@ export const startMigrationSchema = z
     source: instanceSchema,
     target: instanceSchema,
     policy: migrationPolicySchema.prefault({}),
-    /** Null: live where a storage host serves it, else stopped. `binary`: the target is the source. */
+    /** Null: live where a storage host serves it, else stopped. `binary`: target is source. */
     mode: migrationModeSchema.nullable().default(null),
     /** You answer for the group, and why: its lease is not waited for. */
     standalone: z
@@ -97,6 +97,8 @@ const bindingViewSchema = z
     proof: proofNameSchema.nullable(),
     primary: z.object({ log: z.string(), parkedTag: z.string().nullable() }),
     rollingBack: z.boolean(),
+    /** The migration that ended last; absent in histories of before. */
+    lastEnded: z.string().nullable().exactOptional(),
   })
   .meta({ id: 'BindingView', description: "what the workflow knows of the machine's record" });
 

@@ -151,6 +151,14 @@ const memberStatusSchema = z
     report: memberReportSchema.nullable(),
     size: memberSizeSchema.nullable(),
     reason: z.string().nullable(),
+    /** As the group was looked at last; null before. */
+    standing: z
+      .object({
+        role: z.enum(['leader', 'follower', 'learner', 'candidate', 'unknown', 'unreachable']),
+        lag: z.string().nullable().describe('entries that it lacks of what is committed'),
+      })
+      .nullable()
+      .exactOptional(),
   })
   .meta({ id: 'MemberStatus' });
 
@@ -248,6 +256,8 @@ const fleetStatusSchema = z
         total: count,
         outcome: rolloutOutcome.nullable(),
         reason: z.string().nullable(),
+        /** Counted from 0. */
+        wave: count.exactOptional(),
       }),
     ),
     waiting: rolloutWaitingSchema.nullable(),

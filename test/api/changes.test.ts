@@ -1,22 +1,30 @@
 import { randomUUID } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { replicaWorkflowId } from '../../core/ids.ts';
 import { inputDigest } from '../../schemas/input-digest.ts';
 import type { AuditLine } from '../../control/audit-chain.ts';
+import { startTemporalServer, type TemporalServer } from '../../worker/temporal-server.ts';
 import { eventually, MigrationEnvironment } from '../e2e/migration-environment.ts';
 import { missing } from '../setup/toolchain.ts';
-import { sharedTemporal } from '../setup/shared-temporal.ts';
 import { ApiProcess } from './api-process.ts';
 
 describe.skipIf(missing('temporal'))('changes through the API', () => {
+  let directory: string;
+  let temporal: TemporalServer;
   let environment: MigrationEnvironment;
   let api: ApiProcess;
   let source: string;
 
   beforeAll(async () => {
-    const temporal = await sharedTemporal();
+    directory = await mkdtemp(join(tmpdir(), 'quorumshift-changes-'));
+    const bin = process.env['QUORUMSHIFT_TEMPORAL_BIN'] ?? '';
+    // Of its own: no other file's control worker may answer while this one's is gone.
+    temporal = await startTemporalServer({ bin, dbFile: join(directory, 'temporal.db') });
     environment = await MigrationEnvironment.create(temporal);
     api = await ApiProcess.start(temporal);
     source = await environment.unpack('node-killed', 'a');
@@ -26,6 +34,8 @@ describe.skipIf(missing('temporal'))('changes through the API', () => {
   afterAll(async () => {
     await api.close();
     await environment.close();
+    await temporal.kill();
+    await rm(directory, { recursive: true, force: true });
   });
 
   const place = () => `/v1/migrations/${environment.replica.cluster}/${environment.replica.member}`;
@@ -203,6 +213,11 @@ describe.skipIf(missing('temporal'))('changes through the API', () => {
       return members.some((replica) =>
         JSON.stringify(replica).includes(environment.replica.member),
       );
+    });
+    const host = await api.get(`/v1/hosts/${environment.host}`);
+    expect(host.body).toMatchObject({
+      problem: null,
+      replicas: [{ replica: environment.replica, phase: 'ended' }],
     });
     const late = await api.problem('POST', `${place()}/rollback`, { body: { reason: 'too late' } });
     expect(`${late.status} ${late.body.code}`).toBe('409 migration.illegal-action');

@@ -64,8 +64,16 @@ describe.skipIf(missing('temporal'))('rollouts through the API', () => {
     });
     expect((await api.get('/v1/hosts')).body['items']).toHaveLength(3);
     const host = await api.get(`/v1/hosts/h${unique}-1`);
-    expect(host.body).toMatchObject({ steps: [], control: [] });
-    expect(host.body['members']).toHaveLength(clusters.length);
+    expect(host.body).toMatchObject({ agent: null, replicas: null });
+    expect(host.body['problem']).toMatch(/did not answer/);
+    expect(host.body['declared']).toHaveLength(clusters.length);
+    const compared = await api.change('POST', '/v1/inventory/comparisons');
+    expect((await api.ended(compared.body.id)).result).toMatchObject({
+      revision: 2,
+      away: [1, 2, 3].map((n) => `h${unique}-${n}`),
+      contradictions: 0,
+      differences: expect.arrayContaining([expect.objectContaining({ kind: 'unknown' })]),
+    });
   });
 
   test('of an inventory each field that is wrong is named, also where two are at odds', async () => {

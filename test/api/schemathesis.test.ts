@@ -64,13 +64,16 @@ test.skipIf(missing('temporal') || missing('schemathesis'))(
 );
 
 /** What it asks of migrations is of one that is there, and waits for its approval. */
-function configuration({ replica }: MigrationEnvironment): string {
+function configuration({ replica, host }: MigrationEnvironment): string {
   return [
     '[checks.negative_data_rejection]',
     'expected-statuses = ["400", "401", "403", "404", "405", "409", "413", "414", "415", "431"]',
     '[[operations]]',
     'include-path-regex = "^/v1/migrations/"',
     `parameters = { cluster = "${replica.cluster}", member = "${replica.member}" }`,
+    '[[operations]]',
+    'include-path-regex = "^/v1/hosts/"',
+    `parameters = { host = "${host}" }`,
     '',
   ].join('\n');
 }

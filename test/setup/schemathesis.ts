@@ -1,6 +1,6 @@
 /**
- * Schemathesis, a client of HTTP APIs that makes its requests from the OpenAPI document: Python's, of
- * pinned versions, in the product's cache. Installed by `npm test`; found by plain vitest.
+ * Schemathesis, a client of HTTP APIs that makes its requests from the OpenAPI document: a Python
+ * program, of pinned versions, in the product's cache. Installed by `npm test`; found by plain vitest.
  */
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
