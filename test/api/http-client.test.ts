@@ -61,6 +61,7 @@ describe.skipIf(missing('temporal'))('the typed client of the API', () => {
     });
     expect(await client.pause(replica)).toEqual({ fresh: true });
     expect(await client.resume(replica)).toEqual({ fresh: true });
+    await eventually('the watcher to be told', async () => seen.includes('approval'));
     expect(await client.approve(replica, proof)).toEqual({ fresh: true });
     await eventually('the wait for finalize', async () => {
       return waits(await client.status(replica)) === 'finalize';
@@ -71,7 +72,6 @@ describe.skipIf(missing('temporal'))('the typed client of the API', () => {
     });
     // The stream ends with the migration.
     await watched;
-    expect(seen).toContain('approval');
     await eventually('visibility to have it', async () => {
       const listed = await client.list({ limit: 500 });
       return listed.some((one) => one.replica.member === replica.member && one.run === 'completed');
