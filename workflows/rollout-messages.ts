@@ -280,6 +280,7 @@ export interface WaveStatus {
 
 export interface FleetCounts {
   readonly total: number;
+  /** Those left out included. */
   readonly begun: number;
   readonly moving: number;
   readonly soaking: number;
