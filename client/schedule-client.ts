@@ -2,9 +2,7 @@
  * Schedules of fleets' rollouts, kept by the Temporal server: recurring ones and single ones. What
  * a schedule has started goes on by itself, whatever becomes of the schedule.
  */
-import { status } from '@grpc/grpc-js';
 import {
-  isGrpcServiceError,
   ScheduleAlreadyRunning,
   ScheduleNotFoundError,
   type Client,
@@ -27,7 +25,7 @@ import type { watchSchedule } from '../workflows/watch-schedule.ts';
 import { SearchAttributes } from './search-attributes.ts';
 import type { ClientOptions } from './workflow-calls.ts';
 
-/** A run that could not begin for so long is missed, and told of; the server's default is a year. */
+/** A run that cannot begin for so long is missed, and told of; by default that is a year. */
 const catchupWindow = '1 minute';
 
 const idPrefix = scheduleId('');
@@ -101,9 +99,9 @@ export class ScheduleClient {
       });
     } catch (error) {
       if (error instanceof ScheduleAlreadyRunning) throw fail('schedule.exists', { schedule });
-      const refusal = refusalOf(error);
-      if (refusal === null) throw error;
-      const reason = `the times of schedule ${schedule} are refused: ${refusal}`;
+      // What the SDK makes of times that the server does not understand.
+      if (!(error instanceof TypeError)) throw error;
+      const reason = `the times of schedule ${schedule} are refused: ${error.message}`;
       throw fail('usage.invalid', { reason }, { cause: error });
     }
     await this.#client.workflow.start<typeof watchSchedule>('watchSchedule', {
@@ -243,12 +241,4 @@ function reportOf({ scheduleId: id, memo, state, info }: ScheduleDescription): S
     missed: info.numActionsMissedCatchupWindow,
     skipped: info.numActionsSkippedOverlap,
   };
-}
-
-/** Why the server refused the schedule; null for any other failure. */
-function refusalOf(error: unknown): string | null {
-  // What the client makes of the server's INVALID_ARGUMENT.
-  if (error instanceof TypeError) return error.message;
-  const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
-  return isGrpcServiceError(cause) && cause.code === status.INVALID_ARGUMENT ? cause.details : null;
 }

@@ -3,6 +3,7 @@ import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { limits } from '../../api/limits.ts';
+import { eventually } from '../e2e/migration-environment.ts';
 import { missing } from '../setup/toolchain.ts';
 import { sharedTemporal } from '../setup/shared-temporal.ts';
 import { ApiProcess } from './api-process.ts';
@@ -150,6 +151,42 @@ describe.skipIf(missing('temporal'))('the server keeps itself up', () => {
       expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
       expect((await api.get('/v1/hosts', { token: other })).status).toBe(200);
     } finally {
+      await api.close();
+    }
+  });
+
+  test('beyond its many requests under way it says so, and takes the next when some have ended', async () => {
+    const api = await ApiProcess.start(await sharedTemporal());
+    const token = await api.token('operate');
+    const { hostname, port } = new URL(api.url);
+    // Each waits for a body that does not come.
+    const head = [
+      'POST /v1/plans HTTP/1.1',
+      `host: ${hostname}`,
+      `authorization: Bearer ${token}`,
+      'idempotency-key: k',
+      'content-type: application/json',
+      'content-length: 10',
+    ];
+    const sockets = Array.from({ length: limits.requests }, () => {
+      const socket = connect(Number(port), hostname);
+      socket.on('error', () => {});
+      socket.write(`${head.join('\r\n')}\r\n\r\n`);
+      return socket;
+    });
+    try {
+      const refused = await eventually('it to be full', async () => {
+        const answer = await api.problem('GET', '/v1/hosts');
+        return answer.status === 503 && answer;
+      });
+      expect(refused.body).toMatchObject({ code: 'api.overloaded', retryable: true });
+      expect(refused.headers.get('retry-after')).toBe('1');
+      for (const socket of sockets) socket.destroy();
+      await eventually('it to take requests again', async () => {
+        return (await api.get('/v1/hosts')).status === 200;
+      });
+    } finally {
+      for (const socket of sockets) socket.destroy();
       await api.close();
     }
   });

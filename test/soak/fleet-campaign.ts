@@ -1,7 +1,7 @@
 /**
  * A fleet on simulated machines, rolled out by the real workflows on a real Temporal server: some
- * clusters are doomed until the budget stops the rollout, and it is stopped once as in an emergency.
- * What it held is then read from the agents' own log and the server's histories.
+ * clusters are doomed until the budget stops the rollout, and it is stopped once as in an
+ * emergency. What it held is then read from the agents' own log and the server's histories.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
