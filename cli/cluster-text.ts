@@ -2,7 +2,7 @@
 import pc from 'picocolors';
 
 import type { ClusterReportSeen } from '../client/cluster-client.ts';
-import type { MigrationReport } from '../client/migration-client.ts';
+import type { MigrationReport } from '../client/migrations.ts';
 import { phases } from '../core/phases.ts';
 import type { MemberPlan, ClusterPlan } from '../workflows/plan-cluster.ts';
 import type { MemberStatus, RolloutWaiting } from '../workflows/rollout-messages.ts';

@@ -38,6 +38,7 @@ async function buildProgram(): Promise<Command> {
       { addProcesses },
       { addHost },
       { addReplica },
+      { addApi },
       { addCluster },
       { addFleet },
       { addSchedule },
@@ -48,6 +49,7 @@ async function buildProgram(): Promise<Command> {
       import('./commands/processes.ts'),
       import('./commands/host.ts'),
       import('./commands/replica.ts'),
+      import('./commands/api.ts'),
       import('./commands/cluster.ts'),
       import('./commands/fleet.ts'),
       import('./commands/schedule.ts'),
@@ -58,6 +60,7 @@ async function buildProgram(): Promise<Command> {
     addProcesses(program);
     addHost(program);
     addReplica(program);
+    addApi(program);
     const [{ addInventory }, { addTokens }, { addAudit }, { addDoctor }] = await Promise.all([
       import('./commands/inventory.ts'),
       import('./commands/token.ts'),

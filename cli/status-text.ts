@@ -2,7 +2,7 @@
 import pc from 'picocolors';
 
 import type { AttemptReport } from '../client/attempt-report.ts';
-import type { MigrationReport } from '../client/migration-client.ts';
+import type { MigrationReport } from '../client/migrations.ts';
 import { replicaText } from '../core/ids.ts';
 import { phases, type MigrationMode } from '../core/phases.ts';
 import type { ReplicaStatus } from '../host/proto/gen/storage_host_admin.ts';

@@ -18,8 +18,10 @@ import type { Accepted } from '../workflows/messages.ts';
 import type { migrateCluster } from '../workflows/migrate-cluster.ts';
 import type { ClusterPlan, planCluster } from '../workflows/plan-cluster.ts';
 import type { ClusterStatus, MigrateClusterResult } from '../workflows/rollout-messages.ts';
-import { MigrationClient, type MigrationReport } from './migration-client.ts';
+import { MigrationClient } from './migration-client.ts';
+import type { MigrationReport } from './migrations.ts';
 import { runPlan } from './run-plan.ts';
+import { allOf, runPage, type Page, type Run, type RunPageRequest } from './run-page.ts';
 import { SearchAttributes } from './search-attributes.ts';
 import {
   runState,
@@ -255,21 +257,14 @@ export class ClusterClient {
 
   /** Rollouts that Temporal knows, newest first; visibility lags by a moment. */
   async list(options: { readonly limit: number }): Promise<ClusterListing[]> {
-    const listings: ClusterListing[] = [];
-    const query = `WorkflowType = 'migrateCluster'`;
-    for await (const run of this.#client.workflow.list({ query })) {
-      if (run.status.name === 'CONTINUED_AS_NEW') continue;
-      const rolloutId = run.memo?.['rolloutId'];
-      listings.push({
-        cluster: run.workflowId.slice(workflowIdPrefix.length),
-        rolloutId: typeof rolloutId === 'string' ? rolloutId : null,
-        run: runState(run.status.name),
-        startedAt: run.startTime.toISOString(),
-        closedAt: run.closeTime?.toISOString() ?? null,
-      });
-      if (listings.length >= options.limit) break;
-    }
-    return listings;
+    return allOf(options.limit, (request) => this.page(request));
+  }
+
+  /** One page of them; `next` is Temporal's own token, null at the end. */
+  async page(request: RunPageRequest): Promise<Page<ClusterListing>> {
+    const of = { type: 'migrateCluster', prefix: workflowIdPrefix, ...request };
+    const { items, next } = await runPage(this.#client, of);
+    return { items: items.map(listedRun), next };
   }
 
   #update(
@@ -302,6 +297,11 @@ function subjectOf(cluster: string): Subject {
 }
 
 /** Whoever asks, it is the same rollout. */
-function rolloutDigest({ requestedBy: _who, ...meant }: ClusterRollout): string {
+export function rolloutDigest({ requestedBy: _who, ...meant }: ClusterRollout): string {
   return createHash('sha256').update(canonicalJson(meant)).digest('hex');
+}
+
+function listedRun({ workflowId, memo, run, startedAt, closedAt }: Run): ClusterListing {
+  const cluster = workflowId.slice(workflowIdPrefix.length);
+  return { cluster, rolloutId: memo('rolloutId'), run, startedAt, closedAt };
 }

@@ -17,6 +17,7 @@ import type { RolloutPolicy } from '../schemas/rollout-policy.ts';
 import type { Accepted } from '../workflows/messages.ts';
 import type { migrateFleet } from '../workflows/migrate-fleet.ts';
 import type { FleetStatus, MigrateFleetResult } from '../workflows/rollout-messages.ts';
+import { allOf, runPage, type Page, type Run, type RunPageRequest } from './run-page.ts';
 import { SearchAttributes } from './search-attributes.ts';
 import {
   runState,
@@ -195,14 +196,14 @@ export class FleetClient {
 
   /** Rollouts of fleets that Temporal knows, newest first; visibility lags by a moment. */
   async list(options: { readonly limit: number }): Promise<FleetListing[]> {
-    const listings: FleetListing[] = [];
-    const query = `WorkflowType = 'migrateFleet'`;
-    for await (const run of this.#client.workflow.list({ query })) {
-      if (run.status.name === 'CONTINUED_AS_NEW') continue;
-      listings.push(listingOf(run));
-      if (listings.length >= options.limit) break;
-    }
-    return listings;
+    return allOf(options.limit, (request) => this.page(request));
+  }
+
+  /** One page of them; `next` is Temporal's own token, null at the end. */
+  async page(request: RunPageRequest): Promise<Page<FleetListing>> {
+    const of = { type: 'migrateFleet', prefix: workflowIdPrefix, ...request };
+    const { items, next } = await runPage(this.#client, of);
+    return { items: items.map(listedRun), next };
   }
 
   #handle(fleet: string): WorkflowHandle<typeof migrateFleet> {
@@ -274,4 +275,9 @@ function listingOf(run: {
     startedAt: run.startTime.toISOString(),
     closedAt: run.closeTime?.toISOString() ?? null,
   };
+}
+
+function listedRun({ workflowId, memo, run, startedAt, closedAt }: Run): FleetListing {
+  const fleet = workflowId.slice(workflowIdPrefix.length);
+  return { fleet, rolloutId: memo('rolloutId'), run, startedAt, closedAt };
 }

@@ -16,15 +16,17 @@ import { fail } from '../core/errors.ts';
 import { controlTaskQueue, replicaText, replicaWorkflowId, type ReplicaName } from '../core/ids.ts';
 import { inputDigest } from '../schemas/input-digest.ts';
 import type { MigrationInput } from '../schemas/migration.ts';
-import type {
-  Accepted,
-  MigrateReplicaResult,
-  MigrationOutcome,
-  MigrationStatus,
-} from '../workflows/messages.ts';
+import type { Accepted, MigrateReplicaResult, MigrationStatus } from '../workflows/messages.ts';
 import type { migrateReplica } from '../workflows/migrate-replica.ts';
 import type { PlanAnswer, planReplica } from '../workflows/plan-replica.ts';
-import { attemptReport, type AttemptReport } from './attempt-report.ts';
+import { attemptReport } from './attempt-report.ts';
+import type {
+  MigrationListing,
+  MigrationReport,
+  Migrations,
+  StartedMigration,
+} from './migrations.ts';
+import { allOf, runPage, type Page, type Run, type RunPageRequest } from './run-page.ts';
 import { runPlan } from './run-plan.ts';
 import { SearchAttributes } from './search-attributes.ts';
 import {
@@ -32,41 +34,16 @@ import {
   WorkflowCalls,
   type ClientOptions,
   type OperationOptions,
-  type RunState,
 } from './workflow-calls.ts';
 
 const workflowIdPrefix = 'replica/';
-
-/** What can be said of a migration from outside, even when its workflow does not answer. */
-export interface MigrationReport {
-  readonly replica: ReplicaName;
-  readonly migrationId: string | null;
-  readonly run: RunState;
-  readonly startedAt: string;
-  readonly closedAt: string | null;
-  /** Null when no worker answered within 2 s, or the history is gone. */
-  readonly status: MigrationStatus | null;
-  /** Progress of the step under way, from its last heartbeat. */
-  readonly progress: StepProgress | null;
-  readonly attempt: AttemptReport | null;
-  /** Why the run failed. */
-  readonly failure: string | null;
-}
-
-export interface StartedMigration {
-  readonly replica: ReplicaName;
-  readonly migrationId: string;
-  readonly workflowId: string;
-  /** False when a migration with this id had been started before. */
-  readonly fresh: boolean;
-}
 
 export interface StartOptions {
   /** Why it is to go back at once: the run decides that before it does anything else. */
   readonly rollback?: string;
 }
 
-export class MigrationClient {
+export class MigrationClient implements Migrations {
   readonly #client: Client;
   readonly #calls: WorkflowCalls;
   readonly #searchAttributes: SearchAttributes;
@@ -264,22 +241,14 @@ export class MigrationClient {
 
   /** Migrations that Temporal knows, newest first; visibility lags by a moment. */
   async list(options: { readonly limit: number }): Promise<MigrationListing[]> {
-    const listings: MigrationListing[] = [];
-    const query = `WorkflowType = 'migrateReplica'`;
-    for await (const run of this.#client.workflow.list({ query })) {
-      if (run.status.name === 'CONTINUED_AS_NEW') continue;
-      const [cluster = '', member = ''] = run.workflowId.slice(workflowIdPrefix.length).split('/');
-      const migrationId = run.memo?.['migrationId'];
-      listings.push({
-        replica: { cluster, member },
-        migrationId: typeof migrationId === 'string' ? migrationId : null,
-        run: runState(run.status.name),
-        startedAt: run.startTime.toISOString(),
-        closedAt: run.closeTime?.toISOString() ?? null,
-      });
-      if (listings.length >= options.limit) break;
-    }
-    return listings;
+    return allOf(options.limit, (request) => this.page(request));
+  }
+
+  /** One page of them; `next` is Temporal's own token, null at the end. */
+  async page(request: RunPageRequest): Promise<Page<MigrationListing>> {
+    const of = { type: 'migrateReplica', prefix: workflowIdPrefix, ...request };
+    const { items, next } = await runPage(this.#client, of);
+    return { items: items.map(listingOf), next };
   }
 
   #handle(replica: ReplicaName): WorkflowHandle<typeof migrateReplica> {
@@ -311,12 +280,8 @@ export class MigrationClient {
   }
 }
 
-export interface MigrationListing {
-  readonly replica: ReplicaName;
-  readonly migrationId: string | null;
-  readonly run: RunState;
-  readonly startedAt: string;
-  readonly closedAt: string | null;
+function listingOf({ workflowId, memo, run, startedAt, closedAt }: Run): MigrationListing {
+  const [cluster = '', member = ''] = workflowId.slice(workflowIdPrefix.length).split('/');
+  const replica = { cluster, member };
+  return { replica, migrationId: memo('migrationId'), run, startedAt, closedAt };
 }
-
-export type { MigrationOutcome, OperationOptions, RunState };

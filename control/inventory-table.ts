@@ -33,7 +33,7 @@ export class InventoryTable {
   /** Makes it the present one, durably; the same as the present one makes no new revision. */
   put(inventory: DeclaredInventory, by: string): InventoryRevision {
     const content = canonicalJson(inventory);
-    const digest = new Blake3Hasher().update(Buffer.from(content)).digest('hex');
+    const digest = inventoryDigest(inventory);
     const revision = this.#tables.change(() => {
       const [last] = this.history({ limit: 1 });
       if (last?.digest === digest) return last;
@@ -77,6 +77,11 @@ export class InventoryTable {
     );
     return rows.map(revisionOf);
   }
+}
+
+/** As a revision is known by. */
+export function inventoryDigest(inventory: DeclaredInventory): string {
+  return new Blake3Hasher().update(Buffer.from(canonicalJson(inventory))).digest('hex');
 }
 
 function stored(row: Row | null): StoredInventory | null {

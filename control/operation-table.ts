@@ -11,11 +11,22 @@ export type OperationState =
   | { readonly kind: 'other-payload' }
   | { readonly kind: 'recorded'; readonly status: number; readonly body: string };
 
+export interface FoundOperation {
+  readonly payload: string;
+  /** Milliseconds since 1970. */
+  readonly begunAt: number;
+  /** Null: it has not ended. */
+  readonly body: string | null;
+}
+
 export interface OperationName {
   /** Token id, or whoever asks without one. */
   readonly principal: string;
   readonly key: string;
 }
+
+/** Answers with this status or a higher one do not stand for ever. */
+const firstRetried = 500;
 
 const keptMs = 24 * 60 * 60 * 1000;
 
@@ -44,10 +55,12 @@ export class OperationTable {
       );
       if (row !== null && text(row, 'payload') !== payload) return { kind: 'other-payload' };
       const status = row === null ? null : countOrNull(row, 'status');
-      if (row !== null && status !== null) {
+      // How far it came that failed for want of a server or an agent nobody knows: it is run again.
+      if (row !== null && status !== null && status < firstRetried) {
         return { kind: 'recorded', status, body: textOrNull(row, 'body') ?? '' };
       }
-      if (row !== null && now - count(row, 'begun_at') < longestMs) return { kind: 'in-progress' };
+      const young = row !== null && now - count(row, 'begun_at') < longestMs;
+      if (status === null && young) return { kind: 'in-progress' };
       this.#tables.run(
         `INSERT OR REPLACE INTO operation(principal, key, payload, begun_at, runner)
            VALUES (?, ?, ?, ?, ?)`,
@@ -59,6 +72,21 @@ export class OperationTable {
       );
       return { kind: 'fresh' };
     });
+  }
+
+  /** What is known of one; null where it was never begun, or is forgotten. */
+  find({ principal, key }: OperationName): FoundOperation | null {
+    const row = this.#tables.one(
+      'SELECT * FROM operation WHERE principal = ? AND key = ?',
+      principal,
+      key,
+    );
+    if (row === null) return null;
+    return {
+      payload: text(row, 'payload'),
+      begunAt: count(row, 'begun_at'),
+      body: textOrNull(row, 'body'),
+    };
   }
 
   /** The answer that the same request gets from now on. */

@@ -491,6 +491,103 @@ export const errorRegistry = {
     remedy:
       'End the process that holds the port or the database file, give another --port, or name another server by TEMPORAL_ADDRESS.',
   },
+  'request.invalid': {
+    ...invalid,
+    message: 'Cannot take request: {reason}',
+    remedy: 'Correct what "errors" names; /openapi.json says what is taken.',
+  },
+  'request.body-too-large': {
+    ...invalid,
+    httpStatus: 413,
+    message: 'Cannot take request: its body must have at most {bytes} bytes',
+    remedy: 'Send less at once.',
+  },
+  'request.url-too-long': {
+    ...invalid,
+    httpStatus: 414,
+    message: 'Cannot take request: its URL must have at most {bytes} bytes',
+    remedy: 'Use a cursor as it was given, and names of at most 64 letters.',
+  },
+  'request.headers-too-large': {
+    ...invalid,
+    httpStatus: 431,
+    message: 'Cannot take request: its headers must have at most {bytes} bytes in all',
+    remedy: 'Send fewer or shorter headers.',
+  },
+  'request.media-type': {
+    ...invalid,
+    httpStatus: 415,
+    message: 'Cannot take request: its body must be application/json: it is {actual}',
+    remedy: 'Send JSON, and say so by Content-Type.',
+  },
+  'request.not-found': {
+    ...invalid,
+    httpStatus: 404,
+    message: 'Cannot find resource {path}',
+    remedy: '/openapi.json lists every resource.',
+  },
+  'request.method-not-allowed': {
+    ...invalid,
+    httpStatus: 405,
+    message: 'Cannot {method} resource {path}: the method must be one of {allowed}',
+    remedy: '/openapi.json says which methods a resource has.',
+  },
+  'auth.refused': {
+    ...refused,
+    httpStatus: 401,
+    message: 'Cannot take request: a valid API token must come with it',
+    remedy:
+      'Send "Authorization: Bearer <token>" with one that is neither expired nor revoked; "quorumshift token create" makes one.',
+  },
+  'auth.role': {
+    ...refused,
+    httpStatus: 403,
+    message: 'Cannot {action}: the token must have role {required} or more: it has {actual}',
+    remedy: 'Use a token of that role; docs/api.md lists what each may do.',
+  },
+  'idempotency.key-missing': {
+    ...invalid,
+    message: 'Cannot take change: the header Idempotency-Key must come with it: {actual}',
+    remedy: 'Send a new UUID with each change, and the same one when you repeat it.',
+  },
+  'idempotency.in-progress': {
+    ...refused,
+    retryable: true,
+    message:
+      'Cannot take change again: the first with this Idempotency-Key must have ended: {operation} has not',
+    remedy: 'Wait, then repeat it; or ask for that operation.',
+  },
+  'idempotency.key-reused': {
+    ...invalid,
+    httpStatus: 422,
+    message:
+      'Cannot take change: its Idempotency-Key must be new: operation {operation} has it, for something else',
+    remedy: 'Send a new key with each change.',
+  },
+  'operation.not-found': {
+    ...refused,
+    httpStatus: 404,
+    message: 'Cannot find operation {operation}',
+    remedy:
+      'They are kept for a day; see the audit trail for older ones. One that a restart of the API cut off is gone: send the call again with its key.',
+  },
+  'api.rate-limited': {
+    ...busy,
+    httpStatus: 429,
+    message: 'Cannot take request: at most {most} may come in {window}',
+    remedy: 'Wait as long as Retry-After says; watch by /events instead of asking again.',
+  },
+  'api.overloaded': {
+    ...away,
+    message: 'Cannot take request: at most {most} {what} may be under way',
+    remedy: 'Try again in a moment.',
+  },
+  'api.unreachable': {
+    ...away,
+    message: 'Cannot reach the API at {url}: {reason}',
+    remedy:
+      'Start it ("quorumshift api"), or mend QUORUMSHIFT_API; unset it to speak to Temporal yourself, as an administrator.',
+  },
   'config.invalid': {
     ...invalid,
     message: 'Cannot use configuration {file}: {reason}',

@@ -3,6 +3,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 
 import {
   build,
@@ -13,6 +14,7 @@ import {
   part,
   program,
   requireNode,
+  root,
   run,
   temporal,
   temporalEnvironment,
@@ -35,6 +37,17 @@ async function temporalForTests() {
   } catch (error) {
     reportSkip('suites that need a Temporal server', error.message);
     return {};
+  }
+}
+
+async function schemathesisForTests() {
+  const { installSchemathesis } = await import(
+    pathToFileURL(join(root, 'dist', 'test', 'setup', 'schemathesis.js')).href
+  );
+  try {
+    await part('schemathesis', () => installSchemathesis(process.env));
+  } catch (error) {
+    reportSkip('the suite that needs schemathesis', error.message);
   }
 }
 
@@ -66,6 +79,7 @@ await launch(async () => {
   await install();
   await build();
   const env = await temporalForTests();
+  await schemathesisForTests();
   for (const name of ['go', 'python3', 'cc']) {
     if (!onPath(name)) reportSkip(`suites that need ${name}`, 'it is not on PATH');
   }

@@ -34,6 +34,11 @@ export interface DevOptions {
   readonly uiPort?: number;
 }
 
+/** Its store lies in the agent's state directory. */
+export function devControlConfig({ stateDir }: AgentConfig): ControlConfig {
+  return controlConfigSchema.parse({ controlDir: join(stateDir, 'control') });
+}
+
 /** @throws `temporal.no-server`, `temporal.start-failed`, `temporal.unavailable` */
 export async function startDev(options: DevOptions): Promise<DevEnvironment> {
   const server = await startServer(options);
@@ -56,8 +61,7 @@ async function startWorkers(
     connection,
     address,
     namespace,
-    config:
-      controlConfig ?? controlConfigSchema.parse({ controlDir: join(config.stateDir, 'control') }),
+    config: controlConfig ?? devControlConfig(config),
     log,
   });
   const workers: Pick<AgentWorkers, 'run' | 'shutdown'>[] = [control, store];

@@ -1,16 +1,18 @@
 /**
  * `resume --from-record` and `rollback --from-record`: a new workflow adopts the record that lies on
- * this machine, to go on or to go back.
+ * this machine, to go on or to go back. Straight to Temporal: whoever may read the record is an
+ * administrator.
  */
 import { fail } from '../../core/errors.ts';
 import { parseReplica } from '../../core/ids.ts';
 import { rollbackStart } from '../../core/phases.ts';
-import type { StartedMigration } from '../../client/migration-client.ts';
+import { MigrationClient } from '../../client/migration-client.ts';
+import type { StartedMigration } from '../../client/migrations.ts';
 import type { BindingRecord, MigrationState } from '../../schemas/binding-record.ts';
 import type { Accepted } from '../../workflows/messages.ts';
 import { localControl, localRecord } from '../machine-record.ts';
 import { print, type OutputFormat } from '../output.ts';
-import { withClient, type TemporalOptions } from '../temporal-options.ts';
+import { withTemporal, type TemporalOptions } from '../temporal-options.ts';
 
 interface FromRecordOptions extends TemporalOptions {
   readonly output: OutputFormat;
@@ -20,7 +22,9 @@ interface FromRecordOptions extends TemporalOptions {
 
 export async function resumeFromRecord(text: string, options: FromRecordOptions): Promise<void> {
   const migration = await ownerOf(text, { action: 'resume', stateDir: options.stateDir });
-  const started = await withClient(options, (client) => client.start(migration.input));
+  const started = await withTemporal(options, (given) =>
+    new MigrationClient(given).start(migration.input),
+  );
   const paused = await isPaused(text, options.stateDir);
   print(options.output, { t: 'adopted', ...started, paused }, () =>
     [adoptedText(migration, started), ...(paused ? [pausedText(text)] : [])].join('\n'),
@@ -36,7 +40,8 @@ export async function rollbackFromRecord(text: string, options: FromRecordOption
   requireWayBack(text, migration);
   const { reason = 'operator' } = options;
   const replica = parseReplica(text);
-  const started = await withClient(options, async (client) => {
+  const started = await withTemporal(options, async (given) => {
+    const client = new MigrationClient(given);
     const found = await client.start(migration.input, { rollback: reason });
     if (!found.fresh && migration.rollback === null) await client.rollback(replica, reason);
     return found;

@@ -7,7 +7,7 @@ import { Option, type Command } from 'commander';
 
 import { fail } from '../../core/errors.ts';
 import { parseReplica, replicaText, type ReplicaName } from '../../core/ids.ts';
-import type { MigrationClient, MigrationReport } from '../../client/migration-client.ts';
+import type { MigrationReport, Migrations } from '../../client/migrations.ts';
 import type { Accepted } from '../../workflows/messages.ts';
 import { localRecord, lookAtMachine, storeOf } from '../machine-record.ts';
 import {
@@ -117,7 +117,7 @@ function abandonReason({ machineLost, reason }: OperateOptions): string {
 }
 
 type Steering = (
-  client: MigrationClient,
+  client: Migrations,
   replica: ReplicaName,
   options: OperateOptions,
 ) => Promise<Accepted>;

@@ -5,10 +5,11 @@ import { agentContext, createAgentWorkers } from '../../worker/agent-worker.ts';
 import { defaultConfigFile, readAgentConfig } from '../../worker/agent-configuration.ts';
 import { readControlConfig } from '../../control/control-config-file.ts';
 import { createControlWorker } from '../../worker/control-worker.ts';
-import { startDev } from '../../worker/dev.ts';
+import { devControlConfig, startDev } from '../../worker/dev.ts';
 import { createStoreWorker } from '../../worker/store-worker.ts';
 import { connectWorker, temporalTarget } from '../../worker/temporal-connection.ts';
 import { onStop } from '../on-stop.ts';
+import { apiText, overridden, serveApi } from './api.ts';
 import { parsePort } from '../output.ts';
 import { addTemporalOptions, type TemporalOptions } from '../temporal-options.ts';
 
@@ -21,16 +22,22 @@ interface ProcessOptions extends TemporalOptions {
   readonly controlConfig?: string;
   readonly port: number;
   readonly uiPort: number;
+  readonly apiPort: number;
+  readonly tokens: boolean;
 }
 
 export function addProcesses(program: Command): void {
   const configured = (command: Command) =>
     command.option('--config <file>', "the agent's configuration", defaultConfigFile);
   configured(program.command('dev'))
-    .description('a Temporal server, the control worker, its store, and this machine’s agent')
+    .description(
+      'a Temporal server, the control worker, its store, the API, and this machine’s agent',
+    )
     .option('--control-config <file>', 'of the control plane: its store, its notices')
     .option('--port <port>', 'of the Temporal frontend', parsePort, 7233)
     .option('--ui-port <port>', 'of the Temporal web UI', parsePort, 8233)
+    .option('--api-port <port>', 'of the HTTP API on 127.0.0.1', parsePort, 8240)
+    .option('--no-tokens', 'the API takes requests without a token')
     .addHelpText('after', '\nExample:\n  quorumshift dev --config agent.json')
     .action(dev);
   configured(addTemporalOptions(program.command('agent')))
@@ -46,18 +53,27 @@ export function addProcesses(program: Command): void {
 
 async function dev(options: ProcessOptions): Promise<void> {
   const config = await readAgentConfig(options.config);
-  const environment = await startDev({
-    config,
-    log,
-    port: options.port,
-    uiPort: options.uiPort,
-    ...(options.controlConfig !== undefined && {
-      control: await readControlConfig(options.controlConfig),
-    }),
-  });
-  log(`Temporal is at ${environment.address}`);
-  if (environment.uiUrl !== null) log(`Temporal UI: ${environment.uiUrl}`);
-  onStop(() => environment.stop());
+  const controlConfig =
+    options.controlConfig === undefined
+      ? devControlConfig(config)
+      : await readControlConfig(options.controlConfig);
+  const { port, uiPort } = options;
+  const environment = await startDev({ config, control: controlConfig, log, port, uiPort });
+  try {
+    const listen = `127.0.0.1:${options.apiPort}`;
+    const api = overridden(controlConfig.api, listen, options.tokens);
+    const served = await serveApi(environment, { ...controlConfig, api });
+    log(`Temporal is at ${environment.address}`);
+    if (environment.uiUrl !== null) log(`Temporal UI: ${environment.uiUrl}`);
+    log(apiText(served.url, api));
+    onStop(async () => {
+      await served.close();
+      await environment.stop();
+    });
+  } catch (error) {
+    await environment.stop();
+    throw error;
+  }
   await environment.ended;
 }
 

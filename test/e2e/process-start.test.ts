@@ -69,7 +69,18 @@ describe.skipIf(missing('temporal'))('a process that is started', () => {
 
 async function readyDev(config: string, port: number) {
   const { TEMPORAL_ADDRESS: _shared, ...env } = process.env;
-  const args = [program, 'dev', '--config', config, '--port', `${port}`, '--ui-port', '0'];
+  const args = [
+    program,
+    'dev',
+    '--config',
+    config,
+    '--port',
+    `${port}`,
+    '--ui-port',
+    '0',
+    '--api-port',
+    '0',
+  ];
   const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'ignore', 'pipe'] });
   let stderr = '';
   await new Promise<void>((ready, reject) => {
@@ -94,7 +105,18 @@ async function freePort(): Promise<number> {
 /** `dev` beside a server of its own; killed, with code null, when it does not end. */
 async function runDev(config: string): Promise<{ code: number | null; stderr: string }> {
   const { TEMPORAL_ADDRESS: _shared, ...env } = process.env;
-  const args = [program, 'dev', '--config', config, '--port', '0', '--ui-port', '0'];
+  const args = [
+    program,
+    'dev',
+    '--config',
+    config,
+    '--port',
+    '0',
+    '--ui-port',
+    '0',
+    '--api-port',
+    '0',
+  ];
   const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'ignore', 'pipe'] });
   let stderr = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));

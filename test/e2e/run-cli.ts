@@ -14,6 +14,7 @@ export interface CliAnswer {
 export async function runCli(
   environment: MigrationEnvironment,
   args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
 ): Promise<CliAnswer> {
   const child = spawn(process.execPath, [resolve('bin/quorumshift.mjs'), ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -22,6 +23,7 @@ export async function runCli(
       TEMPORAL_ADDRESS: environment.address,
       QUORUMSHIFT_STATE_DIR: environment.stateDir,
       NO_COLOR: '1',
+      ...env,
     },
   });
   let stdout = '';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
-import type { MigrationReport } from '../../client/migration-client.ts';
+import type { MigrationReport } from '../../client/migrations.ts';
 import type { Direction } from '../../core/phases.ts';
 import { equivalenceReportSchema } from '../../schemas/equivalence-report.ts';
 import { readJournal } from '../../storage/binding/journal.ts';

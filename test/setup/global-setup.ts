@@ -12,6 +12,7 @@ import type { TestProject } from 'vitest/node';
 import { hasCode } from '../../core/errors.ts';
 import { findTemporalBinary } from '../../worker/temporal-server-source.ts';
 import { startTemporalServer, type TemporalServer } from '../../worker/temporal-server.ts';
+import { findSchemathesis } from './schemathesis.ts';
 
 declare module 'vitest' {
   export interface ProvidedContext {
@@ -26,6 +27,8 @@ let starter: Server | undefined;
 
 export async function setup(project: TestProject): Promise<void> {
   await nameBinary();
+  const schemathesis = findSchemathesis(process.env);
+  if (schemathesis !== null) process.env['QUORUMSHIFT_SCHEMATHESIS'] = schemathesis;
   starter = createServer((_request, response) => {
     starting ??= startServer();
     starting.then(

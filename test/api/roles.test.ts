@@ -1,0 +1,119 @@
+import { readFile } from 'node:fs/promises';
+import type { AddressInfo } from 'node:net';
+
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+
+import { createApiServer, type ApiServer } from '../../api/api-server.ts';
+import { roles } from '../../control/token-table.ts';
+import { missing } from '../setup/toolchain.ts';
+import { sharedTemporal } from '../setup/shared-temporal.ts';
+import { connectClient } from '../../worker/temporal-connection.ts';
+import { ApiProcess } from './api-process.ts';
+
+describe.skipIf(missing('temporal'))('roles', () => {
+  let api: ApiProcess;
+  let server: ApiServer;
+  let closeServer: () => Promise<void>;
+
+  beforeAll(async () => {
+    const temporal = await sharedTemporal();
+    api = await ApiProcess.start(temporal, { requestsPerMinute: 100_000 });
+    // The same server in this process: it says itself which routes it has.
+    const client = await connectClient(temporal);
+    const { store } = api;
+    const options = { temporal: client, address: temporal.address, store } as const;
+    server = await createApiServer({ ...options, authentication: 'tokens', perMinute: 100_000 });
+    await server.app.listen({ host: '127.0.0.1', port: 0 });
+    closeServer = async () => {
+      await server.app.close();
+      await client.connection.close();
+    };
+  });
+
+  afterAll(async () => {
+    await closeServer();
+    await api.close();
+  });
+
+  test('every route takes its role and those above it, and refuses all others', async () => {
+    const { port } = server.app.server.address() as AddressInfo;
+    const past = Date.now() - 1;
+    const tokens: [string, string | null][] = [
+      ['none', null],
+      ['unknown', `qs_${'a'.repeat(43)}`],
+      ['expired', await api.token('admin', past)],
+    ];
+    for (const role of roles) tokens.push([role, await api.token(role)]);
+    const rank = (name: string | undefined) => roles.findIndex((role) => role === name);
+    const wrong: string[] = [];
+    for (const { method, url, role } of server.routes) {
+      for (const [who, token] of tokens) {
+        const refused = rank(who) === -1 ? 401 : 403;
+        const allowed = role === 'public' || (rank(who) >= rank(role) && rank(who) !== -1);
+        const status = await statusOf(port, { method, url, token });
+        const right = allowed ? status !== 401 && status !== 403 : status === refused;
+        if (!right) wrong.push(`${method} ${url} as ${who}: ${status}`);
+      }
+    }
+    expect(wrong).toEqual([]);
+    expect(server.routes.length).toBeGreaterThan(20);
+  }, 120_000);
+
+  test('every route says its role, and docs/api.md says the same', async () => {
+    const documented = (await readFile('docs/api.md', 'utf8')).split('\n').flatMap((line) => {
+      const row = /^\| `([A-Z]+) (\S+)` +\| (\w+) +\|/.exec(line);
+      return row === null ? [] : [`${row[1]} ${row[2]} ${row[3]}`];
+    });
+    const routes = server.routes
+      .filter(({ url }) => !url.startsWith('/docs/'))
+      .map(({ method, url, role }) => {
+        const path = url.replaceAll(/:(\w+)/g, '{$1}');
+        return `${method} ${path} ${role ?? 'NO ROLE'}`;
+      });
+    expect(documented.toSorted()).toEqual(routes.toSorted());
+  });
+
+  test('a token that is revoked counts no more, at once; all refusals read the same', async () => {
+    const token = await api.token('admin');
+    expect((await api.get('/v1/hosts', { token })).status).toBe(200);
+    const id = (await api.store.tokens.verify(token))?.id ?? '';
+    await api.store.tokens.revoke(id);
+    const refused = await Promise.all(
+      [token, `qs_${'b'.repeat(43)}`, 'nonsense', null].map((given) =>
+        api.problem('GET', '/v1/hosts', { token: given }),
+      ),
+    );
+    const said = refused.map(({ body }) => JSON.stringify({ ...body, instance: '' }));
+    expect(new Set(said).size).toBe(1);
+    expect(refused[0]?.body).toMatchObject({ status: 401, code: 'auth.refused' });
+    expect(refused[0]?.headers.get('www-authenticate')).toBe('Bearer');
+  });
+
+  test('without tokens it listens on the loopback interface alone, and says so', async () => {
+    const temporal = await sharedTemporal();
+    await expect(
+      ApiProcess.start(temporal, { authentication: 'off', listen: '0.0.0.0:0' }),
+    ).rejects.toThrow(/usage.invalid.*loopback interface alone/);
+    const open = await ApiProcess.start(temporal, { authentication: 'off' });
+    try {
+      expect(open.output).toContain('NO TOKEN');
+      expect((await open.get('/v1/hosts', { token: null })).status).toBe(200);
+    } finally {
+      await open.close();
+    }
+  });
+});
+
+/** Without a body, and for nobody's replica: who may ask gets an answer, of whatever kind. */
+async function statusOf(
+  port: number,
+  asked: { readonly method: string; readonly url: string; readonly token: string | null },
+): Promise<number> {
+  const path = asked.url.replaceAll(/:\w+/g, '1').replace('*', 'index.css');
+  const response = await fetch(`http://127.0.0.1:${port}${path}`, {
+    method: asked.method,
+    ...(asked.token !== null && { headers: { authorization: `Bearer ${asked.token}` } }),
+  });
+  await response.body?.cancel();
+  return response.status;
+}
