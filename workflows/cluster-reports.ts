@@ -21,6 +21,8 @@ export async function reportToFleet(state: ClusterState, isOver: () => boolean):
 function whatMatters(state: ClusterState): string {
   const { coordinator, coordinatedAt, stage, waiting, moved, outcome, undecided } = state;
   const failed = undecided.map(({ spec, reason }) => [spec.member, reason]);
-  const why = [waiting?.kind, waiting?.reason];
+  // What a look at the group finds changes with each.
+  const isLook = waiting?.kind === 'health' || waiting?.kind === 'member';
+  const why = [waiting?.kind, isLook ? null : waiting?.reason];
   return JSON.stringify([coordinator, coordinatedAt, stage, why, moved, failed, outcome]);
 }
