@@ -160,10 +160,8 @@ export class MemberTurns {
     const sinceTold = Date.now() - (member.toldBackMs ?? 0);
     if (sinceTold < tellAgainMs || isGoingBack(member)) return;
     member.toldBackMs = Date.now();
-    // Of one whose record names no migration yet there is nothing to undo.
-    const order = member.report?.phase === null ? 'abandon' : 'rollback';
     await this.#calls.order(member, { order: 'resume', by: wish.by });
-    await this.#calls.order(member, { order, ...wish });
+    await this.#calls.order(member, { order: 'rollback', ...wish });
   }
 
   #leaveOut(reason: string): void {
@@ -278,6 +276,10 @@ export class MemberTurns {
     }
     // Whoever is out already comes back at once; one that serves is taken out of a sound group.
     const serves = member.stage === 'soaking';
+    const [other] = state.of('moving').filter((one) => one !== member);
+    if (serves && other !== undefined) {
+      return this.#giveUp(other, 'again', 'another member goes back');
+    }
     if (member.takenBack !== 'out') {
       if (serves && !(await this.#isSafe(member, await this.#calls.look()))) return;
       member.takenBack = 'out';

@@ -121,8 +121,6 @@ function failureOf(member: TrackedMember, report: MemberReport): string | null {
   const { outcome, waiting, reason } = report;
   const why = reason === null ? '' : `: ${reason}`;
   if (report.failed) return `its migration failed${why}`;
-  const hadBegun = report.phase !== null;
-  if (outcome === 'abandoned' && member.takenBack !== null && !hadBegun) return null;
   if (outcome === 'abandoned' || outcome === 'superseded') return `its migration is ${outcome}`;
   if (outcome === 'rolled-back' && member.takenBack === null) return `it rolled back${why}`;
   if (outcome !== null) return null;
