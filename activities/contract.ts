@@ -176,9 +176,47 @@ export interface TransferRequest extends MemberRequest {
   readonly to: string;
 }
 
+/** What `doctor` asks of an agent. */
+export interface MachineAnswer extends PingAnswer {
+  /** Of the agent's release. */
+  readonly version: string;
+  /** Its clock, milliseconds since 1970. */
+  readonly nowMs: number;
+  /** Of what it has on the machine: its permissions. */
+  readonly findings: readonly Finding[];
+}
+
+export interface ListReplicasRequest {
+  readonly contractVersion: number;
+  /** `<cluster>/<member>`: those after it, by name. Null: from the first. */
+  readonly after: string | null;
+  readonly limit: number;
+}
+
+/** A replica that the machine's state directory knows. */
+export interface HostedReplica {
+  readonly replica: ReplicaName;
+  /** Null: a directory without a record. */
+  readonly primary: BindingView['primary'] | null;
+  readonly phase: Phase | null;
+  readonly migrationId: string | null;
+  /** Why its record cannot be read. */
+  readonly problem: string | null;
+}
+
+export interface ReplicaPage {
+  readonly replicas: readonly HostedReplica[];
+  /** Where the next page begins; null at the end. */
+  readonly next: string | null;
+  /** On the machine. */
+  readonly total: number;
+}
+
 /** Activities on `host-<id>-control`: short, with slots of their own. */
 export interface ControlActivities {
   ping(): Promise<PingAnswer>;
+  readMachine(): Promise<MachineAnswer>;
+  listReplicas(request: ListReplicasRequest): Promise<ReplicaPage>;
   readBinding(request: Addressee): Promise<BindingView | null>;
   setControl(request: ControlRequest): Promise<void>;
   /** Asks the member itself, through the adapter of the agent's configuration. */
@@ -247,7 +285,7 @@ export interface StoreActivities {
   /**
    * Notes durably that a fleet's rollout has begun, once; `fresh` the first time. So a run that
    * follows one that was terminated knows that clusters may be under way.
-   * @throws `migration.conflict` when the id was used with another snapshot
+   * @throws `rollout.conflict` when the id was used with another snapshot
    */
   openRollout(request: {
     readonly fleet: string;
@@ -264,6 +302,7 @@ export interface StoreActivities {
     readonly rolloutId: string;
     readonly clusters: readonly string[];
   }): Promise<ClusterResult[]>;
+  /** By the id that the server has of it. */
   describeSchedule(request: { readonly schedule: string }): Promise<ScheduleAnswer>;
   describeRuns(request: { readonly workflowIds: readonly string[] }): Promise<RunAnswer[]>;
 }

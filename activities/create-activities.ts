@@ -6,6 +6,7 @@ import { checkSoak } from './check-soak.ts';
 import { own, readBinding } from './own.ts';
 import { preflight } from './preflight.ts';
 import { decideToGoForward, decideToRollBack } from './decide.ts';
+import { listReplicas, readMachine } from './read-machine.ts';
 import { readMember, transferLeadership } from './read-member.ts';
 import { setControl } from './set-control.ts';
 import { stepBodies } from './step-bodies.ts';
@@ -73,6 +74,8 @@ export function createControlActivities(context: AgentContext): ControlActivitie
       agentId: context.agentId,
       contractVersions: { min: contractVersion, max: contractVersion },
     }),
+    readMachine: () => readMachine(context),
+    listReplicas: asActivity((request) => listReplicas(context, request)),
     readBinding: asActivity((request) => readBinding(context, request)),
     setControl: asActivity((request) => setControl(context, request)),
     readMember: asActivity((request) => readMember(context, request)),

@@ -39,6 +39,8 @@ async function buildProgram(): Promise<Command> {
       { addHost },
       { addReplica },
       { addCluster },
+      { addFleet },
+      { addSchedule },
     ] = await Promise.all([
       import('./commands/start.ts'),
       import('./commands/plan.ts'),
@@ -47,6 +49,8 @@ async function buildProgram(): Promise<Command> {
       import('./commands/host.ts'),
       import('./commands/replica.ts'),
       import('./commands/cluster.ts'),
+      import('./commands/fleet.ts'),
+      import('./commands/schedule.ts'),
     ]);
     addPlan(program);
     addStart(program);
@@ -54,7 +58,19 @@ async function buildProgram(): Promise<Command> {
     addProcesses(program);
     addHost(program);
     addReplica(program);
+    const [{ addInventory }, { addTokens }, { addAudit }, { addDoctor }] = await Promise.all([
+      import('./commands/inventory.ts'),
+      import('./commands/token.ts'),
+      import('./commands/audit.ts'),
+      import('./commands/doctor.ts'),
+    ]);
+    addInventory(program);
+    addTokens(program);
+    addAudit(program);
+    addDoctor(program);
     addCluster(program);
+    addFleet(program);
+    addSchedule(program);
   }
   return program;
 }

@@ -10,6 +10,10 @@ const passes = 5;
 /** A cautious rate of one pass on one busy core; docs/benchmarks.md has what was measured. */
 const assumedBytesPerSecond = 150 * 1024 * 1024;
 
+export function planEstimateMs(bytes: number): number {
+  return (bytes * passes * 1000) / assumedBytesPerSecond;
+}
+
 export function planEstimateText(bytes: number): string {
-  return durationText((bytes * passes * 1000) / assumedBytesPerSecond);
+  return durationText(planEstimateMs(bytes));
 }

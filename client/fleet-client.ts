@@ -2,37 +2,32 @@
  * The typed way to start, watch and steer fleets' rollouts. Starting twice with one rollout id is
  * one rollout; starting one again whose workflow was terminated goes on with it.
  */
-import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 
 import {
   WorkflowExecutionAlreadyStartedError,
-  WorkflowNotFoundError,
-  WorkflowUpdateFailedError,
-  WorkflowUpdateRPCTimeoutOrCancelledError,
   type Client,
   type WorkflowExecutionDescription,
   type WorkflowHandle,
 } from '@temporalio/client';
-import { ApplicationFailure } from '@temporalio/common';
 
-import { errorRegistry } from '../core/error-registry.ts';
-import { fail, QuorumshiftError, type ErrorCode } from '../core/errors.ts';
+import { fail } from '../core/errors.ts';
 import { controlTaskQueue, fleetWorkflowId, isName } from '../core/ids.ts';
 import type { RolloutPolicy } from '../schemas/rollout-policy.ts';
 import type { Accepted } from '../workflows/messages.ts';
 import type { migrateFleet } from '../workflows/migrate-fleet.ts';
 import type { FleetStatus, MigrateFleetResult } from '../workflows/rollout-messages.ts';
-import type { OperationOptions, RunState } from './migration-client.ts';
 import { SearchAttributes } from './search-attributes.ts';
+import {
+  runState,
+  WorkflowCalls,
+  type ClientOptions,
+  type OperationOptions,
+  type RunState,
+  type Subject,
+} from './workflow-calls.ts';
 
-/** A workflow that does not answer within this is reported as such, with what else is known. */
-const queryTimeoutMs = 2_000;
-
-/** A wish that no control worker has taken by then is given up. */
-const controlTimeoutMs = 15_000;
-
-const workflowIdPrefix = 'fleet/';
+const workflowIdPrefix = fleetWorkflowId('');
 
 /** Part of the ids of its clusters' migrations. */
 const rolloutIdPattern = /^[A-Za-z0-9_-]{1,20}$/;
@@ -73,19 +68,19 @@ export type FleetListing = Omit<FleetReport, 'status' | 'failure'>;
 
 export class FleetClient {
   readonly #client: Client;
-  readonly #identity: string;
+  readonly #calls: WorkflowCalls;
   readonly #searchAttributes: SearchAttributes;
 
-  constructor(options: { readonly client: Client; readonly identity: string }) {
+  constructor(options: ClientOptions) {
     this.#client = options.client;
-    this.#identity = options.identity;
+    this.#calls = new WorkflowCalls(options);
     this.#searchAttributes = new SearchAttributes(options.client);
   }
 
   /**
    * Starts the rollout, or finds the one with the same id and snapshot.
-   * @throws `usage.invalid`; `migration.conflict` when the id was used with another snapshot;
-   *   `migration.illegal-action` when another rollout of the fleet runs
+   * @throws `usage.invalid`; `rollout.conflict` when the id was used with another snapshot;
+   *   `rollout.illegal-action` when another rollout of the fleet runs
    */
   async start(given: FleetStart): Promise<StartedFleet> {
     const { fleet, rolloutId, snapshot } = given;
@@ -94,7 +89,7 @@ export class FleetClient {
       throw fail('usage.invalid', { reason });
     }
     const workflowId = fleetWorkflowId(fleet);
-    const earlier = await this.#describe(fleet);
+    const earlier = await this.#calls.describe(workflowId);
     if (earlier !== null && (await this.#isSame(earlier, given))) {
       return { fleet, rolloutId, workflowId, fresh: false };
     }
@@ -116,7 +111,7 @@ export class FleetClient {
     } catch (error) {
       if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
       // Lost a race against another start: it is the same rollout, or a conflict.
-      const running = await this.#describe(fleet);
+      const running = await this.#calls.describe(workflowId);
       if (running !== null && (await this.#isSame(running, given))) {
         return { fleet, rolloutId, workflowId, fresh: false };
       }
@@ -124,15 +119,16 @@ export class FleetClient {
     }
   }
 
-  /** @throws `migration.not-found` */
+  /** @throws `rollout.not-found` */
   async status(fleet: string): Promise<FleetReport> {
-    const description = await this.#describe(fleet);
-    if (description === null) throw fail('migration.not-found', { replica: `fleet ${fleet}` });
+    const { workflowId, text } = subjectOf(fleet);
+    const description = await this.#calls.describe(workflowId);
+    if (description === null) throw fail('rollout.not-found', { subject: text });
     const failed = description.status.name === 'FAILED';
     return {
       ...listingOf(description),
-      status: await this.#query(fleet),
-      failure: failed ? await this.#failureOf(fleet) : null,
+      status: await this.#calls.query<FleetStatus>(workflowId, 'fleetStatus'),
+      failure: failed ? await this.#calls.failureOf(workflowId) : null,
     };
   }
 
@@ -163,7 +159,7 @@ export class FleetClient {
     return this.#update(fleet, 'resume', options, {});
   }
 
-  /** Lets the next wave begin. @throws `migration.illegal-action` when none waits for it */
+  /** Lets the next wave begin. @throws `rollout.illegal-action` when none waits for it */
   approve(fleet: string, options?: OperationOptions): Promise<Accepted> {
     return this.#update(fleet, 'approve', options, {});
   }
@@ -182,7 +178,7 @@ export class FleetClient {
     return this.#update(fleet, 'stop', options, { reason });
   }
 
-  /** Leaves a cluster out that has not begun or has failed. @throws `migration.illegal-action` */
+  /** Leaves a cluster out that has not begun or has failed. @throws `rollout.illegal-action` */
   skip(fleet: string, cluster: string, options?: OperationOptions): Promise<Accepted> {
     return this.#update(fleet, 'skip', options, { cluster });
   }
@@ -192,7 +188,7 @@ export class FleetClient {
     return this.#update(fleet, 'rollback', options, { reason });
   }
 
-  /** Finalizes all clusters that soak. @throws `migration.illegal-action` when none does */
+  /** Finalizes all clusters that soak. @throws `rollout.illegal-action` when none does */
   complete(fleet: string, options?: OperationOptions): Promise<Accepted> {
     return this.#update(fleet, 'complete', options, {});
   }
@@ -213,18 +209,9 @@ export class FleetClient {
     return this.#client.workflow.getHandle<typeof migrateFleet>(fleetWorkflowId(fleet));
   }
 
-  async #describe(fleet: string): Promise<WorkflowExecutionDescription | null> {
-    try {
-      return await this.#handle(fleet).describe();
-    } catch (error) {
-      if (error instanceof WorkflowNotFoundError) return null;
-      throw error;
-    }
-  }
-
   /**
    * Whether a run, open or completed, is this very rollout.
-   * @throws `migration.conflict`, `migration.illegal-action`
+   * @throws `rollout.conflict`, `rollout.illegal-action`
    */
   async #isSame(
     run: WorkflowExecutionDescription,
@@ -234,13 +221,13 @@ export class FleetClient {
     const sameId = run.memo?.['rolloutId'] === rolloutId;
     if (sameId && run.memo?.['snapshot'] !== snapshot) {
       const actual = 'it was started with another snapshot';
-      throw fail('migration.conflict', { migration: rolloutId, actual });
+      throw fail('rollout.conflict', { rollout: rolloutId, actual });
     }
     if (open && !sameId) {
-      throw fail('migration.illegal-action', {
-        action: `start ${rolloutId} as`,
-        replica: `fleet ${fleet}`,
-        required: 'no other one may run',
+      throw fail('rollout.illegal-action', {
+        action: `start ${rolloutId} of`,
+        subject: `fleet ${fleet}`,
+        required: 'no other rollout may run',
         actual: `${String(run.memo?.['rolloutId'])} does`,
       });
     }
@@ -248,61 +235,28 @@ export class FleetClient {
     return sameId && (open || run.status.name === 'COMPLETED');
   }
 
-  async #query(fleet: string): Promise<FleetStatus | null> {
-    try {
-      return await this.#client.withDeadline(Date.now() + queryTimeoutMs, () =>
-        this.#handle(fleet).query<FleetStatus>('fleetStatus'),
-      );
-    } catch (error) {
-      // No worker, or the workflow failed before it could answer: the rest of the report stands.
-      if (error instanceof Error) return null;
-      throw error;
-    }
-  }
-
-  async #failureOf(fleet: string): Promise<string | null> {
-    try {
-      await this.result(fleet);
-      return null;
-    } catch (error) {
-      let cause = error;
-      while (cause instanceof Error && cause.cause instanceof Error) cause = cause.cause;
-      return cause instanceof Error ? cause.message : String(cause);
-    }
-  }
-
-  async #update(
+  #update(
     fleet: string,
     name: string,
     options: OperationOptions | undefined,
     extra: Readonly<Record<string, unknown>>,
   ): Promise<Accepted> {
-    const operationId = options?.operationId ?? randomUUID();
-    const argument = { operationId, by: this.#identity, ...extra };
-    const replica = `fleet ${fleet}`;
-    try {
-      return await this.#client.withDeadline(Date.now() + controlTimeoutMs, () =>
-        this.#handle(fleet).executeUpdate<Accepted, [typeof argument]>(name, {
-          args: [argument],
-          updateId: operationId,
-        }),
-      );
-    } catch (error) {
-      if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError) {
-        const details = { action: name, replica, waitedMs: controlTimeoutMs };
-        throw fail('control.unreachable', details, { cause: error });
-      }
-      if (!(error instanceof WorkflowNotFoundError)) throw updateError(error);
+    const subject = subjectOf(fleet);
+    const notRunning = async () => {
       const { run } = await this.status(fleet);
-      const required = 'it must be running';
-      throw fail('migration.illegal-action', {
+      return fail('rollout.illegal-action', {
         action: name,
-        replica,
-        required,
+        subject: subject.text,
+        required: 'its rollout must be running',
         actual: `it is ${run}`,
       });
-    }
+    };
+    return this.#calls.update(subject, { name, options, extra, notRunning });
   }
+}
+
+function subjectOf(fleet: string): Subject {
+  return { workflowId: fleetWorkflowId(fleet), text: `fleet ${fleet}` };
 }
 
 function listingOf(run: {
@@ -320,28 +274,4 @@ function listingOf(run: {
     startedAt: run.startTime.toISOString(),
     closedAt: run.closeTime?.toISOString() ?? null,
   };
-}
-
-function updateError(error: unknown): unknown {
-  const cause = error instanceof WorkflowUpdateFailedError ? error.cause : undefined;
-  if (!(cause instanceof ApplicationFailure) || !isCode(cause.type)) return error;
-  const details = (cause.details?.[0] ?? {}) as Readonly<Record<string, string>>;
-  return new QuorumshiftError(cause.type, details, { cause: error });
-}
-
-function isCode(text: string | null | undefined): text is ErrorCode {
-  return typeof text === 'string' && Object.hasOwn(errorRegistry, text);
-}
-
-function runState(name: string): RunState {
-  const states: Record<string, RunState> = {
-    RUNNING: 'running',
-    CONTINUED_AS_NEW: 'running',
-    COMPLETED: 'completed',
-    FAILED: 'failed',
-    TIMED_OUT: 'failed',
-    CANCELLED: 'cancelled',
-    TERMINATED: 'terminated',
-  };
-  return states[name] ?? 'other';
 }

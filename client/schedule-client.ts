@@ -3,7 +3,6 @@
  * a schedule has started goes on by itself, whatever becomes of the schedule.
  */
 import {
-  isGrpcServiceError,
   ScheduleAlreadyRunning,
   ScheduleNotFoundError,
   type Client,
@@ -24,8 +23,9 @@ import type { FleetSchedule } from '../schemas/fleet-schedule.ts';
 import type { ScheduledFleetRequest } from '../workflows/rollout-messages.ts';
 import type { watchSchedule } from '../workflows/watch-schedule.ts';
 import { SearchAttributes } from './search-attributes.ts';
+import type { ClientOptions } from './workflow-calls.ts';
 
-/** A run that could not begin for so long is missed, and told of; the server's default is a year. */
+/** A run that cannot begin for so long is missed, and told of; by default that is a year. */
 const catchupWindow = '1 minute';
 
 const idPrefix = scheduleId('');
@@ -61,7 +61,7 @@ export class ScheduleClient {
   readonly #client: Client;
   readonly #searchAttributes: SearchAttributes;
 
-  constructor({ client }: { readonly client: Client }) {
+  constructor({ client }: Pick<ClientOptions, 'client'>) {
     this.#client = client;
     this.#searchAttributes = new SearchAttributes(client);
   }
@@ -99,9 +99,9 @@ export class ScheduleClient {
       });
     } catch (error) {
       if (error instanceof ScheduleAlreadyRunning) throw fail('schedule.exists', { schedule });
-      const refusal = refusalOf(error);
-      if (refusal === null) throw error;
-      const reason = `the times of schedule ${schedule} are refused: ${refusal}`;
+      // What the SDK makes of times that the server does not understand.
+      if (!(error instanceof TypeError)) throw error;
+      const reason = `the times of schedule ${schedule} are refused: ${error.message}`;
       throw fail('usage.invalid', { reason }, { cause: error });
     }
     await this.#client.workflow.start<typeof watchSchedule>('watchSchedule', {
@@ -242,12 +242,3 @@ function reportOf({ scheduleId: id, memo, state, info }: ScheduleDescription): S
     skipped: info.numActionsSkippedOverlap,
   };
 }
-
-/** Why the server refused the schedule; null for any other failure. */
-function refusalOf(error: unknown): string | null {
-  const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
-  return isGrpcServiceError(cause) && cause.code === invalidArgument ? cause.details : null;
-}
-
-/** gRPC's `INVALID_ARGUMENT`. */
-const invalidArgument = 3;

@@ -10,7 +10,7 @@ import { z } from 'zod';
 
 import { canonicalJson } from '../core/canonical-json.ts';
 
-export const auditLineSchema = z.strictObject({
+const auditLineSchema = z.strictObject({
   seq: z.number().int().min(1),
   id: z.string(),
   /** When it was written, by the clock of whoever wrote it: ISO 8601, UTC. */

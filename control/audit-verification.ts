@@ -1,7 +1,7 @@
 /** Whether the audit trail is whole, in the store or as it was exported. */
 import { open } from 'node:fs/promises';
 
-import { AuditChain, auditLineSchema, type AuditHead, type AuditLine } from './audit-chain.ts';
+import { AuditChain, type AuditHead, type AuditLine } from './audit-chain.ts';
 import type { AuditFilter } from './audit-table.ts';
 import type { ControlStore } from './control-store.ts';
 
@@ -94,8 +94,8 @@ async function verifyChain(
   return { ...found, ok: false, problem };
 }
 
-/** @throws ZodError unless the text is a head: `<seq>:<hash>` */
-export function parseHead(text: string): AuditHead {
-  const [seq = '', hash = ''] = text.split(':');
-  return auditLineSchema.pick({ seq: true, hash: true }).parse({ seq: Number(seq), hash });
+/** `<seq>:<hash>`, as it is printed; null for other text. */
+export function parseHead(text: string): AuditHead | null {
+  const [, seq, hash] = /^(\d{1,15}):([0-9a-f]{64})$/.exec(text) ?? [];
+  return seq === undefined || hash === undefined ? null : { seq: Number(seq), hash };
 }

@@ -7,6 +7,8 @@
  * made. Several processes may have the store open.
  */
 import { randomUUID } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 
 import { assert, fail, QuorumshiftError } from '../core/errors.ts';
@@ -33,13 +35,20 @@ export type ControlStore = {
   close(): Promise<void>;
 };
 
-/** Makes what is missing. @throws `store.unusable`, `io.failed` */
+/** @throws `store.unusable`, `io.failed` */
 export async function openControlStore({
   controlDir,
+  create = true,
 }: {
   /** Absolute; made for its owner alone. */
   readonly controlDir: string;
+  /** False: a store that is not there is refused, not made. */
+  readonly create?: boolean;
 }): Promise<ControlStore> {
+  const file = join(controlDir, 'control.db');
+  if (!create && !existsSync(file)) {
+    throw fail('store.unusable', { file, reason: 'it is not there' });
+  }
   const calls = new StoreCalls({ controlDir, runner: randomUUID() });
   try {
     await calls.call('store', 'open', []);

@@ -23,7 +23,7 @@ export class RolloutTable {
 
   /**
    * Notes that it has begun, durably; `fresh` the first time.
-   * @throws `migration.conflict` when the id was used with another snapshot
+   * @throws `rollout.conflict` when the id was used with another snapshot
    */
   open({ fleet, rolloutId, snapshot }: FleetRollout & { readonly snapshot: string }): {
     readonly fresh: boolean;
@@ -49,7 +49,7 @@ export class RolloutTable {
       }
       if (text(row, 'snapshot') !== snapshot) {
         const actual = 'it was started with another snapshot';
-        throw fail('migration.conflict', { migration: rolloutId, actual });
+        throw fail('rollout.conflict', { rollout: rolloutId, actual });
       }
       return { fresh: false, startedMs: count(row, 'started_at') };
     });

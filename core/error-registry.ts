@@ -367,6 +367,11 @@ export const errorRegistry = {
     remedy:
       'See whether the cluster has a leader and the member has caught up; the rollout asks again.',
   },
+  'control.no-worker': {
+    ...away,
+    message: 'Cannot {action}: a control worker must answer: none did in {waitedMs} ms',
+    remedy: 'Start one: "quorumshift control", or "dev".',
+  },
   'fence.cannot-look': {
     ...refused,
     message: 'Cannot look for open files of {instance}: the agent must be allowed to: {reason}',

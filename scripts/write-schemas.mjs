@@ -1,5 +1,5 @@
-// Writes docs/schemas/*.schema.json, for editors, from the zod schemas (dist/, so build first). With
-// --stdout it only prints, for the test that holds the files equal to the schemas.
+// Writes docs/schemas/*.schema.json, for editors, from the zod schemas (dist/, so build first).
+// With --stdout it only prints, for the test that holds the files equal to the schemas.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';

@@ -38,9 +38,16 @@ export async function createStoreWorker(options: {
 }): Promise<StoreWorker> {
   const { connection, namespace, config, log } = options;
   const { notify } = config;
-  const store = await openControlStore(config);
+  const client = await connectClient(options);
+  const store = await openControlStore(config).catch(async (error: unknown) => {
+    await client.connection.close();
+    throw error;
+  });
+  const close = async () => {
+    await client.connection.close();
+    await store.close();
+  };
   try {
-    const client = await connectClient(options);
     const worker = await Worker.create({
       connection,
       namespace,
@@ -51,6 +58,7 @@ export async function createStoreWorker(options: {
       shutdownGraceTime: shutdownGrace,
     });
     const sender = notify === null ? null : new NoticeSender({ store, notify, log });
+    log(`the control plane's store is in ${config.controlDir}`);
     return {
       run: async () => {
         sender?.start();
@@ -58,14 +66,13 @@ export async function createStoreWorker(options: {
           await worker.run();
         } finally {
           await sender?.stop();
-          await client.connection.close();
-          await store.close();
+          await close();
         }
       },
       shutdown: () => worker.shutdown(),
     };
   } catch (error) {
-    await store.close();
+    await close();
     throw error;
   }
 }

@@ -44,6 +44,8 @@ export interface TemporalServerOptions {
   /** Port of the web UI; absent: no UI. */
   readonly uiPort?: number;
   readonly namespace?: string;
+  /** The server's own settings, by the names of its dynamic configuration. */
+  readonly settings?: Readonly<Record<string, number>>;
 }
 
 export interface TemporalServer {
@@ -157,6 +159,10 @@ function serverArguments(
     ...(options.uiPort === undefined ? ['--headless'] : ['--ui-port', `${options.uiPort}`]),
     // Without a write-ahead log each workflow step costs 4 times as much.
     ...['journal_mode=WAL', 'synchronous=FULL'].flatMap((pragma) => ['--sqlite-pragma', pragma]),
+    ...Object.entries(options.settings ?? {}).flatMap(([name, value]) => [
+      '--dynamic-config-value',
+      `${name}=${value}`,
+    ]),
     ...searchAttributeNames.flatMap((name) => ['--search-attribute', `${name}=Keyword`]),
     // The server obeys these options, not somebody's client profile.
     '--disable-config-env',

@@ -173,9 +173,10 @@ export class FleetChildren {
     }
   }
 
-  /** What was wished while it started. */
+  /** What was wished while it started; its wave is approved, or it would not have begun. */
   #catchUp(member: FleetMember, told: { paused: boolean; bytesPerSecond: number | null }): void {
-    const { holds, bytesPerSecond } = this.#state;
+    const { holds, bytesPerSecond, request } = this.#state;
+    if (request.policy.approval === 'per-wave') this.#state.tell(member, { order: 'approve' });
     if (told.paused !== holds) this.#state.tell(member, { order: holds ? 'pause' : 'resume' });
     if (told.bytesPerSecond !== bytesPerSecond) {
       this.#state.tell(member, { order: 'throttle', bytesPerSecond });

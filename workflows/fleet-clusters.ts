@@ -112,6 +112,8 @@ const standings: Readonly<Record<ClusterStage, Standing>> = {
 
 /** Where a cluster stands by its own report. */
 function standingOf({ stage, waiting }: ClusterReport): Standing {
+  // Refused before it began, or not to be taken back: it waits for an operator, too.
+  if (waiting?.kind === 'failed') return 'failed';
   const soaked = stage === 'soaking' && waiting?.kind === 'finalize';
   return soaked ? 'soaked' : standings[stage];
 }

@@ -5,7 +5,7 @@
 import type { UpdateDefinition } from '@temporalio/common';
 import { ApplicationFailure, setHandler } from '@temporalio/workflow';
 
-import { fail, type ErrorDetails } from '../core/errors.ts';
+import { fail } from '../core/errors.ts';
 import type { FleetState } from './fleet-state.ts';
 import { fleetStatus } from './fleet-status.ts';
 import type { Accepted, Operation, Wish } from './messages.ts';
@@ -186,9 +186,8 @@ export class FleetOperations {
 
   /** The caller sees code, message and remedy. */
   #refuse(action: string, required: string, actual: string): never {
-    const replica = `fleet ${this.#state.request.fleet}`;
-    const details: ErrorDetails<'migration.illegal-action'> = { action, replica, required, actual };
-    const error = fail('migration.illegal-action', details);
+    const subject = `fleet ${this.#state.request.fleet}`;
+    const error = fail('rollout.illegal-action', { action, subject, required, actual });
     throw ApplicationFailure.nonRetryable(error.message, error.code, error.details);
   }
 }

@@ -11,6 +11,7 @@ export function fleetStatus(state: FleetState): FleetStatus {
   const { request, positions, waves, paused, bytesPerSecond, outcome, startedMs } = state;
   const { fleet, rolloutId, snapshot, policy } = request;
   const wave = state.wave;
+  const failed = state.members('failed');
   return {
     fleet,
     rolloutId,
@@ -22,17 +23,25 @@ export function fleetStatus(state: FleetState): FleetStatus {
     outcome,
     startedMs,
     stage: stageOf(state),
-    waves: waves.map(({ name, to }, number) => ({
+    waves: waves.map(({ name, from, to }, number) => ({
       name,
       upTo: to,
-      state: waveState(state, { number, wave, begun: positions.cursor >= to }),
+      state: waveState(state, {
+        number,
+        wave,
+        begun: positions.cursor >= to,
+        failed: failed.some(({ position }) => position >= from && position < to),
+      }),
     })),
     counts: state.counts(),
     clusters: state
       .members('failed', 'foreign', 'under-way', 'ended', 'soaking', 'soaked')
       .toSorted((a, b) => rank(a.standing) - rank(b.standing) || a.position - b.position)
       .slice(0, namedClusters)
-      .map((member) => reportOf(member, rolloutId)),
+      .map((member) => ({
+        ...reportOf(member, rolloutId),
+        wave: waves.findIndex(({ to }) => member.position < to),
+      })),
     waiting: fleetWaiting(state),
     actions: actionsOf(state),
   };
@@ -53,8 +62,14 @@ function stageOf(state: FleetState): FleetStatus['stage'] {
 
 function waveState(
   state: FleetState,
-  at: { readonly number: number; readonly wave: number; readonly begun: boolean },
+  at: {
+    readonly number: number;
+    readonly wave: number;
+    readonly begun: boolean;
+    readonly failed: boolean;
+  },
 ): WaveStatus['state'] {
+  if (at.failed) return 'failed';
   if (at.number < at.wave) return 'done';
   if (at.number > at.wave) return 'pending';
   if (state.approvedWaves <= at.number) return 'approval';
@@ -104,6 +119,13 @@ function findWaiting(state: FleetState): Omit<RolloutWaiting, 'sinceMs'> | null 
       const reason = `outside of its windows no cluster begins; the next opens: ${opens}`;
       return { kind: 'window', reason, remedy: 'wait' };
     }
+    const { soaking: limit } = policy.concurrency;
+    if (limit !== null && moving + soaking >= limit && moving === 0) {
+      const reason = `${soaking} clusters soak, as many as may at once`;
+      return { kind: 'soak', reason, remedy: 'wait, or complete' };
+    }
+    // The next ones begin in a moment.
+    if (begun < wave.to) return null;
   }
   if (moving > 0) return null;
   if (names.length > 0) {

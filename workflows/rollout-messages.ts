@@ -274,11 +274,13 @@ export interface WaveStatus {
   readonly name: string;
   /** Clusters, of the whole fleet's order, that have begun with the end of it. */
   readonly upTo: number;
-  readonly state: 'pending' | 'running' | 'soaking' | 'approval' | 'done';
+  /** `failed`: a cluster of it has, and waits for an operator. */
+  readonly state: 'pending' | 'running' | 'soaking' | 'approval' | 'failed' | 'done';
 }
 
 export interface FleetCounts {
   readonly total: number;
+  /** Those left out included. */
   readonly begun: number;
   readonly moving: number;
   readonly soaking: number;
@@ -286,6 +288,11 @@ export interface FleetCounts {
   readonly rolledBack: number;
   readonly failed: number;
   readonly skipped: number;
+}
+
+export interface FleetClusterReport extends ClusterReport {
+  /** Counted from 0. */
+  readonly wave: number;
 }
 
 export interface FleetStatus {
@@ -298,7 +305,7 @@ export interface FleetStatus {
   readonly waves: readonly WaveStatus[];
   readonly counts: FleetCounts;
   /** Those under way, soaking or failed now: at most some hundred. */
-  readonly clusters: readonly ClusterReport[];
+  readonly clusters: readonly FleetClusterReport[];
   readonly waiting: RolloutWaiting | null;
   readonly startedMs: number;
   readonly paused: boolean;

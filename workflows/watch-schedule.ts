@@ -5,7 +5,7 @@
  */
 import { continueAsNew, sleep, workflowInfo } from '@temporalio/workflow';
 
-import { scheduleWatchWorkflowId } from '../core/ids.ts';
+import { scheduleId, scheduleWatchWorkflowId } from '../core/ids.ts';
 import type { WatchScheduleRequest } from './rollout-messages.ts';
 import { storeCalls } from './store-calls.ts';
 
@@ -19,7 +19,9 @@ export async function watchSchedule({ schedule, told = 0 }: WatchScheduleRequest
   const store = storeCalls();
   let known = told;
   for (;;) {
-    const { exists, missed, nextAtMs } = await store.describeSchedule({ schedule });
+    const { exists, missed, nextAtMs } = await store.describeSchedule({
+      schedule: scheduleId(schedule),
+    });
     if (!exists) return;
     if (missed > known) {
       const text = `${missed - known} runs of schedule ${schedule} were missed: the server was away when they were due`;

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
 import Database from 'libsql';
@@ -114,6 +114,25 @@ describe('the audit trail', () => {
       expect((await restored.audit.append(entry('new'))).seq).toBe(6);
       expect(await verifyStore(restored)).toMatchObject({ ok: true, lines: 6 });
       await restored.close();
+    }));
+
+  test('a head that a power loss tore: the one before it counts; one that cannot be read is said to be so', () =>
+    withStore(async (store, controlDir) => {
+      await appendMany(store, 5);
+      const head = join(controlDir, 'audit.head');
+      const torn = readFileSync(head);
+      // Line 5 is in the second of two slots of 128 bytes.
+      torn.fill(0, 128 + 40);
+      writeFileSync(head, torn);
+      expect((await store.audit.ends()).kept.seq).toBe(4);
+      expect(await verifyStore(store)).toMatchObject({ ok: true, lines: 5 });
+      await appendMany(store, 1, 5);
+      expect((await store.audit.ends()).kept.seq).toBe(6);
+      writeFileSync(head, Buffer.alloc(256));
+      expect(await verifyStore(store)).toMatchObject({
+        ok: false,
+        problem: expect.stringContaining('audit.head is missing'),
+      });
     }));
 
   test('all of it written anew shows against a head that was kept elsewhere, and only there', () =>

@@ -1,6 +1,8 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { chmodSync, readdirSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
 
 import Database from 'libsql';
 import { describe, expect, test } from 'vitest';
@@ -42,6 +44,27 @@ describe('the control store', () => {
       });
       expect(execFileSync('head', ['-c', '4', file], { encoding: 'utf8' })).toBe('this');
     }));
+
+  test('many processes that make it at the same moment all have it', async () => {
+    const root = await mkdtemp(join(tmpdir(), 'quorumshift-control-'));
+    const writer = resolve('dist/test/control/audit-writer.js');
+    const children = Array.from({ length: 6 }, (_, i) => {
+      const args = [writer, join(root, 'a', 'control'), `w${i}`];
+      return spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    });
+    const said = children.map(
+      (child) =>
+        new Promise<string>((done) => {
+          child.stdout.once('data', () => done('wrote'));
+          child.stderr.once('data', (text: Buffer) => done(text.toString('utf8')));
+        }),
+    );
+    expect(await Promise.all(said)).toEqual(children.map(() => 'wrote'));
+    const ends = children.map((child) => new Promise((done) => child.once('close', done)));
+    for (const child of children) child.kill('SIGKILL');
+    await Promise.all(ends);
+    await rm(root, { recursive: true });
+  });
 
   test('a closed store refuses calls, and ends those that were made first', () =>
     withStore(async (store) => {

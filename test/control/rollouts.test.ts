@@ -14,7 +14,7 @@ test('a rollout is fresh once, also for another process, and keeps its snapshot'
       const again = await other.rollouts.open({ ...rollout, snapshot: 'a' });
       expect(again).toEqual({ fresh: false, startedMs: first.startedMs });
       await expect(other.rollouts.open({ ...rollout, snapshot: 'b' })).rejects.toMatchObject({
-        code: 'migration.conflict',
+        code: 'rollout.conflict',
       });
       const next = { ...rollout, rolloutId: 'r2', snapshot: 'b' };
       await expect(other.rollouts.open(next)).resolves.toMatchObject({ fresh: true });

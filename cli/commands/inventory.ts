@@ -1,0 +1,167 @@
+/** `quorumshift inventory validate|show|diff`: what a rollout would follow. */
+import type { Command } from 'commander';
+import pc from 'picocolors';
+
+import {
+  contradicts,
+  inventoryDifferences,
+  type InventoryDifference,
+} from '../../client/inventory-difference.ts';
+import { MachineClient } from '../../client/machine-client.ts';
+import {
+  checkInventory,
+  readInventory,
+  readPolicy,
+  problemText,
+  type DeclaredInventory,
+} from '../../control/inventory-file.ts';
+import { clusterRollouts, parseLabels, selectClusters } from '../../control/rollout-input.ts';
+import { readText } from '../../control/yaml-file.ts';
+import { exitCodes } from '../../core/error-registry.ts';
+import { fail } from '../../core/errors.ts';
+import { defaultFamilies } from '../../storage/families/registry.ts';
+import { outputOption, print, type OutputFormat } from '../output.ts';
+import { addTemporalOptions, withTemporal, type TemporalOptions } from '../temporal-options.ts';
+import { textTable } from '../text-table.ts';
+
+interface SelectOptions {
+  readonly select?: readonly string[];
+  readonly cluster?: string;
+  readonly output: OutputFormat;
+}
+
+export function addInventory(program: Command): void {
+  const inventory = program
+    .command('inventory')
+    .description('clusters, members and machines, as a file declares them')
+    .addHelpText('after', '\nExample:\n  quorumshift inventory validate inventory.yaml');
+  inventory
+    .command('validate')
+    .description('check an inventory, and a policy with it; starts nothing')
+    .argument('<file>', 'YAML, or JSON')
+    .option('--policy <file>', "a rollout's policy: its targets are made for every member")
+    .addOption(outputOption())
+    .addHelpText(
+      'after',
+      '\nExample:\n  quorumshift inventory validate inventory.yaml --policy policy.yaml',
+    )
+    .action(validate);
+  addSelection(inventory.command('show'))
+    .description('its members, machines and storage')
+    .addHelpText(
+      'after',
+      '\nExample:\n  quorumshift inventory show inventory.yaml --select env=prod',
+    )
+    .action(show);
+  addTemporalOptions(addSelection(inventory.command('diff')))
+    .description("what it declares, against what the machines' agents report; changes nothing")
+    .addHelpText(
+      'after',
+      `\nExit code ${exitCodes.notEquivalent}: they contradict each other; ${exitCodes.unreachable}: they do not, but some machine did not answer.\n\nExample:\n  quorumshift inventory diff inventory.yaml`,
+    )
+    .action(diff);
+}
+
+function addSelection(command: Command): Command {
+  return command
+    .argument('<file>', 'YAML, or JSON')
+    .option('--select <name=value...>', 'clusters with these labels')
+    .option('--cluster <names>', 'these clusters: a,b')
+    .addOption(outputOption());
+}
+
+async function validate(
+  file: string,
+  options: { readonly policy?: string; readonly output: OutputFormat },
+): Promise<void> {
+  const families = defaultFamilies();
+  const text = await readText(file).catch((cause: unknown) => {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw fail('inventory.invalid', { file, problems: `it cannot be read: ${reason}` }, { cause });
+  });
+  const checked = checkInventory(families, text);
+  if (!checked.ok) {
+    const { problems } = checked;
+    print(options.output, { t: 'validation', file, ok: false, problems }, () =>
+      problems.map((problem) => `${pc.red('wrong')}  ${problemText(problem)}`).join('\n'),
+    );
+    process.exitCode = exitCodes.usage;
+    return;
+  }
+  const { inventory } = checked;
+  if (options.policy !== undefined) {
+    const policy = await readPolicy(families, options.policy);
+    const name = { rolloutId: 'validate', requestedBy: 'validate' };
+    clusterRollouts(families, { inventory, policy, name });
+  }
+  const counts = countsOf(inventory);
+  print(options.output, { t: 'validation', file, ok: true, problems: [], ...counts }, () => {
+    const { clusters, members, machines } = counts;
+    const found = `${clusters} clusters, ${members} members, ${machines} machines`;
+    return `${pc.green('ok')}  ${file}: ${found}`;
+  });
+}
+
+function countsOf({ clusters }: DeclaredInventory) {
+  const members = clusters.flatMap((cluster) => cluster.members);
+  return {
+    clusters: clusters.length,
+    members: members.length,
+    machines: new Set(members.map(({ host }) => host)).size,
+  };
+}
+
+async function readSelected(file: string, options: SelectOptions): Promise<DeclaredInventory> {
+  const inventory = await readInventory(defaultFamilies(), file);
+  return selectClusters(inventory, {
+    ...(options.cluster !== undefined && { clusters: options.cluster.split(',') }),
+    labels: parseLabels(options.select ?? []),
+  });
+}
+
+async function show(file: string, options: SelectOptions): Promise<void> {
+  const inventory = await readSelected(file, options);
+  print(options.output, { t: 'inventory', ...inventory }, () => {
+    const rows = inventory.clusters.flatMap(({ cluster, labels, members }) =>
+      members.map(({ member, host, source }, i) => {
+        const shown = Object.entries(labels).map(([name, value]) => `${name}=${value}`);
+        const { name: family } = defaultFamilies().familyOf(source);
+        return [cluster, member, host, family, source.log, i === 0 ? shown.join(' ') : ''];
+      }),
+    );
+    return textTable([['cluster', 'member', 'machine', 'family', 'log', 'labels'], ...rows]);
+  });
+}
+
+async function diff(file: string, options: SelectOptions & TemporalOptions): Promise<void> {
+  const inventory = await readSelected(file, options);
+  const members = inventory.clusters.flatMap((cluster) => cluster.members);
+  const hosts = [...new Set(members.map(({ host }) => host))].toSorted();
+  const asked = await withTemporal(options, ({ client }) =>
+    new MachineClient(client).replicas(hosts),
+  );
+  const all = inventoryDifferences(defaultFamilies(), inventory, asked);
+  // Of a part of the inventory, what else the machines have is no difference.
+  const whole = options.select === undefined && options.cluster === undefined;
+  const differences = whole ? all : all.filter(({ kind }) => kind !== 'undeclared');
+  print(options.output, { t: 'inventory-diff', file, hosts, differences }, () =>
+    differenceText(differences, members.length),
+  );
+  if (differences.some(contradicts)) process.exitCode = exitCodes.notEquivalent;
+  else if (asked.some(({ answer }) => answer === null)) process.exitCode = exitCodes.unreachable;
+}
+
+function differenceText(differences: readonly InventoryDifference[], members: number): string {
+  if (differences.length === 0) return `${pc.green('ok')}  ${members} members are as declared`;
+  const rows = differences.map(({ kind, replica, host, declared, reported, note }) => [
+    kind,
+    replica,
+    host,
+    declared ?? '-',
+    reported ?? '-',
+    note,
+  ]);
+  const found = differences.filter(contradicts).length;
+  const head = ['difference', 'replica', 'machine', 'declared', 'reported', ''];
+  return `${textTable([head, ...rows])}\n\n${found} of these contradict the inventory`;
+}

@@ -1,0 +1,92 @@
+/** Asks the agents of many machines, a bounded number at once. Changes nothing. */
+import { randomUUID } from 'node:crypto';
+
+import { TimeoutFailure, WorkflowFailedError, type Client } from '@temporalio/client';
+
+import type { HostedReplica, MachineAnswer, ReplicaPage } from '../activities/contract.ts';
+import { fail } from '../core/errors.ts';
+import { controlTaskQueue } from '../core/ids.ts';
+import type { Asked, listMachineReplicas, readMachines } from '../workflows/read-machines.ts';
+
+/** Machines that one workflow asks at once. */
+const atOnce = 16;
+
+/** Each agent has 5 s; the rest is the control worker's. */
+const patienceMs = 20_000;
+
+/** Some 200 bytes each. */
+const pageReplicas = 40;
+
+type PageRequest = Parameters<typeof listMachineReplicas>[0]['pages'][number];
+
+export class MachineClient {
+  readonly #client: Client;
+
+  constructor(client: Client) {
+    this.#client = client;
+  }
+
+  /** In the order of `hosts`. @throws `control.no-worker` */
+  async machines(hosts: readonly string[]): Promise<Asked<MachineAnswer>[]> {
+    const asked: Asked<MachineAnswer>[] = [];
+    for (let at = 0; at < hosts.length; at += atOnce) {
+      const some = hosts.slice(at, at + atOnce);
+      asked.push(...(await this.#run<typeof readMachines>('readMachines', { hosts: some })));
+    }
+    return asked;
+  }
+
+  /** All replicas of each machine, in the order of `hosts`. @throws `control.no-worker` */
+  async replicas(hosts: readonly string[]): Promise<Asked<readonly HostedReplica[]>[]> {
+    const found: Asked<readonly HostedReplica[]>[] = [];
+    for (let at = 0; at < hosts.length; at += atOnce) {
+      found.push(...(await this.#replicasOf(hosts.slice(at, at + atOnce))));
+    }
+    return found;
+  }
+
+  async #replicasOf(hosts: readonly string[]): Promise<Asked<readonly HostedReplica[]>[]> {
+    const found = new Map<string, HostedReplica[]>(hosts.map((host) => [host, []]));
+    const problems = new Map<string, string>();
+    let open: PageRequest[] = hosts.map((host) => ({ host, after: null, limit: pageReplicas }));
+    while (open.length > 0) {
+      const asked: Asked<ReplicaPage>[] = await this.#run<typeof listMachineReplicas>(
+        'listMachineReplicas',
+        { pages: open },
+      );
+      open = [];
+      for (const { host, answer, problem } of asked) {
+        if (answer === null) problems.set(host, problem);
+        else found.get(host)?.push(...answer.replicas);
+        const after = answer?.next ?? null;
+        if (after !== null) open.push({ host, after, limit: pageReplicas });
+      }
+    }
+    return hosts.map((host): Asked<readonly HostedReplica[]> => {
+      const problem = problems.get(host);
+      if (problem !== undefined) return { host, answer: null, problem };
+      return { host, answer: found.get(host) ?? [], problem: null };
+    });
+  }
+
+  async #run<Workflow extends (given: never) => Promise<unknown>>(
+    type: string,
+    given: Parameters<Workflow>[0],
+  ): Promise<Awaited<ReturnType<Workflow>>> {
+    try {
+      const result: unknown = await this.#client.workflow.execute(type, {
+        workflowId: `ask/${randomUUID()}`,
+        taskQueue: controlTaskQueue,
+        args: [given],
+        workflowExecutionTimeout: patienceMs,
+      });
+      return result as Awaited<ReturnType<Workflow>>;
+    } catch (error) {
+      const timedOut =
+        error instanceof WorkflowFailedError && error.cause instanceof TimeoutFailure;
+      if (!timedOut) throw error;
+      const details = { action: 'ask the agents', waitedMs: patienceMs };
+      throw fail('control.no-worker', details, { cause: error });
+    }
+  }
+}

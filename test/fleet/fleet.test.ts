@@ -1,0 +1,167 @@
+import { readFile } from 'node:fs/promises';
+
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+
+import { openControlStore } from '../../control/control-store.ts';
+import { fleetWorkflowId } from '../../core/ids.ts';
+import { missing } from '../setup/toolchain.ts';
+import { FleetEnvironment } from './fleet-environment.ts';
+
+/** Of a loaded machine; alone it takes a minute and a half. */
+const long = { timeout: 600_000 };
+
+function named(prefix: string, count: number): string[] {
+  return Array.from({ length: count }, (_, i) => `${prefix}${i + 1}`);
+}
+
+describe.skipIf(missing('temporal'))('a fleet of clusters migrates by a workflow', () => {
+  const first = named('a', 20);
+  const second = named('b', 4);
+  const third = named('c', 3);
+  let environment: FleetEnvironment;
+
+  beforeAll(async () => {
+    const clusters = [...first, ...second, ...third];
+    environment = await FleetEnvironment.create({ machines: 4, clusters });
+    await environment.run();
+  }, 120_000);
+
+  afterAll(async () => environment.close());
+
+  test(
+    'its canary fails and the budget stops it; mended it goes on; everything is killed at once; it ends [ROLL-6] [OPS-1] [I13] [I18]',
+    long,
+    async () => {
+      const { client } = environment;
+      const [canary = ''] = first;
+      await environment.breakProbe(canary);
+      const files = await environment.files({
+        waves: [{ name: 'canary', clusters: 1 }, { clusters: '20%' }, { clusters: '100%' }],
+        concurrency: { clusters: 3, perMachine: 3 },
+        finalize: 'per-cluster',
+      });
+      const only = ['--clusters', ...first];
+      const planned = await environment.cli('fleet', 'plan', 'prod', ...files, ...only);
+      expect(planned).toContain('canary');
+      await environment.cli('fleet', 'start', 'prod', ...files, ...only, '--id', 'r1');
+      const stopped = await environment.until('prod', 'the budget stops it', ({ waiting }) => {
+        return waiting?.kind === 'budget';
+      });
+      expect(stopped.counts).toMatchObject({ total: 20, begun: 1, failed: 1, finalized: 0 });
+      const text = await environment.cli('fleet', 'status', 'prod');
+      expect(text).toContain(canary);
+      expect(text).toMatch(/budget: 1 of 20 clusters failed/);
+
+      await environment.mend(canary);
+      await client.resume('prod');
+      await environment.until('prod', 'a third is done', ({ counts }) => counts.finalized >= 6);
+      await environment.killAll();
+      await environment.restartAll();
+      expect(await environment.outcome('prod')).toBe('finalized');
+      for (const cluster of first) {
+        expect(await environment.primaries(cluster)).toEqual(environment.targets(cluster));
+        expect(await environment.lastIndexes(cluster)).toEqual([10n, 10n, 10n]);
+      }
+      const store = await openControlStore(environment);
+      try {
+        const named20 = { fleet: 'prod', rolloutId: 'r1', clusters: first };
+        const results = await store.rollouts.results(named20);
+        expect(results.map(({ outcome }) => outcome)).toEqual(first.map(() => 'finalized'));
+      } finally {
+        await store.close();
+      }
+      const notices = await readFile(environment.path('notices'), 'utf8');
+      expect(notices).toMatch(new RegExp(`${canary} failed`));
+      expect(notices).toMatch(/has ended: finalized/);
+    },
+  );
+
+  test(
+    'waves wait for approval; the workflow is terminated and started again: it goes on with what has soaked; then all is rolled back, the latest first [ROLL-6] [OPS-6]',
+    long,
+    async () => {
+      const { client, temporal } = environment;
+      const files = await environment.files({
+        waves: [{ clusters: 2 }, { clusters: '100%' }],
+        approval: 'per-wave',
+        finalize: 'manual',
+      });
+      const start = () =>
+        environment.cli('fleet', 'start', 'two', ...files, '--clusters', ...second, '--id', 'r2');
+      await start();
+      const asks = await environment.until('two', 'the second wave waits', ({ waiting }) => {
+        return waiting?.kind === 'wave-approval';
+      });
+      expect(asks.counts).toMatchObject({ begun: 2, soaking: 2 });
+      await temporal.workflow.getHandle(fleetWorkflowId('two')).terminate('a drill');
+      await start();
+      await environment.until('two', 'the first wave is known again', ({ waiting, counts }) => {
+        return waiting?.kind === 'wave-approval' && counts.soaking === 2;
+      });
+      await client.approve('two');
+      await environment.until('two', 'all soak', ({ waiting }) => waiting?.kind === 'finalize');
+      for (const cluster of second) {
+        const primaries = await Promise.all(
+          ['n1', 'n2', 'n3'].map(async (member) => {
+            return (await environment.storeOf(cluster, member).read())?.primary.uris.log;
+          }),
+        );
+        expect(primaries).toEqual(environment.targets(cluster));
+      }
+      await client.rollback('two', 'a drill');
+      expect(await environment.outcome('two')).toBe('rolled-back');
+      for (const cluster of second) {
+        expect(await environment.primaries(cluster)).toEqual(environment.sources(cluster));
+      }
+    },
+  );
+
+  test(
+    'what is wished twice counts once; a cluster is skipped; a stop holds everything until it is resumed [OPS-3]',
+    long,
+    async () => {
+      const { client } = environment;
+      const [one = '', , three = ''] = third;
+      const files = await environment.files({
+        waves: [{ clusters: '100%' }],
+        concurrency: { clusters: 1 },
+        finalize: 'per-wave',
+      });
+      await environment.cli(
+        'fleet',
+        'start',
+        'more',
+        ...files,
+        '--clusters',
+        ...third,
+        '--id',
+        'r3',
+      );
+      await client.skip('more', three);
+      await environment.until('more', 'the first moves', ({ counts }) => counts.moving === 1);
+      const again = { operationId: 'stop-1' };
+      await client.stop('more', 'a drill', again);
+      await client.stop('more', 'a drill', again);
+      const held = await environment.until('more', 'it holds', ({ clusters, stage }) => {
+        return stage === 'stopped' && clusters.every(({ waiting }) => waiting?.kind === 'paused');
+      });
+      expect(held.counts).toMatchObject({ moving: 1, skipped: 1 });
+      await expect(client.skip('more', one)).rejects.toMatchObject({
+        code: 'rollout.illegal-action',
+      });
+      await client.resume('more');
+      expect(await environment.outcome('more')).toBe('partly');
+      expect((await client.result('more')).counts).toMatchObject({ finalized: 2, skipped: 1 });
+      expect(await environment.primaries(three)).toEqual([null, null, null]);
+      const store = await openControlStore(environment);
+      try {
+        const lines = await store.audit.page({ limit: 500, subject: fleetWorkflowId('more') });
+        const actions = lines.map(({ action }) => action);
+        expect(actions.filter((action) => action === 'stop')).toHaveLength(1);
+        expect(actions).toContain('start');
+      } finally {
+        await store.close();
+      }
+    },
+  );
+});
