@@ -1,6 +1,7 @@
 /**
  * Schemathesis, a client of HTTP APIs that makes its requests from the OpenAPI document: a Python
- * program, of pinned versions, in the product's cache. Installed by `npm test`; found by plain vitest.
+ * program, of pinned versions, in the product's cache. `npm test` installs it, plain vitest finds
+ * it.
  */
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
