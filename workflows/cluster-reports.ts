@@ -21,7 +21,8 @@ export async function reportToFleet(state: ClusterState, isOver: () => boolean):
 function whatMatters(state: ClusterState): string {
   const { coordinator, coordinatedAt, stage, waiting, moved, outcome, undecided } = state;
   const failed = undecided.map(({ spec, reason }) => [spec.member, reason]);
-  // How a member gets on is its own to say: a fleet hears of hundreds.
-  const why = waiting === null || waiting.kind === 'member' ? null : [waiting.kind, waiting.reason];
+  // How members get on is their own to say, and looks at the group change: a fleet hears of many.
+  const kind = waiting === null || waiting.kind === 'member' ? null : waiting.kind;
+  const why = kind === null || kind === 'health' ? kind : [kind, waiting?.reason];
   return JSON.stringify([coordinator, coordinatedAt, stage, why, moved, failed, outcome]);
 }
