@@ -98,6 +98,7 @@ export class MigrationClient {
           {
             input,
             inputDigest: digest,
+            searchAttributes: await this.#searchAttributes.ours(),
             ...(options.rollback !== undefined && {
               rollback: { by: this.#calls.identity, reason: options.rollback },
             }),
