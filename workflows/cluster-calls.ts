@@ -110,7 +110,14 @@ export class ClusterCalls {
     try {
       const child = await startChild<typeof migrateReplica>('migrateReplica', {
         workflowId: replicaWorkflowId(input.replica),
-        args: [{ input, inputDigest, coordinator: workflowInfo().workflowId }],
+        args: [
+          {
+            input,
+            inputDigest,
+            coordinator: workflowInfo().workflowId,
+            searchAttributes: this.#searchAttributes,
+          },
+        ],
         memo: { migrationId, inputDigest },
         typedSearchAttributes: attributePairs(this.#searchAttributes, {
           QuorumshiftCluster: rollout.cluster,

@@ -32,7 +32,6 @@ export interface Ending {
 
 /** A decision on its way into the audit trail, and what it leads to then. */
 export interface Decision {
-  readonly id: string;
   readonly by: string;
   readonly action: string;
   readonly reason: string;
@@ -91,8 +90,8 @@ export class FleetState {
   /** Not carried: asked for again. */
   waves: readonly PlannedWave[] = [];
   window: { readonly open: boolean; readonly untilMs: number | null } | null = null;
-  /** The store has not answered for some time. */
-  storeAway = false;
+  /** Why what is to be written down, or read, is not yet; null: nothing waits for the store. */
+  storeProblem: string | null = null;
   outcome: RolloutOutcome | null = null;
   /** Raised by whatever may let something begin. */
   version = 0;
@@ -277,7 +276,7 @@ export class FleetState {
   }
 
   /** What the rollout decides by itself is in the audit trail, too. */
-  decide(id: string, action: string, reason: string): void {
-    this.decisions.push({ id, by: 'quorumshift', action, reason, effect: null });
+  decide(action: string, reason: string): void {
+    this.decisions.push({ by: 'quorumshift', action, reason, effect: null });
   }
 }
