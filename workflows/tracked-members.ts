@@ -127,7 +127,7 @@ function failureOf(member: TrackedMember, report: MemberReport): string | null {
   if (waiting !== null && needsOperator.includes(waiting.kind)) return waiting.reason;
   const wantsBack = member.stage === 'soaking' && waiting?.kind === 'lease';
   const goesBack = report.rollingBack || wantsBack;
-  return goesBack && member.takenBack === null ? `it rolls back by itself${why}` : null;
+  return goesBack && member.takenBack === null ? `it rolls back${why}` : null;
 }
 
 function isSoaking({ phase }: MemberReport): boolean {

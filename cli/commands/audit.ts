@@ -36,7 +36,10 @@ interface VerifyOptions extends ControlStoreOptions {
 }
 
 export function addAudit(program: Command): void {
-  const audit = program.command('audit').description('the audit trail of the control plane');
+  const audit = program
+    .command('audit')
+    .description('the audit trail of the control plane')
+    .addHelpText('after', '\nExample:\n  quorumshift audit verify');
   addControlStoreOptions(audit.command('verify'))
     .description('check that no line was altered, removed, added or moved')
     .option('--file <file>', 'an export, instead of the store')

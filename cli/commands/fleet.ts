@@ -4,13 +4,12 @@ import type { Command } from 'commander';
 import { ClusterClient } from '../../client/cluster-client.ts';
 import { FleetClient, type FleetReport } from '../../client/fleet-client.ts';
 import type { Accepted } from '../../workflows/messages.ts';
+import { addControlStoreOptions, type ControlStoreOptions } from '../control-store-options.ts';
 import {
   addFleetInput,
-  controlConfigOption,
   fleetRollouts,
   storeSnapshot,
   type FleetInputOptions,
-  type StoreOptions,
 } from '../fleet-input.ts';
 import { planFleet } from '../fleet-plan.ts';
 import { fleetPlanText, fleetText, type FleetTree } from '../fleet-text.ts';
@@ -27,7 +26,7 @@ interface SteerOptions extends FleetOptions {
   readonly yes?: boolean;
 }
 
-type InputOptions = FleetOptions & FleetInputOptions & StoreOptions;
+type InputOptions = FleetOptions & FleetInputOptions & ControlStoreOptions;
 
 /** A status that is watched is asked for again after this. */
 const watchIntervalMs = 2_000;
@@ -53,10 +52,10 @@ export function addFleet(program: Command): void {
   addFleetInput(onFleet('plan', 'order, waves, machines, sizes, time; changes nothing', files))
     .option('--measure <n>', 'ask the agents of so many clusters', parseCount, measuredClusters)
     .action(plan);
-  addFleetInput(onFleet('start', 'begin a rollout, or go on with the one of this id', files))
+  const start = onFleet('start', 'begin a rollout, or go on with the one of this id', files);
+  addControlStoreOptions(addFleetInput(start))
     .option('--id <id>', 'id of the rollout: starting again with it goes on where it was')
-    .addOption(controlConfigOption())
-    .action(start);
+    .action(startFleet);
   onFleet('status', 'where it stands: waves, clusters, members, and why each waits', '--watch')
     .option('-w, --watch', 'until it ends')
     .action(status);
@@ -108,7 +107,7 @@ async function plan(fleet: string, options: InputOptions & { readonly measure: n
   print(options.output, { t: 'plan', ...answer }, () => fleetPlanText(answer));
 }
 
-async function start(fleet: string, options: InputOptions): Promise<void> {
+async function startFleet(fleet: string, options: InputOptions): Promise<void> {
   const rollouts = await fleetRollouts(options);
   const [first] = rollouts;
   if (first === undefined) return;

@@ -33,7 +33,8 @@ interface SelectOptions {
 export function addInventory(program: Command): void {
   const inventory = program
     .command('inventory')
-    .description('clusters, members and machines, as a file declares them');
+    .description('clusters, members and machines, as a file declares them')
+    .addHelpText('after', '\nExample:\n  quorumshift inventory validate inventory.yaml');
   inventory
     .command('validate')
     .description('check an inventory, and a policy with it; starts nothing')

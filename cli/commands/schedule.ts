@@ -4,13 +4,12 @@ import { InvalidArgumentError, Option, type Command } from 'commander';
 import { ScheduleClient, type ScheduleReport } from '../../client/schedule-client.ts';
 import { fail } from '../../core/errors.ts';
 import { fleetScheduleSchema, type FleetSchedule } from '../../schemas/fleet-schedule.ts';
+import { addControlStoreOptions, type ControlStoreOptions } from '../control-store-options.ts';
 import {
   addFleetInput,
-  controlConfigOption,
   fleetRollouts,
   storeSnapshot,
   type FleetInputOptions,
-  type StoreOptions,
 } from '../fleet-input.ts';
 import { scheduleText, whenText } from '../fleet-text.ts';
 import { identity } from '../identity.ts';
@@ -22,7 +21,7 @@ interface ScheduleOptions extends TemporalOptions {
   readonly note: string;
 }
 
-interface CreateOptions extends ScheduleOptions, FleetInputOptions, StoreOptions {
+interface CreateOptions extends ScheduleOptions, FleetInputOptions, ControlStoreOptions {
   readonly fleet: string;
   readonly cron?: readonly string[];
   readonly every?: number;
@@ -44,13 +43,12 @@ export function addSchedule(program: Command): void {
     command(name, description, `weekly ${rest}`).argument('<schedule>', 'its name');
   const note = new Option('--note <text>', 'why; shown with the schedule').default('');
 
-  addFleetInput(
-    onSchedule(
-      'create',
-      'schedule rollouts of what inventory and policy say now',
-      '--fleet prod --cron "0 22 * * sat" --inventory inventory.yaml --policy policy.yaml',
-    ),
-  )
+  const creation = onSchedule(
+    'create',
+    'schedule rollouts of what inventory and policy say now',
+    '--fleet prod --cron "0 22 * * sat" --inventory inventory.yaml --policy policy.yaml',
+  );
+  addControlStoreOptions(addFleetInput(creation))
     .requiredOption('--fleet <name>', 'the fleet that is rolled out')
     .addOption(
       new Option('--cron <expressions...>', 'such as "0 22 * * sat"').conflicts(['every', 'at']),
@@ -67,7 +65,6 @@ export function addSchedule(program: Command): void {
     )
     .option('--paused', 'begin paused')
     .addOption(note)
-    .addOption(controlConfigOption())
     .action(create);
   command('list', 'every schedule: next run, missed runs')
     .option('--limit <n>', 'at most so many', parseCount, 100)

@@ -29,7 +29,10 @@ interface CreateOptions extends TokenOptions {
 }
 
 export function addTokens(program: Command): void {
-  const token = program.command('token').description('tokens of the HTTP API');
+  const token = program
+    .command('token')
+    .description('tokens of the HTTP API')
+    .addHelpText('after', '\nExample:\n  quorumshift token create ci --role operate --expires 30d');
   const stored = (command: Command) => addControlStoreOptions(command).addOption(outputOption());
   stored(token.command('create'))
     .description('make a token; its secret is shown once')

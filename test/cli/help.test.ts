@@ -16,6 +16,10 @@ const commands = [
     'dev',
     'discard',
     'repair-record',
+    'inventory',
+    'token',
+    'audit',
+    'doctor',
   ],
 ];
 

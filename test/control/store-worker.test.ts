@@ -117,6 +117,16 @@ describe.skipIf(missing('temporal'))('the store worker', () => {
       { workflowId: `${taskQueue}/${calls}`, state: 'running', rolloutId: 'r7' },
     ]);
     expect(await call('describeSchedule', { schedule: 'none' })).toMatchObject({ exists: false });
+    const schedule = `${taskQueue}-schedule`;
+    const handle = await client.schedule.create({
+      scheduleId: schedule,
+      spec: { intervals: [{ every: '30d' }] },
+      action: { type: 'startWorkflow', workflowType: 'none', taskQueue: 'none' },
+    });
+    const described = await call('describeSchedule', { schedule });
+    await handle.delete();
+    expect(described).toMatchObject({ exists: true, missed: 0 });
+    expect(described.nextAtMs).toBeGreaterThan(Date.now());
   });
 
   test('keeps a notice, goes on, and sends it', async () => {

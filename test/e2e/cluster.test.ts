@@ -166,7 +166,7 @@ describe.skipIf(missing('temporal') || missing('go'))('a cluster migrates by a w
       );
       expect(stopped.waiting).toMatchObject({
         kind: 'stopped',
-        reason: expect.stringContaining(`${first}: it rolled back: too early`),
+        reason: expect.stringMatching(`${first}: it roll(s|ed) back: too early`),
       });
       expect(stopped.actions).toEqual(expect.arrayContaining(['resume', 'skip', 'abandon']));
       await client.resume('kv');
@@ -216,7 +216,9 @@ describe.skipIf(missing('temporal') || missing('go'))('a cluster migrates by a w
       await environment.until('the first is back', stage(first, 'rolled-back'));
       await client.skip('kv', first);
       await client.resume('kv');
-      await environment.until('the second soaks', stage(second, 'soaking'));
+      const idOf = ({ members }: ClusterStatus, of: string) =>
+        members.find(({ member }) => member === of)?.migrationId;
+      const mixed = await environment.until('the second soaks', stage(second, 'soaking'));
       await client.pause('kv');
       await client.abandon('kv', 'another day');
       expect(await client.result('kv')).toMatchObject({
@@ -230,11 +232,9 @@ describe.skipIf(missing('temporal') || missing('go'))('a cluster migrates by a w
         fresh: true,
       });
       const all = await environment.until('all soak', ({ stage: is }) => is === 'soaking');
-      const ids = all.members.map(({ member, migrationId }) => [member, migrationId]);
-      expect(Object.fromEntries(ids)).toMatchObject({
-        [first]: `${rollout.rolloutId}-s2`,
-        [second]: `${rollout.rolloutId}-s1`,
-      });
+      expect(idOf(all, first)).toBe(`${rollout.rolloutId}-s2`);
+      // The very migration that went on without its rollout.
+      expect(idOf(all, second)).toBe(idOf(mixed, second));
       await client.complete('kv');
       expect(await environment.outcome()).toBe('finalized');
       expect(stagesOf(all)[leader]).toBe('soaking');
