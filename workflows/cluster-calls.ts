@@ -51,7 +51,10 @@ export class ClusterCalls {
     const state = this.#state;
     const { paused, bytesPerSecond, retryVersion } = state;
     const by = state.rollout.requestedBy;
-    const open = state.members.filter((member) => member.stage === 'moving' && isOpen(member));
+    // Begun, and not heard from yet: under way all the same.
+    const isBegun = ({ stage, migrationId }: TrackedMember) =>
+      stage === 'moving' || (stage === 'pending' && migrationId !== null && state.foreign === null);
+    const open = state.members.filter((member) => isBegun(member) && isOpen(member));
     const failed = state.of('failed');
     if (!this.isPassedOn || (state.passed.paused && !paused)) {
       for (const member of [...open, ...failed.filter(isOpen)]) {

@@ -56,9 +56,8 @@ export interface FleetMemory {
   readonly skip: readonly string[];
   /** Waves that may begin: so many. */
   readonly approvedWaves: number;
-  /** Waves whose beginning is in the audit trail, and which have been finalized, if that is so. */
+  /** Waves whose beginning is in the audit trail. */
   readonly announcedWaves: number;
-  readonly completedWaves: number;
   readonly paused: boolean;
   readonly bytesPerSecond: number | null;
   readonly stopped: Wish | null;
@@ -80,7 +79,6 @@ export class FleetState {
   readonly skip: Set<string>;
   approvedWaves: number;
   announcedWaves: number;
-  completedWaves: number;
   paused: boolean;
   bytesPerSecond: number | null;
   stopped: Wish | null;
@@ -117,7 +115,6 @@ export class FleetState {
     this.skip = new Set(carried?.skip);
     this.approvedWaves = carried?.approvedWaves ?? this.#wavesBeforeAsking();
     this.announcedWaves = carried?.announcedWaves ?? 0;
-    this.completedWaves = carried?.completedWaves ?? 0;
     this.paused = carried?.paused ?? false;
     this.bytesPerSecond = carried?.bytesPerSecond ?? null;
     this.stopped = carried?.stopped ?? null;
@@ -129,7 +126,7 @@ export class FleetState {
 
   memory(): FleetMemory {
     const { startedMs, total, adoptFrom, known, begun, ended, positions, paused } = this;
-    const { approvedWaves, announcedWaves, completedWaves, bytesPerSecond } = this;
+    const { approvedWaves, announcedWaves, bytesPerSecond } = this;
     const { stopped, rollback, waiting, operationIds } = this;
     return {
       startedMs,
@@ -142,7 +139,6 @@ export class FleetState {
       bytesPerSecond,
       approvedWaves,
       announcedWaves,
-      completedWaves,
       stopped,
       rollback,
       waiting,

@@ -218,17 +218,23 @@ class FleetRollout {
     await condition(() => state.decisions.length === 0);
   }
 
-  /** Where the policy says so, a wave is finalized once all of it has soaked. */
+  /**
+   * Where the policy says so, a wave is finalized once all of it has soaked; what failed and was
+   * mended later follows it.
+   */
   #completeWaves(): void {
     const state = this.#state;
     if (state.request.policy.finalize !== 'per-wave') return;
-    const before = state.wave;
-    if (before <= state.completedWaves) return;
-    const to = state.waves[before - 1]?.to ?? 0;
-    state.completedWaves = before;
-    state.decide('finalize-wave', `to ${to}`);
-    for (const member of state.members('soaked')) {
-      if (member.position < to) state.tell(member, { order: 'complete' });
+    const passed = state.waves[state.wave - 1];
+    if (passed === undefined) return;
+    const due = state
+      .members('soaked')
+      .filter(({ position, finalizes }) => position < passed.to && !finalizes);
+    if (due.length === 0) return;
+    state.decide('finalize-wave', `${passed.name}: ${due.length} clusters`);
+    for (const member of due) {
+      member.finalizes = true;
+      state.tell(member, { order: 'complete' });
     }
   }
 
