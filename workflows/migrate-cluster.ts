@@ -127,8 +127,10 @@ class ClusterMigration {
     }
     const asked: TrackedMember[] = [];
     // Of one that has ended the second report says what it came to.
-    const isEnded = ({ spec }: TrackedMember) =>
-      look?.members.find(({ member }) => member === spec.member)?.binding?.migrationId === null;
+    const isEnded = ({ spec, migrationId }: TrackedMember) => {
+      const binding = look?.members.find(({ member }) => member === spec.member)?.binding;
+      return binding?.migrationId === null && binding.lastEnded === migrationId;
+    };
     const isSaid = (member: TrackedMember) =>
       member.isHeard && !(member.migrationId !== null && isEnded(member) && isOpen(member));
     for (const member of state.members) {
