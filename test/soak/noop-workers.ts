@@ -3,12 +3,18 @@ import { fileURLToPath } from 'node:url';
 
 import { bundleWorkflowCode, NativeConnection, Worker } from '@temporalio/worker';
 
+import { installRuntime, sdkLogger } from '../../worker/temporal-runtime.ts';
+
 const [address = '', namespace = ''] = process.argv.slice(2);
+installRuntime();
 const connection = await NativeConnection.connect({ address });
 const workflowsPath = fileURLToPath(new URL('noop-workflows.js', import.meta.url));
 const shared = { connection, namespace, taskQueue: 'noop' };
 const workers = [
-  await Worker.create({ ...shared, workflowBundle: await bundleWorkflowCode({ workflowsPath }) }),
+  await Worker.create({
+    ...shared,
+    workflowBundle: await bundleWorkflowCode({ workflowsPath, logger: sdkLogger }),
+  }),
   await Worker.create({ ...shared, activities: { noop: async () => {} } }),
 ];
 process.stdout.write('ready\n');
