@@ -21,8 +21,8 @@ const silenceMs = 10 * 60_000;
 const transferMs = 15_000;
 const transferLookMs = 500;
 
-/** An approval that changed nothing is given again after this: it crossed with a report. */
-const grantAgainMs = 15_000;
+/** An order that changed nothing is given again after this: it crossed with a report. */
+const tellAgainMs = 15_000;
 
 export class MemberTurns {
   readonly #state: ClusterState;
@@ -95,8 +95,8 @@ export class MemberTurns {
     }
     const { digest, generation } = report.proof;
     const sinceGrant = Date.now() - (member.granted?.atMs ?? 0);
-    if (member.granted?.digest === digest && sinceGrant < grantAgainMs) {
-      await this.#waits.forNews(waitFor(member, 'cuts over'), grantAgainMs - sinceGrant);
+    if (member.granted?.digest === digest && sinceGrant < tellAgainMs) {
+      await this.#waits.forNews(waitFor(member, 'cuts over'), tellAgainMs - sinceGrant);
       return;
     }
     if (state.paused) {
@@ -150,9 +150,18 @@ export class MemberTurns {
     if (member.takenBack === null) {
       member.takenBack = how;
       member.reason = how === 'skip' ? reason : null;
-      await this.#calls.order(member, { order: 'rollback', by: 'quorumshift', reason });
     }
-    await this.#waits.forNews(waitFor(member, `goes back: ${reason}`), silenceMs);
+    await this.#tellBack(member, { by: 'quorumshift', reason });
+    await this.#waits.forNews(waitFor(member, `goes back: ${reason}`), tellAgainMs);
+  }
+
+  /** Told again after a while: an order that is not legal yet is ignored. */
+  async #tellBack(member: TrackedMember, wish: { by: string; reason: string }): Promise<void> {
+    const sinceTold = Date.now() - (member.toldBackMs ?? 0);
+    if (sinceTold < tellAgainMs || isGoingBack(member)) return;
+    member.toldBackMs = Date.now();
+    await this.#calls.order(member, { order: 'resume', by: wish.by });
+    await this.#calls.order(member, { order: 'rollback', ...wish });
   }
 
   #leaveOut(reason: string): void {
@@ -267,20 +276,19 @@ export class MemberTurns {
     }
     // Whoever is out already comes back at once; one that serves is taken out of a sound group.
     const serves = member.stage === 'soaking';
+    const [other] = state.of('moving').filter((one) => one !== member);
+    if (serves && other !== undefined) {
+      return this.#giveUp(other, 'again', 'another member goes back');
+    }
     if (member.takenBack !== 'out') {
       if (serves && !(await this.#isSafe(member, await this.#calls.look()))) return;
       member.takenBack = 'out';
       member.reason = reason;
-      if (!isOpen(member)) {
-        member.report = null;
-        await this.#calls.attach(member);
-      }
-      const by = state.takeBackWish?.by ?? 'quorumshift';
-      await this.#calls.order(member, { order: 'resume', by });
-      await this.#calls.order(member, { order: 'rollback', by, reason });
+      if (!isOpen(member)) await this.#calls.attach(member);
     }
+    await this.#tellBack(member, { by: state.takeBackWish?.by ?? 'quorumshift', reason });
     if (member.stage === 'failed') await this.#untilResumed(member);
-    else await this.#idle(waitFor(member, 'goes back'));
+    else await this.#waits.forNews(waitFor(member, 'goes back'), tellAgainMs);
   }
 
   /** A way back that does not succeed by itself. */

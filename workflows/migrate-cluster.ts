@@ -112,12 +112,17 @@ class ClusterMigration {
       Object.assign(member, earlier, { migrationId, mode, stage: 'moving' });
     }
     const asked: TrackedMember[] = [];
+    // Of one that has ended the second report says what it came to.
+    const isEnded = ({ spec }: TrackedMember) =>
+      look?.members.find(({ member }) => member === spec.member)?.binding?.migrationId === null;
+    const isSaid = (member: TrackedMember) =>
+      member.isHeard && !(member.migrationId !== null && isEnded(member) && isOpen(member));
     for (const member of state.members) {
       if (member.migrationId !== null) await this.#calls.attach(member);
       else if (!(await this.#calls.ask(member))) continue;
       asked.push(member);
     }
-    while (asked.some(({ isHeard }) => !isHeard) && state.abandonWish === null) {
+    while (!asked.every(isSaid) && state.abandonWish === null) {
       const reason = 'the migrations of before have not reported yet';
       const waiting = { kind: 'member', reason, remedy: 'wait' } as const;
       await this.#waits.forNews(waiting, silenceMs);

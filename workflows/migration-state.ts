@@ -273,7 +273,8 @@ export class MigrationState {
       else if (order.order === 'approveCutover') {
         if (this.#isPresent(order.proof)) this.#approve(order.proof);
       } else if (order.order === 'rollback') {
-        if (this.#canRollBack()) this.rollbackWish = wish;
+        // Before it owns the replica it is decided then, before anything else.
+        if (this.view === null || this.#canRollBack()) this.rollbackWish ??= wish;
       } else if (this.isSoaking) this.completeWish = wish;
     };
     this.#once(order, act);
