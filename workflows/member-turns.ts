@@ -47,9 +47,10 @@ export class MemberTurns {
     // A program that is replaced has no cutover: with its stop it is out.
     if (next?.step === 'binary' && !state.isApproved) return this.#untilApproved();
     if (next === undefined || !(await this.#isSafe(next, look))) return;
+    // Wished for while the group was looked at.
+    if (state.paused) return;
     await this.#calls.attach(next);
-    // Another migration of the member, which runs already, has answered in its place.
-    if (next.report === null) await this.#untilHeardFrom(next);
+    await this.#untilHeardFrom(next);
   }
 
   /** Who is next, and what speaks against that now: both are shown. */
@@ -69,6 +70,8 @@ export class MemberTurns {
     state.foreign = null;
     const { cluster } = state.rollout;
     for (let heard = true; heard && !isHeard(member) && !hasWish(state);) {
+      await this.#calls.passOn();
+      if (isHeard(member)) break;
       const foreign = foreignOf(state, name);
       if (foreign !== null) {
         const is = foreign.phase === null ? 'has not begun' : `is in phase ${foreign.phase}`;

@@ -8,9 +8,11 @@ import {
   CancellationScope,
   condition,
   continueAsNew,
+  patched,
   workflowInfo,
 } from '@temporalio/workflow';
 
+import { keepShown } from './attributes.ts';
 import { ClusterCalls } from './cluster-calls.ts';
 import { storeCalls } from './store-calls.ts';
 import { reportToFleet } from './cluster-reports.ts';
@@ -65,6 +67,7 @@ class ClusterMigration {
     let isOver = false;
     state.take(await this.#readRollout());
     const reports = reportToFleet(state, () => isOver);
+    const shown = this.#keepShown(() => isOver);
     try {
       await this.#findMembers();
       state.outcome = await this.#drive();
@@ -75,10 +78,21 @@ class ClusterMigration {
       isOver = true;
       state.version += 1;
       await reports;
+      await shown;
     }
     const members = state.members.map(({ spec, stage }) => [spec.member, stage] as const);
     const { outcome, endReason: reason } = state;
     return { outcome, reason, members: Object.fromEntries(members) };
+  }
+
+  async #keepShown(isOver: () => boolean): Promise<void> {
+    // Histories of before have no such commands.
+    if (!patched('state-as-attribute')) return;
+    const state = this.#state;
+    const values = () => ({
+      QuorumshiftState: state.waiting === null ? state.stage : `waiting-${state.waiting.kind}`,
+    });
+    await keepShown(this.#request.searchAttributes, values, isOver);
   }
 
   async #readRollout() {

@@ -38,6 +38,7 @@ import { MigrationState } from './migration-state.ts';
 import { passGates } from './gates.ts';
 import { GroupLeases } from './group-leases.ts';
 import { reportToCoordinator } from './member-reports.ts';
+import { showMigration } from './shown-migration.ts';
 import { Soak } from './soak.ts';
 import { positionOf } from './position.ts';
 import { Waits } from './waits.ts';
@@ -106,6 +107,7 @@ class ReplicaMigration {
   async run(): Promise<MigrateReplicaResult> {
     const control = this.#controlLoop();
     const reports = reportToCoordinator(this.#state);
+    const shown = showMigration(this.#state);
     try {
       const outcome = (await this.#takeReplica()) ?? (await this.#drive());
       return this.#end(outcome);
@@ -114,8 +116,7 @@ class ReplicaMigration {
       throw error;
     } finally {
       this.#state.stage = 'ended';
-      await control;
-      await reports;
+      await Promise.all([control, reports, shown]);
       await this.#leases.end();
     }
   }
