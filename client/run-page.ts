@@ -1,5 +1,6 @@
 /** Pages of the workflows that Temporal knows: newest first, as its visibility has them. */
-import type { Client } from '@temporalio/client';
+import { isGrpcServiceError, type Client } from '@temporalio/client';
+import { rethrowKnownErrorTypes } from '@temporalio/client/lib/helpers.js';
 import { defaultPayloadConverter, type Payload } from '@temporalio/common';
 import { optionalTsToDate } from '@temporalio/common/lib/time.js';
 
@@ -40,11 +41,16 @@ export async function runPage(
   client: Client,
   request: RunPageRequest & { readonly type: string; readonly prefix: string },
 ): Promise<Page<Run>> {
-  const { executions, nextPageToken } = await client.workflowService.listWorkflowExecutions({
+  const asked = client.workflowService.listWorkflowExecutions({
     namespace: client.options.namespace,
     pageSize: request.limit,
     query: queryOf(request),
     ...(request.cursor !== null && { nextPageToken: request.cursor }),
+  });
+  const { executions, nextPageToken } = await asked.catch((error: unknown) => {
+    // A namespace that is not there, as the client's other calls say it.
+    if (isGrpcServiceError(error)) rethrowKnownErrorTypes(error);
+    throw error;
   });
   const items = (executions ?? []).map(({ execution, memo, status, startTime, closeTime }) => ({
     workflowId: execution?.workflowId ?? '',

@@ -60,7 +60,7 @@ test.skipIf(missing('temporal') || missing('schemathesis'))(
       await rm(directory, { recursive: true, force: true });
     }
   },
-  300_000,
+  600_000,
 );
 
 /** What it asks of migrations is of one that is there, and waits for its approval. */

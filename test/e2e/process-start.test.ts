@@ -57,6 +57,10 @@ describe.skipIf(missing('temporal'))('a process that is started', () => {
       await once(first.child, 'exit');
       const second = await readyDev(config, port);
       expect(second.said()).toContain(`using the Temporal server of process ${server}`);
+      const api = /the API is ready at (\S+),/.exec(second.said())?.[1];
+      const answer = await fetch(`${api}/readyz`);
+      expect(await answer.json()).toEqual({ temporal: 'ok', store: 'ok' });
+      expect((await fetch(`${api}/v1/hosts`)).status).toBe(401);
       second.child.kill('SIGTERM');
       await once(second.child, 'exit');
       expect(await pidsNaming(root)).toEqual([server]);
@@ -87,7 +91,7 @@ async function readyDev(config: string, port: number) {
     child.once('exit', () => reject(new Error(stderr)));
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       stderr += text;
-      if (stderr.includes('Temporal is at')) ready();
+      if (stderr.includes('the API is ready at')) ready();
     });
   });
   return { child, said: () => stderr };
