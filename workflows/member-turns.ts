@@ -47,6 +47,8 @@ export class MemberTurns {
     // A program that is replaced has no cutover: with its stop it is out.
     if (next?.step === 'binary' && !state.isApproved) return this.#untilApproved();
     if (next === undefined || !(await this.#isSafe(next, look))) return;
+    // While the group was looked at something else may have been wished.
+    if (next.stage !== 'pending' || state.paused || hasWish(state)) return;
     await this.#calls.attach(next);
     // Another migration of the member, which runs already, has answered in its place.
     if (next.report === null) await this.#untilHeardFrom(next);
@@ -68,7 +70,8 @@ export class MemberTurns {
     const { member: name } = member.spec;
     state.foreign = null;
     const { cluster } = state.rollout;
-    for (let heard = true; heard && !isHeard(member) && !hasWish(state);) {
+    const isLeftOut = () => member.stage === 'skipped';
+    for (let heard = true; heard && !isHeard(member) && !hasWish(state) && !isLeftOut();) {
       const foreign = foreignOf(state, name);
       if (foreign !== null) {
         const is = foreign.phase === null ? 'has not begun' : `is in phase ${foreign.phase}`;
@@ -80,8 +83,14 @@ export class MemberTurns {
         heard = await this.#waits.forNews(waitFor(member, 'has been asked for'), silenceMs);
       }
     }
-    if (isHeard(member) && member.stage === 'pending') member.stage = 'moving';
-    else if (!isHeard(member)) member.migrationId = null;
+    if (isHeard(member)) {
+      if (member.stage === 'pending') member.stage = 'moving';
+      return;
+    }
+    // It has been started: the wish that came meanwhile is one for it, too.
+    if (hasWish(state) && foreignOf(state, name) === null) return;
+    member.migrationId = null;
+    if (member.stage !== 'pending') member.stage = 'skipped';
   }
 
   /** It is under way: its cutover is granted, once that is safe. */
@@ -90,13 +99,15 @@ export class MemberTurns {
     state.stage = 'moving';
     const { report } = member;
     if (this.#isTooLate()) return this.#giveUp(member, 'skip', 'the rollout’s deadline has passed');
-    if (report?.waiting?.kind !== 'approval' || report.proof === null) {
-      return this.#watch(member);
-    }
-    const { digest, generation } = report.proof;
+    if (report?.waiting?.kind !== 'approval') return this.#watch(member);
+    // Without a proof: one that is to be stopped, and has all that it needs for it.
+    const { digest, generation } = report.proof ?? { digest: 'begin', generation: 0 };
     const sinceGrant = Date.now() - (member.granted?.atMs ?? 0);
     if (member.granted?.digest === digest && sinceGrant < grantAgainMs) {
-      await this.#waits.forNews(waitFor(member, 'cuts over'), grantAgainMs - sinceGrant);
+      await this.#waits.forNews(
+        waitFor(member, 'has been told to go on'),
+        grantAgainMs - sinceGrant,
+      );
       return;
     }
     if (state.paused) {
@@ -104,10 +115,17 @@ export class MemberTurns {
       await this.#waits.forNews({ kind: 'paused', reason, remedy: 'resume' });
       return;
     }
-    if (!state.isApproved) return this.#untilApproved();
+    if (!state.isApproved && (report.proof !== null || member.step === 'binary')) {
+      return this.#untilApproved();
+    }
     if (!(await this.#passWindow(member))) return;
     if (!(await this.#isSafe(member, await this.#calls.look()))) return;
+    if (state.paused || hasWish(state) || this.#isTooLate()) return;
     member.granted = { digest, atMs: Date.now() };
+    if (report.proof === null) {
+      await this.#calls.order(member, { order: 'begin', by: state.rollout.requestedBy });
+      return;
+    }
     await this.#calls.order(member, {
       order: 'approveCutover',
       by: state.rollout.requestedBy,
@@ -257,18 +275,19 @@ export class MemberTurns {
       return;
     }
     const { report } = member;
-    if (report === null || (!isOpen(member) && report.phase === null)) {
+    const { migrationId } = member;
+    if (migrationId === null || (report !== null && !isOpen(member) && report.phase === null)) {
       Object.assign(member, { stage: 'rolled-back', reason });
       return;
     }
-    if (report.outcome === 'rolled-back') {
+    if (report?.outcome === 'rolled-back') {
       member.stage = 'rolled-back';
       return;
     }
     // Whoever is out already comes back at once; one that serves is taken out of a sound group.
     const serves = member.stage === 'soaking';
     if (member.takenBack !== 'out') {
-      if (serves && !(await this.#isSafe(member, await this.#calls.look()))) return;
+      if (serves && !(await this.#mayGoBack(member))) return;
       member.takenBack = 'out';
       member.reason = reason;
       if (!isOpen(member)) {
@@ -281,6 +300,13 @@ export class MemberTurns {
     }
     if (member.stage === 'failed') await this.#untilResumed(member);
     else await this.#idle(waitFor(member, 'goes back'));
+  }
+
+  /** What is found of the member itself is why it goes, if it does not lead: it counts no more. */
+  async #mayGoBack(member: TrackedMember): Promise<boolean> {
+    const look = await this.#calls.look();
+    const without = { ...candidateOf(member), staysUp: false, isUnderWay: true };
+    return refusalsOf(look, without).length === 0 || this.#isSafe(member, look);
   }
 
   /** A way back that does not succeed by itself. */
@@ -337,9 +363,9 @@ export class MemberTurns {
   }
 }
 
-function candidateOf({ spec, mode, size, stage }: TrackedMember): Candidate {
+function candidateOf({ spec, mode, size, stage, report }: TrackedMember): Candidate {
   const staysUp = (mode ?? size?.mode ?? 'stopped') === 'live';
-  return { member: spec.member, staysUp, isUnderWay: stage === 'moving' };
+  return { member: spec.member, staysUp, isUnderWay: stage === 'moving' && report?.phase != null };
 }
 
 function isHeard(member: TrackedMember): boolean {

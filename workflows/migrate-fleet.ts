@@ -146,6 +146,8 @@ class FleetRollout {
     }
     this.#completeWaves();
     if (!(await this.#mayMove())) return;
+    // Meanwhile somebody may have stopped it, or turned it back.
+    if (state.holds || state.rollback !== null) return;
     this.#retry();
     if (state.budgetSpent || workflowInfo().continueAsNewSuggested) return;
     await this.#begin();
@@ -239,6 +241,7 @@ class FleetRollout {
     const state = this.#state;
     const reason = state.rollback?.reason ?? '';
     const { policy } = state.request;
+    for (const member of state.members('foreign')) state.end(member, 'skipped', member.reason);
     const open = state.members('under-way', 'failed', 'soaking', 'soaked');
     const going = open.filter(({ rollingBack, standing }) => rollingBack && standing !== 'failed');
     const limits = { ...policy.concurrency, soaking: null };

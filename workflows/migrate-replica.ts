@@ -106,6 +106,7 @@ class ReplicaMigration {
   async run(): Promise<MigrateReplicaResult> {
     const control = this.#controlLoop();
     const reports = reportToCoordinator(this.#state);
+    const kept = this.#leases.keep();
     try {
       const outcome = (await this.#takeReplica()) ?? (await this.#drive());
       return this.#end(outcome);
@@ -116,6 +117,7 @@ class ReplicaMigration {
       this.#state.stage = 'ended';
       await control;
       await reports;
+      await kept;
       await this.#leases.end();
     }
   }
@@ -148,6 +150,7 @@ class ReplicaMigration {
     });
     if (reached === 'abandoned') return 'abandoned';
     const isOurs = reached?.migrationId === input.migrationId;
+    state.hasBegun = isOurs;
     let mode = reached?.mode ?? 'stopped';
     // Its record knows what it came to, and answers that.
     if (reached?.lastEnded === input.migrationId)
@@ -159,9 +162,33 @@ class ReplicaMigration {
     }
     // Before the record names it: what waits for its turn is not half way.
     if (!isOurs || isHalfWay(reached.phase)) {
-      if (!(await this.#hold(mode))) return 'abandoned';
+      if (!(await this.#hold(mode))) return this.#calledOff();
     }
+    if (!isOurs) await this.#untilTurn(mode);
+    if (!isOurs && state.isCalledOff) return this.#calledOff();
     return this.#untilReached(() => this.#ownNewest());
+  }
+
+  /** Nothing has begun. */
+  #calledOff(): MigrationOutcome {
+    return this.#state.abandonWish === null ? 'rolled-back' : 'abandoned';
+  }
+
+  /**
+   * A checked replica has its leases, perhaps after hours: whether its group may lose it is for its
+   * rollout to see now. A live one stays up, and is asked about before its cutover.
+   */
+  async #untilTurn(mode: MigrationMode): Promise<void> {
+    const { state } = this.#context();
+    if (mode === 'live' || state.coordinator === null || !patched('turn')) return;
+    const reason = 'its rollout is to see whether the group may lose it now';
+    const waiting = {
+      kind: 'approval',
+      reason,
+      remedy: 'wait; see the status of the rollout',
+    } as const;
+    const isOver = () => state.mayBegin || state.coordinator === null || state.isCalledOff;
+    while (!isOver()) await this.#waits.until(waiting, isOver);
   }
 
   /** The leases of what is at risk from now on; false when it is to be abandoned instead. */
@@ -204,6 +231,7 @@ class ReplicaMigration {
     // Histories from before go on without what the machine remembers.
     if (answer.control && patched('wishes-of-the-machine')) state.takeWishes(answer.control);
     state.stage = 'running';
+    state.hasBegun = true;
     this.#step = answer.view.step;
     return null;
   }
