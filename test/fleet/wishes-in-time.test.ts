@@ -107,7 +107,8 @@ describe.skipIf(missing('temporal'))('a wish reaches what is only beginning', ()
       signalArgs: [request],
     });
     const { requestId } = request;
-    return () => workflow(groupLeaseWorkflowId(group)).signal('releaseLease', { holder, requestId });
+    return () =>
+      workflow(groupLeaseWorkflowId(group)).signal('releaseLease', { holder, requestId });
   };
 
   const writeView = async (cluster: string, member: string, change: object) => {
@@ -154,53 +155,68 @@ describe.skipIf(missing('temporal'))('a wish reaches what is only beginning', ()
     expect(await environment.primaries('b')).toEqual([null, null, null]);
   });
 
-  test('a group is looked at anew before a member that has waited is stopped [I14] [ROLL-3]', long, async () => {
-    const release = await takeLease('c');
-    await start('c', { approval: 'per-cluster' });
-    await until('c', 'one waits for the lease', waitsFor('lease'));
-    const mend = await writeView('c', 'n1', { appliedIndex: '0', role: 'candidate', leader: null });
-    await release();
-    const { members } = await until('c', 'the group is not well', ({ waiting }) => {
-      return waiting?.kind === 'health';
-    });
-    const first = members.find(({ stage }) => stage === 'moving')?.member ?? '';
-    expect((await environment.storeOf('c', first).read())?.migration ?? null).toBe(null);
-    await mend();
-    await until('c', 'it moves', ({ waiting }) => waiting?.kind === 'approval');
-    expect((await environment.storeOf('c', first).read())?.migration?.phase).toBe('swap');
-    await workflow(clusterWorkflowId('c')).signal('clusterOrder', rollback);
-    expect(await outcome('c')).toBe('rolled-back');
-  });
+  test(
+    'a group is looked at anew before a member that has waited is stopped [I14] [ROLL-3]',
+    long,
+    async () => {
+      const release = await takeLease('c');
+      await start('c', { approval: 'per-cluster' });
+      await until('c', 'one waits for the lease', waitsFor('lease'));
+      const mend = await writeView('c', 'n1', {
+        appliedIndex: '0',
+        role: 'candidate',
+        leader: null,
+      });
+      await release();
+      const { members } = await until('c', 'the group is not well', ({ waiting }) => {
+        return waiting?.kind === 'health';
+      });
+      const first = members.find(({ stage }) => stage === 'moving')?.member ?? '';
+      expect((await environment.storeOf('c', first).read())?.migration ?? null).toBe(null);
+      await mend();
+      await until('c', 'it moves', ({ waiting }) => waiting?.kind === 'approval');
+      expect((await environment.storeOf('c', first).read())?.migration?.phase).toBe('swap');
+      await workflow(clusterWorkflowId('c')).signal('clusterOrder', rollback);
+      expect(await outcome('c')).toBe('rolled-back');
+    },
+  );
 
-  test('a pause that comes while the group is looked at lets nobody begin [OPS-3]', long, async () => {
-    const fifo = environment.path('views', 'd', 'now', 'n3');
-    const view = await readFile(fifo, 'utf8');
-    const { clusters: client } = environment;
-    const release = await takeLease('d');
-    await start('d');
-    const { members } = await until('d', 'one waits for the lease', waitsFor('lease'));
-    await client.pause('d');
-    await rm(fifo);
-    execFileSync('mkfifo', [fifo]);
-    await release();
-    const id = replicaWorkflowId({ cluster: 'd', member: members.find(({ stage }) => stage === 'moving')?.member ?? '' });
-    await eventually('it waits for its turn', async () => {
-      const seen = await workflow(id).query<{ waiting: { kind: string } | null }>('status');
-      return seen.waiting?.kind === 'approval';
-    });
-    await client.resume('d');
-    // Opened by whoever reads it: the look is under way.
-    const looked = writeFile(fifo, view);
-    await new Promise((done) => setTimeout(done, 200));
-    await client.pause('d');
-    await looked;
-    await until('d', 'it is paused', ({ waiting }) => waiting?.kind === 'paused');
-    await rm(fifo);
-    await writeFile(fifo, view);
-    await workflow(clusterWorkflowId('d')).signal('clusterOrder', rollback);
-    expect(await outcome('d')).toBe('rolled-back');
-    expect(await environment.primaries('d')).toEqual([null, null, null]);
-  });
+  test(
+    'a pause that comes while the group is looked at lets nobody begin [OPS-3]',
+    long,
+    async () => {
+      const fifo = environment.path('views', 'd', 'now', 'n3');
+      const view = await readFile(fifo, 'utf8');
+      const { clusters: client } = environment;
+      const release = await takeLease('d');
+      await start('d');
+      const { members } = await until('d', 'one waits for the lease', waitsFor('lease'));
+      await client.pause('d');
+      await rm(fifo);
+      execFileSync('mkfifo', [fifo]);
+      await release();
+      const id = replicaWorkflowId({
+        cluster: 'd',
+        member: members.find(({ stage }) => stage === 'moving')?.member ?? '',
+      });
+      await eventually('it waits for its turn', async () => {
+        const seen = await workflow(id).query<{ waiting: { kind: string } | null }>('status');
+        return seen.waiting?.kind === 'approval';
+      });
+      await client.resume('d');
+      // Opened by whoever reads it: the look is under way.
+      const looked = writeFile(fifo, view);
+      await new Promise((done) => setTimeout(done, 200));
+      await client.pause('d');
+      await looked;
+      await until('d', 'it is paused', ({ waiting }) => waiting?.kind === 'paused');
+      await rm(fifo);
+      await writeFile(fifo, view);
+      await workflow(clusterWorkflowId('d')).signal('clusterOrder', rollback);
+      expect(await outcome('d')).toBe('rolled-back');
+      expect(await environment.primaries('d')).toEqual([null, null, null]);
+    },
+  );
 
   test('what was refused before it began goes back, too; nothing had begun', long, async () => {
     await mkdir(environment.target('e', 'n2').slice('rocksdb://'.length), { recursive: true });
