@@ -11,7 +11,7 @@ import {
 } from '@temporalio/client';
 
 import { canonicalJson } from '../core/canonical-json.ts';
-import { fail } from '../core/errors.ts';
+import { fail, hasCode } from '../core/errors.ts';
 import { clusterWorkflowId, controlTaskQueue } from '../core/ids.ts';
 import type { ClusterRollout } from '../schemas/cluster-rollout.ts';
 import type { Accepted } from '../workflows/messages.ts';
@@ -180,9 +180,18 @@ export class ClusterClient {
       ({ stage, report }) =>
         ['moving', 'soaking', 'failed'].includes(stage) && report !== null && !report.outcome,
     );
-    return Promise.all(
-      open.map(({ member }) => this.#migrations.status({ cluster: rollout.cluster, member })),
+    const { cluster } = rollout;
+    const known = await Promise.all(
+      open.map(async ({ member }) => {
+        try {
+          return [await this.#migrations.status({ cluster, member })];
+        } catch (error) {
+          if (hasCode(error, 'migration.not-found')) return [];
+          throw error;
+        }
+      }),
     );
+    return known.flat();
   }
 
   /** Reports until the rollout has ended, one after each `intervalMs`. */

@@ -75,6 +75,7 @@ export class MigrationClient implements Migrations {
           {
             input,
             inputDigest: digest,
+            searchAttributes: await this.#searchAttributes.ours(),
             ...(options.rollback !== undefined && {
               rollback: { by: this.#calls.identity, reason: options.rollback },
             }),

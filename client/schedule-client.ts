@@ -28,6 +28,9 @@ import type { ClientOptions } from './workflow-calls.ts';
 /** A run that cannot begin for so long is missed, and told of; by default that is a year. */
 const catchupWindow = '1 minute';
 
+/** Of what comes next. */
+const shownTimes = 5;
+
 const idPrefix = scheduleId('');
 
 export interface ScheduledRun {
@@ -149,7 +152,11 @@ export class ScheduleClient {
 
   /** One run now, within its overlap policy. @throws `schedule.not-found` */
   async trigger(schedule: string): Promise<void> {
-    await this.#found(schedule, (handle) => handle.trigger());
+    await this.#found(schedule, async (handle) => {
+      const { policies } = await handle.describe();
+      // Otherwise it would begin beside one that is under way.
+      await handle.trigger(policies.overlap);
+    });
   }
 
   /** What it has started goes on. @throws `schedule.not-found` */
@@ -231,7 +238,7 @@ function reportOf({ scheduleId: id, memo, state, info }: ScheduleDescription): S
     requestedBy,
     paused,
     note,
-    next: isOver ? [] : info.nextActionTimes.map((time) => time.toISOString()),
+    next: isOver ? [] : info.nextActionTimes.slice(0, shownTimes).map((time) => time.toISOString()),
     recent: info.recentActions.toReversed().map(({ scheduledAt, takenAt }) => ({
       rolloutId: scheduledRolloutId(scheduledAt),
       scheduledAt: scheduledAt.toISOString(),

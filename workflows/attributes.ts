@@ -3,7 +3,7 @@
  * the server would refuse a whole workflow task for another one. Nothing rests on them.
  */
 import { defineSearchAttributeKey, type SearchAttributePair } from '@temporalio/common';
-import { upsertSearchAttributes } from '@temporalio/workflow';
+import { condition, upsertSearchAttributes } from '@temporalio/workflow';
 
 import type { SearchAttributeName } from '../core/search-attributes.ts';
 
@@ -34,5 +34,23 @@ export class OwnAttributes {
     if (pairs.length === 0 || text === this.#shown) return;
     this.#shown = text;
     upsertSearchAttributes(pairs);
+  }
+}
+
+/** Shows them whenever they change, until it is over. */
+export async function keepShown(
+  registered: readonly string[] | undefined,
+  values: () => AttributeValues,
+  isOver: () => boolean,
+): Promise<void> {
+  if (registered === undefined || registered.length === 0) return;
+  const attributes = new OwnAttributes(registered);
+  for (;;) {
+    const shown = JSON.stringify(values());
+    attributes.show(values());
+    await condition(() => isOver() || JSON.stringify(values()) !== shown);
+    if (!isOver()) continue;
+    attributes.show(values());
+    return;
   }
 }

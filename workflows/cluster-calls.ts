@@ -51,7 +51,10 @@ export class ClusterCalls {
     const state = this.#state;
     const { paused, bytesPerSecond, retryVersion } = state;
     const by = state.rollout.requestedBy;
-    const open = state.members.filter((member) => member.stage === 'moving' && isOpen(member));
+    // Begun, and not heard from yet: under way all the same.
+    const isBegun = ({ stage, migrationId }: TrackedMember) =>
+      stage === 'moving' || (stage === 'pending' && migrationId !== null && state.foreign === null);
+    const open = state.members.filter((member) => isBegun(member) && isOpen(member));
     const failed = state.of('failed');
     if (!this.isPassedOn || (state.passed.paused && !paused)) {
       for (const member of [...open, ...failed.filter(isOpen)]) {
@@ -110,7 +113,14 @@ export class ClusterCalls {
     try {
       const child = await startChild<typeof migrateReplica>('migrateReplica', {
         workflowId: replicaWorkflowId(input.replica),
-        args: [{ input, inputDigest, coordinator: workflowInfo().workflowId }],
+        args: [
+          {
+            input,
+            inputDigest,
+            coordinator: workflowInfo().workflowId,
+            searchAttributes: this.#searchAttributes,
+          },
+        ],
         memo: { migrationId, inputDigest },
         typedSearchAttributes: attributePairs(this.#searchAttributes, {
           QuorumshiftCluster: rollout.cluster,

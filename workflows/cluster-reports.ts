@@ -2,7 +2,7 @@
 import { condition, getExternalWorkflowHandle } from '@temporalio/workflow';
 
 import type { ClusterState } from './cluster-state.ts';
-import { clusterReportSignal } from './rollout-messages.ts';
+import { clusterReportSignal, type RolloutWaiting } from './rollout-messages.ts';
 
 /** Until it is over; a fleet that is gone holds nothing up. */
 export async function reportToFleet(state: ClusterState, isOver: () => boolean): Promise<void> {
@@ -21,7 +21,19 @@ export async function reportToFleet(state: ClusterState, isOver: () => boolean):
 function whatMatters(state: ClusterState): string {
   const { coordinator, coordinatedAt, stage, waiting, moved, outcome, undecided } = state;
   const failed = undecided.map(({ spec, reason }) => [spec.member, reason]);
-  // How a member gets on is its own to say: a fleet hears of hundreds.
-  const why = waiting === null || waiting.kind === 'member' ? null : [waiting.kind, waiting.reason];
-  return JSON.stringify([coordinator, coordinatedAt, stage, why, moved, failed, outcome]);
+  return JSON.stringify([
+    coordinator,
+    coordinatedAt,
+    stage,
+    whyOf(waiting),
+    moved,
+    failed,
+    outcome,
+  ]);
+}
+
+/** How a member gets on is its own to say, and what a look finds changes with each look. */
+function whyOf(waiting: RolloutWaiting | null): readonly string[] | null {
+  if (waiting === null || waiting.kind === 'member') return null;
+  return waiting.kind === 'health' ? [waiting.kind] : [waiting.kind, waiting.reason];
 }

@@ -42,9 +42,12 @@ export class ClusterWaits {
     const sinceMs = same && shown !== null ? shown.sinceMs : Date.now();
     state.waiting = waiting && { ...waiting, sinceMs };
     const news = () => state.version !== this.#seen;
+    // Whatever is waited for, a deadline that passes is news.
+    const left = state.deadlineMs - Date.now();
+    const endsMs = Math.min(timeoutMs ?? Infinity, left > 0 ? left : Infinity);
     let heard = true;
-    if (timeoutMs === undefined) await condition(news);
-    else heard = await condition(news, Math.max(1, timeoutMs));
+    if (endsMs === Infinity) await condition(news);
+    else heard = await condition(news, Math.max(1, endsMs));
     this.begin();
     return heard;
   }

@@ -16,6 +16,7 @@ import type { RunAnswer } from '../activities/contract.ts';
 import { clusterWorkflowId, fleetWorkflowId } from '../core/ids.ts';
 import { attributePairs } from './attributes.ts';
 import type { FleetMember } from './fleet-clusters.ts';
+import type { FleetRecords } from './fleet-records.ts';
 import type { FleetState } from './fleet-state.ts';
 import {
   clusterOrderSignal,
@@ -23,7 +24,6 @@ import {
   type MigrateClusterRequest,
   type MigrateClusterResult,
 } from './rollout-messages.ts';
-import type { StoreCalls } from './store-calls.ts';
 
 /** Below the server's 2,000 pending signals of one workflow. */
 const signalsAtOnce = 500;
@@ -35,12 +35,12 @@ type MigrateCluster = (request: MigrateClusterRequest) => Promise<MigrateCluster
 
 export class FleetChildren {
   readonly #state: FleetState;
-  readonly #store: StoreCalls;
+  readonly #records: FleetRecords;
   #sending = false;
 
-  constructor(state: FleetState, store: StoreCalls) {
+  constructor(state: FleetState, records: FleetRecords) {
     this.#state = state;
-    this.#store = store;
+    this.#records = records;
   }
 
   /** Resolves once it runs, whoever had started it. */
@@ -225,7 +225,7 @@ export class FleetChildren {
 
   async #describe(members: readonly { readonly cluster: string }[]): Promise<RunAnswer[]> {
     const workflowIds = members.map(({ cluster }) => clusterWorkflowId(cluster));
-    return this.#store.describeRuns({ workflowIds });
+    return this.#records.insist(() => this.#records.store.describeRuns({ workflowIds }));
   }
 }
 

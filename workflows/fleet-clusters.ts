@@ -41,6 +41,8 @@ export interface FleetMember {
   absent: boolean;
   /** Given back by the fleet's rollback. */
   rollingBack: boolean;
+  /** Told to finalize, with its wave. */
+  finalizes: boolean;
   /** How often its workflow was gone without a report. */
   lost: number;
   report: ClusterReport | null;
@@ -62,6 +64,7 @@ export type CarriedMember = readonly [
     readonly retry: boolean;
     readonly absent: boolean;
     readonly rollingBack: boolean;
+    readonly finalizes: boolean;
     readonly lost: number;
     readonly reason: string | null;
   },
@@ -81,6 +84,7 @@ export function newMember(given: {
     starting: false,
     absent: false,
     rollingBack: false,
+    finalizes: false,
     lost: 0,
     report: null,
     heardMs: Date.now(),
@@ -91,10 +95,10 @@ export function newMember(given: {
 
 export function carriedMember(member: FleetMember): CarriedMember {
   const { position, cluster, begun, standing, hosts, counts, retry, absent } = member;
-  const { rollingBack, lost, reason } = member;
+  const { rollingBack, finalizes, lost, reason } = member;
   const plain = standing === 'soaking' || standing === 'soaked';
-  if (plain && !rollingBack && !counts) return [position, cluster, begun, standing];
-  const rest = { hosts, counts, retry, absent, rollingBack, lost, reason };
+  if (plain && !rollingBack && !finalizes && !counts) return [position, cluster, begun, standing];
+  const rest = { hosts, counts, retry, absent, rollingBack, finalizes, lost, reason };
   return [position, cluster, begun, standing, rest];
 }
 

@@ -106,7 +106,6 @@ export class FleetOperations {
       };
       if (atOnce) act();
       state.decisions.push({
-        id: operationId,
         by,
         action: update.name,
         reason: reason?.(given) ?? '',

@@ -32,7 +32,6 @@ export interface Ending {
 
 /** A decision on its way into the audit trail, and what it leads to then. */
 export interface Decision {
-  readonly id: string;
   readonly by: string;
   readonly action: string;
   readonly reason: string;
@@ -57,9 +56,8 @@ export interface FleetMemory {
   readonly skip: readonly string[];
   /** Waves that may begin: so many. */
   readonly approvedWaves: number;
-  /** Waves whose beginning is in the audit trail, and which have been finalized, if that is so. */
+  /** Waves whose beginning is in the audit trail. */
   readonly announcedWaves: number;
-  readonly completedWaves: number;
   readonly paused: boolean;
   readonly bytesPerSecond: number | null;
   readonly stopped: Wish | null;
@@ -81,7 +79,6 @@ export class FleetState {
   readonly skip: Set<string>;
   approvedWaves: number;
   announcedWaves: number;
-  completedWaves: number;
   paused: boolean;
   bytesPerSecond: number | null;
   stopped: Wish | null;
@@ -91,8 +88,8 @@ export class FleetState {
   /** Not carried: asked for again. */
   waves: readonly PlannedWave[] = [];
   window: { readonly open: boolean; readonly untilMs: number | null } | null = null;
-  /** The store has not answered for some time. */
-  storeAway = false;
+  /** Why what is to be written down, or read, is not yet; null: nothing waits for the store. */
+  storeProblem: string | null = null;
   outcome: RolloutOutcome | null = null;
   /** Raised by whatever may let something begin. */
   version = 0;
@@ -118,7 +115,6 @@ export class FleetState {
     this.skip = new Set(carried?.skip);
     this.approvedWaves = carried?.approvedWaves ?? this.#wavesBeforeAsking();
     this.announcedWaves = carried?.announcedWaves ?? 0;
-    this.completedWaves = carried?.completedWaves ?? 0;
     this.paused = carried?.paused ?? false;
     this.bytesPerSecond = carried?.bytesPerSecond ?? null;
     this.stopped = carried?.stopped ?? null;
@@ -130,7 +126,7 @@ export class FleetState {
 
   memory(): FleetMemory {
     const { startedMs, total, adoptFrom, known, begun, ended, positions, paused } = this;
-    const { approvedWaves, announcedWaves, completedWaves, bytesPerSecond } = this;
+    const { approvedWaves, announcedWaves, bytesPerSecond } = this;
     const { stopped, rollback, waiting, operationIds } = this;
     return {
       startedMs,
@@ -143,7 +139,6 @@ export class FleetState {
       bytesPerSecond,
       approvedWaves,
       announcedWaves,
-      completedWaves,
       stopped,
       rollback,
       waiting,
@@ -283,7 +278,7 @@ export class FleetState {
   }
 
   /** What the rollout decides by itself is in the audit trail, too. */
-  decide(id: string, action: string, reason: string): void {
-    this.decisions.push({ id, by: 'quorumshift', action, reason, effect: null });
+  decide(action: string, reason: string): void {
+    this.decisions.push({ by: 'quorumshift', action, reason, effect: null });
   }
 }

@@ -87,7 +87,7 @@ export function fleetWaiting(state: FleetState): RolloutWaiting | null {
 }
 
 function findWaiting(state: FleetState): Omit<RolloutWaiting, 'sinceMs'> | null {
-  const { stopped, request, window, storeAway } = state;
+  const { stopped, request, window, storeProblem } = state;
   const { policy } = request;
   if (stopped !== null) {
     const reason = `${stopped.by} stopped it: ${stopped.reason}`;
@@ -96,14 +96,16 @@ function findWaiting(state: FleetState): Omit<RolloutWaiting, 'sinceMs'> | null 
   if (state.paused) {
     return { kind: 'paused', reason: 'an operator paused it', remedy: 'resume' };
   }
-  if (storeAway) {
-    const reason = 'the control plane’s store does not answer';
-    return { kind: 'host-unreachable', reason, remedy: 'start "quorumshift store"' };
+  if (storeProblem !== null) {
+    const reason = `the control plane’s store is waited for: ${storeProblem}`;
+    return { kind: 'host-unreachable', reason, remedy: 'start "quorumshift control --config"' };
   }
   if (state.rollback !== null) return null;
   const names = state.members('failed').map(({ cluster }) => cluster);
   const remedy = 'mend the cause, then resume; or skip the cluster, or roll back';
   if (state.budgetSpent) {
+    // Those are tried again; the others wait for how that ends.
+    if (names.length === 0) return null;
     const reason = `${state.failures} of ${state.total} clusters failed, more than ${policy.failureBudget}: ${firstOf(names)}`;
     return { kind: 'budget', reason, remedy };
   }

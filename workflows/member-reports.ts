@@ -45,7 +45,7 @@ function nextReport(state: MigrationState): MemberReport {
     proof: view?.proof ?? null,
     soakProblem: state.soakProblem,
     outcome,
-    reason: failure ?? state.endReason,
+    reason: failure ?? state.endReason ?? state.rollbackWish?.reason ?? null,
     failed: failure !== null,
   };
 }

@@ -21,8 +21,8 @@ const silenceMs = 10 * 60_000;
 const transferMs = 15_000;
 const transferLookMs = 500;
 
-/** An approval that changed nothing is given again after this: it crossed with a report. */
-const grantAgainMs = 15_000;
+/** An order that changed nothing is given again after this: it crossed with a report. */
+const tellAgainMs = 15_000;
 
 export class MemberTurns {
   readonly #state: ClusterState;
@@ -50,8 +50,7 @@ export class MemberTurns {
     // While the group was looked at something else may have been wished.
     if (next.stage !== 'pending' || state.paused || hasWish(state)) return;
     await this.#calls.attach(next);
-    // Another migration of the member, which runs already, has answered in its place.
-    if (next.report === null) await this.#untilHeardFrom(next);
+    await this.#untilHeardFrom(next);
   }
 
   /** Who is next, and what speaks against that now: both are shown. */
@@ -72,6 +71,8 @@ export class MemberTurns {
     const { cluster } = state.rollout;
     const isLeftOut = () => member.stage === 'skipped';
     for (let heard = true; heard && !isHeard(member) && !hasWish(state) && !isLeftOut();) {
+      await this.#calls.passOn();
+      if (isHeard(member)) break;
       const foreign = foreignOf(state, name);
       if (foreign !== null) {
         const is = foreign.phase === null ? 'has not begun' : `is in phase ${foreign.phase}`;
@@ -103,10 +104,10 @@ export class MemberTurns {
     // Without a proof: one that is to be stopped, and has all that it needs for it.
     const { digest, generation } = report.proof ?? { digest: 'begin', generation: 0 };
     const sinceGrant = Date.now() - (member.granted?.atMs ?? 0);
-    if (member.granted?.digest === digest && sinceGrant < grantAgainMs) {
+    if (member.granted?.digest === digest && sinceGrant < tellAgainMs) {
       await this.#waits.forNews(
         waitFor(member, 'has been told to go on'),
-        grantAgainMs - sinceGrant,
+        tellAgainMs - sinceGrant,
       );
       return;
     }
@@ -168,9 +169,18 @@ export class MemberTurns {
     if (member.takenBack === null) {
       member.takenBack = how;
       member.reason = how === 'skip' ? reason : null;
-      await this.#calls.order(member, { order: 'rollback', by: 'quorumshift', reason });
     }
-    await this.#waits.forNews(waitFor(member, `goes back: ${reason}`), silenceMs);
+    await this.#tellBack(member, { by: 'quorumshift', reason });
+    await this.#waits.forNews(waitFor(member, `goes back: ${reason}`), tellAgainMs);
+  }
+
+  /** Told again after a while: an order that is not legal yet is ignored. */
+  async #tellBack(member: TrackedMember, wish: { by: string; reason: string }): Promise<void> {
+    const sinceTold = Date.now() - (member.toldBackMs ?? 0);
+    if (sinceTold < tellAgainMs || isGoingBack(member)) return;
+    member.toldBackMs = Date.now();
+    await this.#calls.order(member, { order: 'resume', by: wish.by });
+    await this.#calls.order(member, { order: 'rollback', ...wish });
   }
 
   #leaveOut(reason: string): void {
@@ -286,20 +296,19 @@ export class MemberTurns {
     }
     // Whoever is out already comes back at once; one that serves is taken out of a sound group.
     const serves = member.stage === 'soaking';
+    const [other] = state.of('moving').filter((one) => one !== member);
+    if (serves && other !== undefined) {
+      return this.#giveUp(other, 'again', 'another member goes back');
+    }
     if (member.takenBack !== 'out') {
       if (serves && !(await this.#mayGoBack(member))) return;
       member.takenBack = 'out';
       member.reason = reason;
-      if (!isOpen(member)) {
-        member.report = null;
-        await this.#calls.attach(member);
-      }
-      const by = state.takeBackWish?.by ?? 'quorumshift';
-      await this.#calls.order(member, { order: 'resume', by });
-      await this.#calls.order(member, { order: 'rollback', by, reason });
+      if (!isOpen(member)) await this.#calls.attach(member);
     }
+    await this.#tellBack(member, { by: state.takeBackWish?.by ?? 'quorumshift', reason });
     if (member.stage === 'failed') await this.#untilResumed(member);
-    else await this.#idle(waitFor(member, 'goes back'));
+    else await this.#waits.forNews(waitFor(member, 'goes back'), tellAgainMs);
   }
 
   /** What is found of the member itself is why it goes, if it does not lead: it counts no more. */

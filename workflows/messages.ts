@@ -95,6 +95,8 @@ export interface MigrateReplicaRequest {
   readonly rollback?: Wish;
   /** Workflow id of the rollout that it belongs to. */
   readonly coordinator?: string;
+  /** Search attributes that the namespace has; others must not be set. */
+  readonly searchAttributes?: readonly string[];
   /** What a run hands to the next by continue-as-new. */
   readonly carried?: Carried;
 }

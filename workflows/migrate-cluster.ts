@@ -8,9 +8,11 @@ import {
   CancellationScope,
   condition,
   continueAsNew,
+  patched,
   workflowInfo,
 } from '@temporalio/workflow';
 
+import { keepShown } from './attributes.ts';
 import { ClusterCalls } from './cluster-calls.ts';
 import { storeCalls } from './store-calls.ts';
 import { reportToFleet } from './cluster-reports.ts';
@@ -65,6 +67,7 @@ class ClusterMigration {
     let isOver = false;
     state.take(await this.#readRollout());
     const reports = reportToFleet(state, () => isOver);
+    const shown = this.#keepShown(() => isOver);
     try {
       await this.#findMembers();
       state.found();
@@ -76,10 +79,21 @@ class ClusterMigration {
       isOver = true;
       state.version += 1;
       await reports;
+      await shown;
     }
     const members = state.members.map(({ spec, stage }) => [spec.member, stage] as const);
     const { outcome, endReason: reason } = state;
     return { outcome, reason, members: Object.fromEntries(members) };
+  }
+
+  async #keepShown(isOver: () => boolean): Promise<void> {
+    // Histories of before have no such commands.
+    if (!patched('state-as-attribute')) return;
+    const state = this.#state;
+    const values = () => ({
+      QuorumshiftState: state.waiting === null ? state.stage : `waiting-${state.waiting.kind}`,
+    });
+    await keepShown(this.#request.searchAttributes, values, isOver);
   }
 
   async #readRollout() {
@@ -113,16 +127,23 @@ class ClusterMigration {
       Object.assign(member, earlier, { migrationId, mode, stage: 'moving' });
     }
     const asked: TrackedMember[] = [];
+    // Of one that has ended the second report says what it came to.
+    const isEnded = ({ spec, migrationId }: TrackedMember) => {
+      const binding = look?.members.find(({ member }) => member === spec.member)?.binding;
+      return binding?.migrationId === null && binding.lastEnded === migrationId;
+    };
+    const isSaid = (member: TrackedMember) =>
+      member.isHeard && !(member.migrationId !== null && isEnded(member) && isOpen(member));
     for (const member of state.members) {
       if (member.migrationId !== null) await this.#calls.attach(member);
       else if (!(await this.#calls.ask(member))) continue;
       asked.push(member);
     }
-    while (asked.some(({ isHeard }) => !isHeard) && state.abandonWish === null) {
+    while (!asked.every(isSaid) && state.abandonWish === null) {
       const reason = 'the migrations of before have not reported yet';
       const waiting = { kind: 'member', reason, remedy: 'wait' } as const;
       const heard = await this.#waits.forNews(waiting, silenceMs);
-      for (const member of asked.filter(({ isHeard }) => !isHeard)) {
+      for (const member of asked.filter((one) => !isSaid(one))) {
         if (heard && !member.isLost) continue;
         member.isLost = false;
         if (member.migrationId !== null) await this.#calls.attach(member);

@@ -62,7 +62,7 @@ class FleetRollout {
     this.#state = state;
     this.#records = new FleetRecords(state);
     this.#order = new FleetOrder(state, this.#records);
-    this.#children = new FleetChildren(state, this.#records.store);
+    this.#children = new FleetChildren(state, this.#records);
     this.#attributes = new OwnAttributes(state.request.searchAttributes);
   }
 
@@ -80,7 +80,7 @@ class FleetRollout {
     state.outcome = outcome;
     this.#show();
     const text = `the rollout ${state.request.rolloutId} has ended: ${outcome}`;
-    state.decide(`${state.request.rolloutId}/end`, 'end', outcome);
+    state.decide('end', outcome);
     state.notices.push({ kind: 'ended', text });
     await this.#settle();
     ended = true;
@@ -99,8 +99,7 @@ class FleetRollout {
       state.startedMs = startedMs;
       state.known = !fresh;
       if (fresh) state.adoptFrom = null;
-      const id = `${rolloutId}/start/${workflowInfo().firstExecutionRunId}`;
-      state.decisions.push({ id, by: requestedBy, action: 'start', reason: '', effect: null });
+      state.decisions.push({ by: requestedBy, action: 'start', reason: '', effect: null });
     }
     while (state.adoptFrom !== null) await this.#adoptPage(state.adoptFrom);
     if (carried === undefined) return;
@@ -216,23 +215,28 @@ class FleetRollout {
     if (number < state.announcedWaves) return;
     state.announcedWaves = number + 1;
     const wave = state.waves[number];
-    const id = `${state.request.rolloutId}/wave-${number}`;
-    state.decide(id, 'begin-wave', wave === undefined ? '' : `${wave.name}: to ${wave.to}`);
+    state.decide('begin-wave', wave === undefined ? '' : `${wave.name}: to ${wave.to}`);
     // Durable before what it tells of.
     await condition(() => state.decisions.length === 0);
   }
 
-  /** Where the policy says so, a wave is finalized once all of it has soaked. */
+  /**
+   * Where the policy says so, a wave is finalized once all of it has soaked; what failed and was
+   * mended later follows it.
+   */
   #completeWaves(): void {
     const state = this.#state;
     if (state.request.policy.finalize !== 'per-wave') return;
-    const before = state.wave;
-    if (before <= state.completedWaves) return;
-    const to = state.waves[before - 1]?.to ?? 0;
-    state.completedWaves = before;
-    state.decide(`${state.request.rolloutId}/finalize-${before}`, 'finalize-wave', `to ${to}`);
-    for (const member of state.members('soaked')) {
-      if (member.position < to) state.tell(member, { order: 'complete' });
+    const passed = state.waves[state.wave - 1];
+    if (passed === undefined) return;
+    const due = state
+      .members('soaked')
+      .filter(({ position, finalizes }) => position < passed.to && !finalizes);
+    if (due.length === 0) return;
+    state.decide('finalize-wave', `${passed.name}: ${due.length} clusters`);
+    for (const member of due) {
+      member.finalizes = true;
+      state.tell(member, { order: 'complete' });
     }
   }
 
@@ -268,7 +272,8 @@ class FleetRollout {
     const { fleet, rolloutId } = state.request;
     for (const { result, member } of state.endings.splice(0)) {
       this.#task(async () => {
-        await this.#records.store.recordResult({ fleet, rolloutId, ...result });
+        const request = { fleet, rolloutId, ...result };
+        await this.#records.insist(() => this.#records.store.recordResult(request));
         state.count(result.outcome);
         if (member !== null) state.open.delete(member.cluster);
       });
@@ -304,8 +309,7 @@ class FleetRollout {
         state.notices.push({ kind: 'waiting', text: `${waiting.reason} (${waiting.remedy})` });
       }
       if (waiting?.kind === 'budget') {
-        const id = `${state.request.rolloutId}/budget-${state.positions.count}-${state.begun}`;
-        state.decide(id, 'budget-spent', waiting.reason);
+        state.decide('budget-spent', waiting.reason);
       }
     }
     const { stage, waves, wave } = fleetStatus(state);

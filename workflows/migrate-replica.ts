@@ -38,6 +38,7 @@ import { MigrationState } from './migration-state.ts';
 import { passGates } from './gates.ts';
 import { GroupLeases } from './group-leases.ts';
 import { reportToCoordinator } from './member-reports.ts';
+import { showMigration } from './shown-migration.ts';
 import { Soak } from './soak.ts';
 import { positionOf } from './position.ts';
 import { Waits } from './waits.ts';
@@ -107,6 +108,7 @@ class ReplicaMigration {
     const control = this.#controlLoop();
     const reports = reportToCoordinator(this.#state);
     const kept = this.#leases.keep();
+    const shown = showMigration(this.#state);
     try {
       const outcome = (await this.#takeReplica()) ?? (await this.#drive());
       return this.#end(outcome);
@@ -115,9 +117,7 @@ class ReplicaMigration {
       throw error;
     } finally {
       this.#state.stage = 'ended';
-      await control;
-      await reports;
-      await kept;
+      await Promise.all([control, reports, shown, kept]);
       await this.#leases.end();
     }
   }

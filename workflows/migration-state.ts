@@ -284,8 +284,8 @@ export class MigrationState {
       else if (order.order === 'approveCutover') {
         if (this.#isPresent(order.proof)) this.#approve(order.proof);
       } else if (order.order === 'rollback') {
-        const isEarly = this.stage === 'preflight' && this.rollbackWish === null;
-        if (isEarly || this.#canRollBack()) this.rollbackWish = wish;
+        // Before it owns the replica it is decided then, before anything else.
+        if (this.view === null || this.#canRollBack()) this.rollbackWish ??= wish;
       } else if (order.order === 'begin') this.mayBegin = true;
       else if (this.isSoaking) this.completeWish = wish;
     };

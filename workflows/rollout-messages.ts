@@ -29,7 +29,7 @@ export interface MemberReport {
   /** What the soak's last probe or comparison found; null: it is well. */
   readonly soakProblem: string | null;
   readonly outcome: MigrationOutcome | null;
-  /** Why it ended as it did, or why its run failed; then there is no outcome. */
+  /** Why it goes back or ended as it did, or why its run failed; then there is no outcome. */
   readonly reason: string | null;
   readonly failed: boolean;
 }

@@ -14,5 +14,3 @@ export function storeCalls() {
     retry: { initialInterval: 500, backoffCoefficient: 2, maximumInterval: 10_000 },
   });
 }
-
-export type StoreCalls = ReturnType<typeof storeCalls>;

@@ -25,6 +25,8 @@ export interface TrackedMember {
    * after. Null: it was not.
    */
   takenBack: 'again' | 'out' | 'skip' | null;
+  /** When it was told so last; null: not yet. */
+  toldBackMs: number | null;
   /** What the policy says of failures has been done for this one. */
   isHandled: boolean;
   /** An operator wants it tried again once its run has ended. */
@@ -51,6 +53,7 @@ export function trackedMember(spec: RolloutMember, step: 'storage' | 'binary'): 
     standing: null,
     movedAs: null,
     takenBack: null,
+    toldBackMs: null,
     isHandled: false,
     wantsRetry: false,
     isHeard: false,
@@ -87,9 +90,11 @@ export function takeReport(member: TrackedMember, report: MemberReport, moved: n
 }
 
 export function failMember(member: TrackedMember, reason: string): void {
-  if (member.stage !== 'failed') member.isHandled = false;
+  const isKnown = member.stage === 'failed';
+  if (!isKnown) member.isHandled = false;
   member.stage = 'failed';
-  member.reason = reason;
+  // That it went back then is what was to be.
+  if (!isKnown || member.report?.outcome !== 'rolled-back') member.reason = reason;
 }
 
 /** Next time it is another migration: the one before went back. */
@@ -122,7 +127,7 @@ function failureOf(member: TrackedMember, report: MemberReport): string | null {
   if (waiting !== null && needsOperator.includes(waiting.kind)) return waiting.reason;
   const wantsBack = member.stage === 'soaking' && waiting?.kind === 'lease';
   const goesBack = report.rollingBack || wantsBack;
-  return goesBack && member.takenBack === null ? `it rolls back by itself${why}` : null;
+  return goesBack && member.takenBack === null ? `it rolls back${why}` : null;
 }
 
 function isSoaking({ phase }: MemberReport): boolean {

@@ -181,5 +181,5 @@ const target = `sqlite://${directory}/moved`;
 const seen = `--state-dir ${directory}/state --socket ${directory}/host-admin.sock`;
 console.log(`migrate ${id} while it runs:
   ${quorumshift} dev --config ${directory}/agent.json
-  ${quorumshift} start kv/${id} --host ${id} --source ${source} --target ${target} --standalone
+  ${quorumshift} start kv/${id} --host ${id} --source ${source} --target ${target}
   ${quorumshift} status -w kv/${id} ${seen}`);

@@ -11,7 +11,12 @@ import type { Client } from '@temporalio/client';
 import { Worker } from '@temporalio/worker';
 import { describe, expect, test } from 'vitest';
 
-import { clusterWorkflowId, groupLeaseWorkflowId, replicaWorkflowId } from '../../core/ids.ts';
+import {
+  clusterWorkflowId,
+  fleetWorkflowId,
+  groupLeaseWorkflowId,
+  replicaWorkflowId,
+} from '../../core/ids.ts';
 import { urisNow } from '../../storage/binding/parking.ts';
 import { batchOf, EntryType } from '../../storage/entry-batch.ts';
 import { defaultFamilies } from '../../storage/families/registry.ts';
@@ -19,6 +24,7 @@ import { nodeFileLayer } from '../../storage/node-file-layer.ts';
 import type { ClusterStatus } from '../../workflows/rollout-messages.ts';
 import { bundleWorkflows } from '../../worker/control-worker.ts';
 import { installRuntime } from '../../worker/temporal-runtime.ts';
+import { FleetEnvironment } from '../fleet/fleet-environment.ts';
 import { holdPhase } from '../soak/hold-phase.ts';
 import { MigratingReplica } from '../soak/migrating-replica.ts';
 import { sharedTemporal } from '../setup/shared-temporal.ts';
@@ -97,7 +103,47 @@ async function recordCluster(environment: ClusterEnvironment): Promise<void> {
   await lease.result();
 }
 
+/** A fleet whose canary fails and is mended, and whose waves are approved. */
+const fleetRuns = {
+  'fleet-resumed': fleetWorkflowId('recorded'),
+};
+
+async function recordFleet(environment: FleetEnvironment): Promise<void> {
+  const { client } = environment;
+  await environment.breakProbe('a');
+  const files = await environment.files({
+    waves: [{ clusters: 1 }, { clusters: '100%' }],
+    approval: 'per-wave',
+    finalize: 'per-wave',
+  });
+  await environment.cli('fleet', 'start', 'recorded', ...files, '--id', 'recorded');
+  const waits = (kind: string) =>
+    environment.until('recorded', `it waits: ${kind}`, ({ waiting }) => waiting?.kind === kind);
+  await waits('budget');
+  await environment.mend('a');
+  await client.stop('recorded', 'recorded');
+  await client.skip('recorded', 'c');
+  await client.resume('recorded');
+  await waits('wave-approval');
+  await client.throttle('recorded', 1_000_000);
+  await client.approve('recorded');
+  await environment.outcome('recorded');
+}
+
 describe('the workflow of today', () => {
+  test.runIf(update)('writes the histories of a fleet anew', { timeout: 240_000 }, async () => {
+    const environment = await FleetEnvironment.create({ machines: 3, clusters: ['a', 'b', 'c'] });
+    try {
+      await environment.run();
+      await recordFleet(environment);
+      for (const [name, workflowId] of Object.entries(fleetRuns)) {
+        await writeHistory(environment.temporal, { workflowId, name });
+      }
+    } finally {
+      await environment.close();
+    }
+  });
+
   test.runIf(update)('writes the histories of a rollout anew', { timeout: 240_000 }, async () => {
     const environment = await ClusterEnvironment.start();
     try {
@@ -135,7 +181,12 @@ describe('the workflow of today', () => {
   test('replays the histories of finished migrations', { timeout: 120_000 }, async () => {
     const files = (await readdir(histories)).filter((name) => name.endsWith('.json'));
     expect(files.map((file) => basename(file, '.json')).toSorted()).toEqual(
-      [...Object.keys(runs), liveRun, ...Object.keys(clusterRuns)].toSorted(),
+      [
+        ...Object.keys(runs),
+        liveRun,
+        ...Object.keys(clusterRuns),
+        ...Object.keys(fleetRuns),
+      ].toSorted(),
     );
     const stored = await Promise.all(
       files.map(async (file) => ({

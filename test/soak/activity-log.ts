@@ -16,6 +16,8 @@ export interface LogFindings {
   readonly failedAttempts: number;
   /** Clusters that had soaked, by the time of the last one's end. */
   readonly movedAtMs: readonly number[];
+  /** When each activity began. */
+  readonly beganAtMs: readonly number[];
   /** When each step began. */
   readonly stepsAtMs: readonly number[];
 }
@@ -37,6 +39,7 @@ export async function readActivityLog(
   const moving = new Map<string, Set<string>>();
   const movedAtMs: number[] = [];
   const stepsAtMs: number[] = [];
+  const beganAtMs: number[] = [];
   const found = { mostClusters: 0, mostOnMachine: 0, mostMembers: 0, activities: 0, failed: 0 };
   const end = (cluster: string) => {
     underWay.delete(cluster);
@@ -45,7 +48,10 @@ export async function readActivityLog(
   for await (const line of createInterface({ input: createReadStream(logFile) })) {
     const { atMs, host, replica, activity, event } = JSON.parse(line) as LoggedActivity;
     const [cluster = '', member = ''] = replica.split('/');
-    if (event === 'begin') found.activities += 1;
+    if (event === 'begin') {
+      found.activities += 1;
+      beganAtMs.push(atMs);
+    }
     if (event === 'fail') found.failed += 1;
     if (activity !== 'own' && !steps.has(activity)) continue;
     if (event === 'begin') stepsAtMs.push(atMs);
@@ -68,7 +74,7 @@ export async function readActivityLog(
     end(cluster);
   }
   const { failed, ...rest } = found;
-  return { ...rest, failedAttempts: failed, movedAtMs, stepsAtMs };
+  return { ...rest, failedAttempts: failed, movedAtMs, beganAtMs, stepsAtMs };
 }
 
 function setOf(sets: Map<string, Set<string>>, key: string): Set<string> {

@@ -27,10 +27,11 @@ export function checkCampaign(options: CampaignOptions, findings: CampaignFindin
 
 /** Lines for people, and for docs/benchmarks.md. */
 export function reportCampaign(findings: CampaignFindings): string[] {
-  const { log, histories, controlMiB, seconds, stopDelayMs } = findings;
+  const { log, histories, controlMiB, seconds, stopDelayMs, rates } = findings;
   const perMinute = ratesPerMinute(log.movedAtMs).map((rate) => rate.toFixed(0));
   return [
     `${log.movedAtMs.length} clusters in ${seconds.toFixed(0)} s, ${log.activities} activities`,
+    `activities a second: ${rates.fleet.toFixed(1)}; of children with as many no-ops: ${rates.noop.toFixed(1)}`,
     `attempts that failed, most of them injected: ${log.failedAttempts}`,
     `clusters a minute, in tenths of the rollout: ${perMinute.join(', ')}`,
     `most under way at once: ${log.mostClusters} clusters, ${log.mostOnMachine} on one machine`,

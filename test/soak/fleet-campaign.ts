@@ -22,6 +22,7 @@ import { connectClient } from '../../worker/temporal-connection.ts';
 import { startTemporalServer, type TemporalServer } from '../../worker/temporal-server.ts';
 import { eventually } from '../e2e/migration-environment.ts';
 import { readActivityLog, type LogFindings } from './activity-log.ts';
+import type { noopFleet } from './noop-workflows.ts';
 import type { SimulatedMachines } from './simulated-machines.ts';
 
 export interface CampaignOptions {
@@ -55,6 +56,8 @@ export interface CampaignFindings {
   /** By workflow type. */
   readonly histories: Readonly<Record<string, HistorySizes>>;
   readonly failedClusters: number;
+  /** Activities a second: of the fleet while nothing held it, and of children with no-ops alone. */
+  readonly rates: { readonly fleet: number; readonly noop: number };
 }
 
 /** As docs/rollouts.md has them for thousands of machines. */
@@ -64,6 +67,9 @@ const serverSettings = {
   'matching.numTaskqueueReadPartitions': 1,
   'matching.numTaskqueueWritePartitions': 1,
 };
+
+/** Enough for a rate. */
+const noopChildren = 20;
 
 const entries = 20;
 const memorySampleMs = 2_000;
@@ -141,18 +147,39 @@ export class FleetCampaign {
       const hosts = new Map(
         rollouts.map(({ cluster, members }) => [cluster, members.map(({ host }) => host)]),
       );
+      const histories = await historySizes(temporal);
+      const found = await readActivityLog(settings.logFile, hosts);
+      const perCluster = Math.round(found.activities / clusters);
+      const noop = await this.#noopRate(temporal, perCluster);
       return {
-        log: await readActivityLog(settings.logFile, hosts),
+        log: found,
+        rates: { fleet: busyRate(found.beganAtMs), noop },
         seconds,
         stopDelayMs,
         controlMiB: this.#controlMiB,
-        histories: await historySizes(temporal),
+        histories,
         failedClusters,
       };
     } finally {
       clearInterval(sampling);
       await temporal.connection.close();
     }
+  }
+
+  /** Children of the same window, with as many activities each, that do nothing. */
+  async #noopRate(temporal: Client, activities: number): Promise<number> {
+    const { address = '', namespace = '' } = this.#server ?? {};
+    const workers = fileURLToPath(new URL('noop-workers.js', import.meta.url));
+    await this.#start([workers, address, namespace]);
+    const { window } = this.#options;
+    const children = Math.max(window, noopChildren);
+    const startedMs = performance.now();
+    await temporal.workflow.execute<typeof noopFleet>('noopFleet', {
+      workflowId: 'noop',
+      taskQueue: 'noop',
+      args: [{ children, window, activities }],
+    });
+    return (children * activities * 1000) / (performance.now() - startedMs);
   }
 
   /** Doomed clusters fail; with one more than the budget nothing else begins. */
@@ -323,6 +350,12 @@ export class FleetCampaign {
     if (process.env['QUORUMSHIFT_KEEP'] !== '1')
       await rm(this.#root, { recursive: true, force: true });
   }
+}
+
+/** In the seconds in which any began: not while it was stopped, or waited for an operator. */
+function busyRate(atMs: readonly number[]): number {
+  const seconds = new Set(atMs.map((time) => Math.floor(time / 1000)));
+  return atMs.length / Math.max(1, seconds.size);
 }
 
 /** Of every run that the server knows. */

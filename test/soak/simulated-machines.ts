@@ -71,9 +71,6 @@ const drawnFrom = 1_000_000;
 
 const families = new FamilyRegistry([memoryFamily]);
 
-/** Read, and looked into, by every rollout: not a part of the work. */
-const notLogged = ['ping', 'readBinding', 'setControl'];
-
 /** A Raft group as its members see it; its first member leads until it hands over. */
 class SimulatedGroup {
   readonly #members: readonly string[];
@@ -226,7 +223,6 @@ class SimulatedAgents {
         const replica = request?.replica ?? request?.input?.replica;
         const subject = replica === undefined ? '' : replicaText(replica);
         const note = (event: LoggedActivity['event']) => {
-          if (notLogged.includes(activity)) return;
           const line: LoggedActivity = {
             atMs: Date.now(),
             host,
