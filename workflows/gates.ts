@@ -1,4 +1,6 @@
 /** What must be given before the next step of a migration may run: by operators, policy or time. */
+import { workflowInfo } from '@temporalio/workflow';
+
 import type { MigrationState } from './migration-state.ts';
 import type { Soak } from './soak.ts';
 import type { Waits } from './waits.ts';
@@ -8,7 +10,10 @@ export async function passGates(state: MigrationState, waits: Waits, soak: Soak)
   if (state.wantsRollback || state.wantsForward) return true;
   if (state.paused) {
     const reason = 'an operator paused it';
-    await waits.until({ kind: 'paused', reason, remedy: 'resume' }, () => !state.paused);
+    await waits.until(
+      { kind: 'paused', reason, remedy: 'resume' },
+      () => !state.paused || isLong(),
+    );
     return false;
   }
   const { phase } = state;
@@ -22,10 +27,18 @@ export async function passGates(state: MigrationState, waits: Waits, soak: Soak)
   const { approval } = state.request.input.policy;
   if (phase === 'swap' && forward && approval === 'manual' && !isApproved(state)) {
     const reason = `the cutover needs approval of proof ${state.view?.proof?.digest ?? ''}`;
-    await waits.until({ kind: 'approval', reason, remedy: 'approve' }, () => isApproved(state));
+    await waits.until(
+      { kind: 'approval', reason, remedy: 'approve' },
+      () => isApproved(state) || isLong(),
+    );
     return false;
   }
   return soak.isStanding ? soak.wantsValidation || soak.pass() : true;
+}
+
+/** A wait of weeks is handed on to the next run: a history has an end. */
+function isLong(): boolean {
+  return workflowInfo().continueAsNewSuggested;
 }
 
 function isApproved({ approved, view }: MigrationState): boolean {

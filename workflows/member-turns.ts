@@ -17,6 +17,9 @@ import { beginAnew, isMoved, isOpen, type TrackedMember } from './tracked-member
 /** Members that say nothing are asked after this, whether their workflows still run. */
 const silenceMs = 10 * 60_000;
 
+/** Of one that waits for an operator, perhaps for weeks: each report is a part of its history. */
+const stoppedSilenceMs = 60 * 60_000;
+
 /** A cluster that was told to hand leadership over, and has not, is told again after this. */
 const transferMs = 15_000;
 const transferLookMs = 500;
@@ -252,8 +255,8 @@ export class MemberTurns {
     await this.#idle({ kind: 'finalize', reason, remedy: 'complete or roll back' });
   }
 
-  async #idle(waiting: ClusterWaitReason): Promise<void> {
-    if (!(await this.#waits.forNews(waiting, silenceMs))) await this.#askThoseOpen();
+  async #idle(waiting: ClusterWaitReason, askAfterMs = silenceMs): Promise<void> {
+    if (!(await this.#waits.forNews(waiting, askAfterMs))) await this.#askThoseOpen();
   }
 
   /** Ends the soak of all that soak now. */
@@ -364,7 +367,7 @@ export class MemberTurns {
       .map((member) => `${member.spec.member}: ${member.reason ?? member.stage}`)
       .join('; ');
     const remedy = 'resume to try again, skip it, roll back, or abandon';
-    await this.#idle({ kind: 'stopped', reason, remedy });
+    await this.#idle({ kind: 'stopped', reason, remedy }, stoppedSilenceMs);
   }
 
   async #askThoseOpen(): Promise<void> {
@@ -385,7 +388,9 @@ function isHeard(member: TrackedMember): boolean {
 function isGoingBack(member: TrackedMember): boolean {
   const { report } = member;
   if (report === null || !isOpen(member)) return false;
-  return report.rollingBack || report.waiting?.kind === 'lease';
+  // Without a phase it waits for its lease before it begins.
+  const isAsking = report.waiting?.kind === 'lease' && report.phase !== null;
+  return report.rollingBack || isAsking;
 }
 
 function foreignOf(state: ClusterState, name: string) {

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
   clusterWorkflowId,
   controlTaskQueue,
+  fleetWorkflowId,
   groupLeaseWorkflowId,
   replicaWorkflowId,
 } from '../../core/ids.ts';
@@ -16,8 +17,6 @@ import type {
   ClusterOrder,
   ClusterStatus,
   LeaseRequest,
-  LeaseStatus,
-  MemberReport,
 } from '../../workflows/rollout-messages.ts';
 import { FleetEnvironment } from './fleet-environment.ts';
 
@@ -25,7 +24,7 @@ const long = { timeout: 300_000 };
 const holder = 'cluster/holder';
 
 describe.skipIf(missing('temporal'))('a wish reaches what is only beginning', () => {
-  const clusters = ['holder', 'a', 'b', 'c', 'd', 'e', 'f'];
+  const clusters = ['holder', 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'];
   let environment: FleetEnvironment;
   let holds = false;
 
@@ -123,8 +122,11 @@ describe.skipIf(missing('temporal'))('a wish reaches what is only beginning', ()
 
   test('a report that comes as a run hands on to the next does no harm', long, async () => {
     await start('a', { approval: 'per-cluster' });
-    const status = await until('a', 'one waits for its cutover', waitsFor('approval'));
-    const report = status.members.find((one) => one.report !== null)?.report as MemberReport;
+    const status = await until('a', 'one waits for its cutover', (seen) =>
+      seen.members.some(({ report: said }) => said?.proof != null),
+    );
+    const report = status.members.find((one) => one.report !== null)?.report;
+    if (!report) throw new Error('no report');
     await workflow(clusterWorkflowId('a')).terminate('test');
     const members = status.rollout.members.map((spec) => trackedMember(spec, 'storage'));
     const passed = { paused: false, bytesPerSecond: null };
@@ -241,6 +243,35 @@ describe.skipIf(missing('temporal'))('a wish reaches what is only beginning', ()
     await mend();
     expect(rollout.cluster).toBe('f');
   });
-});
 
-export type { LeaseStatus };
+  test(
+    'what a terminated rollout has finalized is counted before anything else [OPS-6]',
+    long,
+    async () => {
+      const files = await environment.files({
+        waves: [{ clusters: 1 }, { clusters: '100%' }],
+        approval: 'per-wave',
+        finalize: 'per-cluster',
+      });
+      const begin = () =>
+        environment.cli('fleet', 'start', 'gh', ...files, '--clusters', 'g', 'h', '--id', 'r');
+      await begin();
+      await environment.until('gh', 'the second wave waits', ({ waiting, counts }) => {
+        return waiting?.kind === 'wave-approval' && counts.finalized === 1;
+      });
+      await environment.kill('control');
+      await workflow(fleetWorkflowId('gh')).terminate('test');
+      await begin();
+      // It is there as the new run begins.
+      const asked = environment.client.rollback('gh', 'test');
+      await environment.run(['control']);
+      await asked;
+      expect(await environment.outcome('gh')).toBe('partly');
+      expect((await environment.client.result('gh')).counts).toMatchObject({
+        finalized: 1,
+        begun: 1,
+      });
+      expect(await environment.primaries('g')).toEqual(environment.targets('g'));
+    },
+  );
+});
