@@ -221,7 +221,7 @@ export class ClusterState {
 
   registerHandlers(): void {
     setHandler(clusterStatusQuery, () => this.status());
-    setHandler(memberReportSignal, (report) => this.#heard(report));
+    setHandler(memberReportSignal, (report) => this.#soon(() => this.#heard(report)));
     setHandler(clusterPauseUpdate, (operation) => this.#once(operation, () => this.#pause(true)));
     setHandler(clusterResumeUpdate, (operation) => this.#once(operation, () => this.#pause(false)));
     setHandler(clusterApproveUpdate, (operation) =>
@@ -262,7 +262,13 @@ export class ClusterState {
       this.coordinatedAt += 1;
       this.version += 1;
     });
-    setHandler(clusterOrderSignal, (order) => this.#obey(order));
+    setHandler(clusterOrderSignal, (order) => this.#soon(() => this.#obey(order)));
+  }
+
+  /** A handler that throws would fail the workflow. */
+  #soon(act: () => void): void {
+    if (this.#rollout === null) this.#early.push(act);
+    else act();
   }
 
   /** All that have moved, or one: newest first. */
@@ -325,10 +331,6 @@ export class ClusterState {
   }
 
   #heard(report: MemberReport): void {
-    if (this.#rollout === null) {
-      this.#early.push(() => this.#heard(report));
-      return;
-    }
     const member = this.named(report.member);
     if (member === undefined) return;
     // One that a run before this has begun, and whose record did not name it yet.
@@ -358,10 +360,6 @@ export class ClusterState {
 
   /** A fleet's order that is not legal now changes nothing; the report that follows says why. */
   #obey(order: ClusterOrder): void {
-    if (this.#rollout === null) {
-      this.#early.push(() => this.#obey(order));
-      return;
-    }
     this.#once(order, () => {
       switch (order.order) {
         case 'pause':

@@ -28,19 +28,18 @@ import {
   isStepPhase,
   phases,
   type MigrationMode,
-  type Phase,
   type StepPhase,
 } from '../core/phases.ts';
 import { agentCalls, type AgentCalls } from './agent-calls.ts';
 import { describeFailure, isHostAway, isSuperseded, isUnreachable } from './failures.ts';
 import type { MigrateReplicaRequest, MigrateReplicaResult, MigrationOutcome } from './messages.ts';
 import { MigrationState } from './migration-state.ts';
-import { passGates } from './gates.ts';
+import { passGates, untilTurn } from './gates.ts';
 import { GroupLeases } from './group-leases.ts';
 import { reportToCoordinator } from './member-reports.ts';
 import { showMigration } from './shown-migration.ts';
 import { Soak } from './soak.ts';
-import { positionOf } from './position.ts';
+import { isOfReversal, positionOf } from './position.ts';
 import { Waits } from './waits.ts';
 
 /** A reversal's copy that differs is made again; each leaves a whole copy aside. Then likewise. */
@@ -75,11 +74,6 @@ function watchCancellation(state: MigrationState): void {
     else if (view === null) state.abandonWish ??= { by: 'cancel', reason: 'workflow cancelled' };
     else state.cancelled = true;
   });
-}
-
-/** Whether a step that found a difference had compared a reversal's copy. */
-function isOfReversal(did: Phase): boolean {
-  return did !== 'rollback-digest' && did !== 'forward-digest';
 }
 
 class ReplicaMigration {
@@ -161,34 +155,11 @@ class ReplicaMigration {
       mode = checked.mode;
     }
     // Before the record names it: what waits for its turn is not half way.
-    if (!isOurs || isHalfWay(reached.phase)) {
-      if (!(await this.#hold(mode))) return this.#calledOff();
-    }
-    if (!isOurs) await this.#untilTurn(mode);
-    if (!isOurs && state.isCalledOff) return this.#calledOff();
+    const isHeld = isOurs && !isHalfWay(reached.phase) ? true : await this.#hold(mode);
+    if (isHeld && !isOurs) await untilTurn(state, this.#waits, mode);
+    // Nothing has begun.
+    if (!isHeld || state.isCalledOff) return state.abandonWish ? 'abandoned' : 'rolled-back';
     return this.#untilReached(() => this.#ownNewest());
-  }
-
-  /** Nothing has begun. */
-  #calledOff(): MigrationOutcome {
-    return this.#state.abandonWish === null ? 'rolled-back' : 'abandoned';
-  }
-
-  /**
-   * A checked replica has its leases, perhaps after hours: whether its group may lose it is for its
-   * rollout to see now. A live one stays up, and is asked about before its cutover.
-   */
-  async #untilTurn(mode: MigrationMode): Promise<void> {
-    const { state } = this.#context();
-    if (mode === 'live' || state.coordinator === null || !patched('turn')) return;
-    const reason = 'its rollout is to see whether the group may lose it now';
-    const waiting = {
-      kind: 'approval',
-      reason,
-      remedy: 'wait; see the status of the rollout',
-    } as const;
-    const isOver = () => state.mayBegin || state.coordinator === null || state.isCalledOff;
-    while (!isOver()) await this.#waits.until(waiting, isOver);
   }
 
   /** The leases of what is at risk from now on; false when it is to be abandoned instead. */

@@ -1,4 +1,4 @@
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { execFileSync } from 'node:child_process';
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -24,7 +24,7 @@ const long = { timeout: 300_000 };
 const holder = 'cluster/holder';
 
 describe.skipIf(missing('temporal'))('a wish reaches what is only beginning', () => {
-  const clusters = ['holder', 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'];
+  const clusters = ['holder', 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i'];
   let environment: FleetEnvironment;
   let holds = false;
 
@@ -157,6 +157,20 @@ describe.skipIf(missing('temporal'))('a wish reaches what is only beginning', ()
     expect(await environment.primaries('b')).toEqual([null, null, null]);
   });
 
+  test('a member that waits for its lease does not begin without its rollout', long, async () => {
+    const release = await takeLease('i');
+    await start('i');
+    const { members } = await until('i', 'one waits for the lease', waitsFor('lease'));
+    await environment.clusters.abandon('i', 'test');
+    expect(await outcome('i')).toBe('abandoned');
+    await release();
+    const { member = '' } = members.find(({ stage }) => stage === 'moving') ?? {};
+    const ended = workflow(replicaWorkflowId({ cluster: 'i', member })).result();
+    expect(await ended).toMatchObject({ outcome: 'abandoned' });
+    expect(await environment.primaries('i')).toEqual([null, null, null]);
+    expect(await environment.storeOf('i', member).read()).toBe(null);
+  });
+
   test(
     'a group is looked at anew before a member that has waited is stopped [I14] [ROLL-3]',
     long,
@@ -206,11 +220,11 @@ describe.skipIf(missing('temporal'))('a wish reaches what is only beginning', ()
         return seen.waiting?.kind === 'approval';
       });
       await client.resume('d');
-      // Opened by whoever reads it: the look is under way.
-      const looked = writeFile(fifo, view);
-      await new Promise((done) => setTimeout(done, 200));
+      // It opens once somebody reads it: the group is looked at.
+      const answer = await open(fifo, 'w');
       await client.pause('d');
-      await looked;
+      await answer.writeFile(view);
+      await answer.close();
       await until('d', 'it is paused', ({ waiting }) => waiting?.kind === 'paused');
       await rm(fifo);
       await writeFile(fifo, view);
