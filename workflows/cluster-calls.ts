@@ -25,7 +25,7 @@ import { isOpen, type TrackedMember } from './tracked-members.ts';
 /** Distributes over the kinds of orders, which Omit does not. */
 type Order = MemberOrder extends infer One
   ? One extends MemberOrder
-    ? Omit<One, 'operationId'>
+    ? Omit<One, 'operationId' | 'migrationId'>
     : never
   : never;
 
@@ -135,9 +135,22 @@ export class ClusterCalls {
       await this.#coordinate(member, workflowInfo().workflowId);
       return;
     }
-    const { bytesPerSecond } = this.#state;
-    if (bytesPerSecond === rollout.policy.replica.bytesPerSecond) return;
-    await this.order(member, { order: 'throttle', by: rollout.requestedBy, bytesPerSecond });
+    await this.#catchUp(member);
+  }
+
+  /** A run that has just been started knows of no wish; its machine may not either. */
+  async #catchUp(member: TrackedMember): Promise<void> {
+    const { bytesPerSecond, paused, rollout } = this.#state;
+    const by = rollout.requestedBy;
+    if (bytesPerSecond !== rollout.policy.replica.bytesPerSecond) {
+      await this.order(member, { order: 'throttle', by, bytesPerSecond });
+    }
+    if (member.takenBack !== null) {
+      const reason = member.reason ?? 'rolled back';
+      await this.order(member, { order: 'rollback', by: 'quorumshift', reason });
+    } else if (paused && member.stage === 'moving') {
+      await this.order(member, { order: 'pause', by });
+    }
   }
 
   /** A migration whose workflow was terminated is adopted from its record. */
@@ -173,10 +186,15 @@ export class ClusterCalls {
   }
 
   async order(member: TrackedMember, order: Order): Promise<boolean> {
+    const { migrationId } = member;
     this.#state.operations += 1;
     const operationId = `${workflowInfo().workflowId}/${this.#state.startedMs}/${this.#state.operations}`;
     return this.#signal(member.spec, (handle) =>
-      handle.signal(memberOrderSignal, { ...order, operationId }),
+      handle.signal(memberOrderSignal, {
+        ...order,
+        operationId,
+        ...(migrationId !== null && { migrationId }),
+      }),
     );
   }
 

@@ -75,6 +75,12 @@ interface Carried {
 
 export class ClusterState {
   readonly isFirstRun: boolean;
+  /** Its members stand as their records and migrations say. */
+  #isFound: boolean;
+  /** Signals that came before it was known what it is about. */
+  #early: (() => void)[] = [];
+  /** All are to go back, wished for before they had been found. */
+  #earlyBack: Wish | null = null;
   members: readonly TrackedMember[] = [];
   readonly startedMs: number;
   coordinator: string | null;
@@ -116,6 +122,7 @@ export class ClusterState {
     // Its shape is this class's own.
     const carried = request.carried as Carried | undefined;
     this.isFirstRun = carried === undefined;
+    this.#isFound = !this.isFirstRun;
     this.#deadlineAtMs = request.deadlineAtMs ?? Infinity;
     this.members = (carried?.members ?? []).map((member) => ({ ...member }));
     this.startedMs = carried?.startedMs ?? Date.now();
@@ -137,14 +144,24 @@ export class ClusterState {
 
   /** What it is about, once that is known. */
   take(rollout: ClusterRollout): void {
-    const { policy } = rollout;
     this.#rollout = rollout;
-    if (!this.isFirstRun) return;
+    if (this.isFirstRun) this.#begin(rollout);
+    for (const hear of this.#early.splice(0)) hear();
+  }
+
+  #begin(rollout: ClusterRollout): void {
+    const { policy } = rollout;
     const step = policy.shape === 'binary' ? 'binary' : 'storage';
     this.members = rollout.members.map((spec) => trackedMember(spec, step));
     this.isApproved ||= policy.approval === 'none';
     this.bytesPerSecond ??= policy.replica.bytesPerSecond;
     this.passed = { paused: false, bytesPerSecond: this.bytesPerSecond };
+  }
+
+  /** Its members have been found: what was wished of all of them is wished of those. */
+  found(): void {
+    this.#isFound = true;
+    if (this.#earlyBack !== null) this.wishBack(null, this.#earlyBack);
   }
 
   get rollout(): ClusterRollout {
@@ -204,7 +221,7 @@ export class ClusterState {
 
   registerHandlers(): void {
     setHandler(clusterStatusQuery, () => this.status());
-    setHandler(memberReportSignal, (report) => this.#heard(report));
+    setHandler(memberReportSignal, (report) => this.#soon(() => this.#heard(report)));
     setHandler(clusterPauseUpdate, (operation) => this.#once(operation, () => this.#pause(true)));
     setHandler(clusterResumeUpdate, (operation) => this.#once(operation, () => this.#pause(false)));
     setHandler(clusterApproveUpdate, (operation) =>
@@ -245,17 +262,32 @@ export class ClusterState {
       this.coordinatedAt += 1;
       this.version += 1;
     });
-    setHandler(clusterOrderSignal, (order) => this.#obey(order));
+    setHandler(clusterOrderSignal, (order) => this.#soon(() => this.#obey(order)));
+  }
+
+  /** A handler that throws would fail the workflow. */
+  #soon(act: () => void): void {
+    if (this.#rollout === null) this.#early.push(act);
+    else act();
   }
 
   /** All that have moved, or one: newest first. */
   wishBack(member: string | null, { by, reason }: Wish): void {
+    if (!this.#isFound && member === null) {
+      this.#earlyBack = { by, reason };
+      return;
+    }
     const all = this.members
       .filter((one) => this.#canGoBack(one))
       .toSorted((a, b) => (b.movedAs ?? Infinity) - (a.movedAs ?? Infinity))
       .map(({ spec }) => spec.member);
     this.takeBack = member === null ? all : [...this.takeBack, member];
     this.takeBackWish = { by, reason };
+    // What is being started has its migration already.
+    for (const name of this.takeBack) {
+      const one = this.named(name);
+      if (one?.stage === 'pending') one.stage = 'moving';
+    }
     if (member !== null) return;
     for (const failed of this.of('failed')) {
       if (failed.report?.outcome === 'rolled-back') failed.stage = 'rolled-back';
@@ -363,14 +395,17 @@ export class ClusterState {
     return { fresh: true, paused: this.paused };
   }
 
-  #canGoBack({ stage, report, takenBack }: TrackedMember): boolean {
+  #canGoBack({ stage, report, takenBack, migrationId }: TrackedMember): boolean {
     if (takenBack === 'out' || report?.outcome === 'rolled-back') return false;
+    if (stage === 'pending') return migrationId !== null;
     return ['moving', 'soaking', 'failed'].includes(stage);
   }
 
   #canBeSkipped(member: TrackedMember): boolean {
     const { stage, report } = member;
-    if (stage === 'pending' || stage === 'rolled-back') return true;
+    if (stage === 'rolled-back') return true;
+    const { member: name } = member.spec;
+    if (stage === 'pending') return member.migrationId === null || this.foreign?.member === name;
     return stage === 'failed' && !isOpen(member) && (report?.phase ?? 'ended') === 'ended';
   }
 

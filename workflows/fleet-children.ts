@@ -45,6 +45,15 @@ export class FleetChildren {
 
   /** Resolves once it runs, whoever had started it. */
   async start(member: FleetMember): Promise<void> {
+    member.starting = true;
+    try {
+      await this.#start(member);
+    } finally {
+      this.#state.started(member);
+    }
+  }
+
+  async #start(member: FleetMember): Promise<void> {
     const { request, holds, bytesPerSecond, deadlineAtMs } = this.#state;
     const { cluster } = member;
     const { fleet, rolloutId, snapshot, searchAttributes = [] } = request;
@@ -96,6 +105,8 @@ export class FleetChildren {
     if (run?.state !== 'running') this.#lose(member, 'its workflow has just ended');
     else if (run.rolloutId === this.#state.request.rolloutId) await this.coordinate([member]);
     else {
+      // What was wished is for a rollout of ours.
+      member.outbox.length = 0;
       member.standing = 'foreign';
       member.heardMs = Date.now();
       member.reason = `${member.cluster} is moved by another rollout, ${run.rolloutId ?? 'started alone'}`;
@@ -129,18 +140,24 @@ export class FleetChildren {
     });
   }
 
-  /** Of those that have not been heard from: which run no more. */
+  /** Of those that have not been heard from: which run no more. Those under way report again. */
   async check(members: readonly FleetMember[]): Promise<void> {
+    const asked: FleetMember[] = [];
     for (const runs of await inSlices(members, (slice) => this.#describe(slice))) {
-      for (const { workflowId, state } of runs) {
+      for (const { workflowId, state, rolloutId } of runs) {
         const member = members.find(({ cluster }) => clusterWorkflowId(cluster) === workflowId);
         if (member === undefined || member.standing === 'ended') continue;
         member.heardMs = Date.now();
-        if (state === 'running') continue;
+        if (state === 'running') {
+          const isOurs = rolloutId === this.#state.request.rolloutId;
+          if (isOurs && member.standing === 'under-way') asked.push(member);
+          continue;
+        }
         if (member.standing === 'foreign') this.#free(member);
         else this.#lose(member, 'its workflow is gone, without a report');
       }
     }
+    await this.coordinate(asked);
     this.#state.version += 1;
   }
 

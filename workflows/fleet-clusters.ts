@@ -35,6 +35,8 @@ export interface FleetMember {
   counts: boolean;
   /** Wished to go on, or to be started, once its slots are free. */
   retry: boolean;
+  /** Its workflow is being started: it can be told nothing yet. Over before a run hands on. */
+  starting: boolean;
   /** Its workflow is not there: it is started, not told. */
   absent: boolean;
   /** Given back by the fleet's rollback. */
@@ -79,6 +81,7 @@ export function newMember(given: {
     standing: 'under-way',
     counts: false,
     retry: false,
+    starting: false,
     absent: false,
     rollingBack: false,
     finalizes: false,

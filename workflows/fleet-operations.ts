@@ -6,6 +6,7 @@ import type { UpdateDefinition } from '@temporalio/common';
 import { ApplicationFailure, setHandler } from '@temporalio/workflow';
 
 import { fail } from '../core/errors.ts';
+import type { FleetMember } from './fleet-clusters.ts';
 import type { FleetState } from './fleet-state.ts';
 import { fleetStatus } from './fleet-status.ts';
 import type { Accepted, Operation, Wish } from './messages.ts';
@@ -155,7 +156,7 @@ export class FleetOperations {
     const state = this.#state;
     const member = state.open.get(cluster);
     if (member === undefined) state.skip.add(cluster);
-    else if (member.standing === 'failed') state.end(member, 'skipped', 'an operator left it out');
+    else if (isStill(member)) state.end(member, 'skipped', 'an operator left it out');
   }
 
   #rollBack({ by, reason }: Wish): void {
@@ -174,9 +175,9 @@ export class FleetOperations {
   }
 
   #checkSkip(cluster: string): void {
-    const standing = this.#state.open.get(cluster)?.standing;
-    if (standing === undefined || standing === 'failed') return;
-    this.#refuse(`skip ${cluster} in`, 'it must not be under way', `it is ${standing}`);
+    const member = this.#state.open.get(cluster);
+    if (member === undefined || isStill(member)) return;
+    this.#refuse(`skip ${cluster} in`, 'it must not be under way', `it is ${member.standing}`);
   }
 
   #require(holds: boolean, action: string, required: string): void {
@@ -189,4 +190,9 @@ export class FleetOperations {
     const error = fail('rollout.illegal-action', { action, subject, required, actual });
     throw ApplicationFailure.nonRetryable(error.message, error.code, error.details);
   }
+}
+
+/** Nothing of it is moved by this rollout now. */
+function isStill({ standing }: FleetMember): boolean {
+  return standing === 'failed' || standing === 'foreign';
 }

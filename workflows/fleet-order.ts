@@ -42,7 +42,7 @@ export class FleetOrder {
       const { clusters, next } = await this.page(this.#next);
       this.#next = next;
       const fresh = clusters.filter(({ position }) => !positions.has(position));
-      this.#candidates.push(...(await this.#withoutResults(fresh)));
+      this.#candidates.push(...(await this.withoutResults(fresh)));
     }
     for (const candidate of this.#candidates) {
       if (skip.delete(candidate.cluster)) this.#leaveOut(candidate);
@@ -70,7 +70,7 @@ export class FleetOrder {
   }
 
   /** Counts those that a run before this chain of runs has ended. */
-  async #withoutResults(clusters: readonly Candidate[]): Promise<readonly Candidate[]> {
+  async withoutResults(clusters: readonly Candidate[]): Promise<readonly Candidate[]> {
     const state = this.#state;
     if (!state.known || clusters.length === 0) return clusters;
     const { fleet, rolloutId } = state.request;

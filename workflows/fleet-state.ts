@@ -220,7 +220,13 @@ export class FleetState {
   /** Tells it in the order of the calls, as soon as it can be told. */
   tell(member: FleetMember, ...orders: Order[]): void {
     member.outbox.push(...orders);
-    this.mail.add(member);
+    if (!member.starting) this.mail.add(member);
+  }
+
+  /** Its workflow runs, or does not: what was wished meanwhile is sent. */
+  started(member: FleetMember): void {
+    member.starting = false;
+    if (member.outbox.length > 0) this.mail.add(member);
   }
 
   count(outcome: ClusterResult['outcome']): void {

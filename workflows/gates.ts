@@ -1,4 +1,7 @@
 /** What must be given before the next step of a migration may run: by operators, policy or time. */
+import { patched, workflowInfo } from '@temporalio/workflow';
+
+import type { MigrationMode } from '../core/phases.ts';
 import type { MigrationState } from './migration-state.ts';
 import type { Soak } from './soak.ts';
 import type { Waits } from './waits.ts';
@@ -8,7 +11,10 @@ export async function passGates(state: MigrationState, waits: Waits, soak: Soak)
   if (state.wantsRollback || state.wantsForward) return true;
   if (state.paused) {
     const reason = 'an operator paused it';
-    await waits.until({ kind: 'paused', reason, remedy: 'resume' }, () => !state.paused);
+    await waits.until(
+      { kind: 'paused', reason, remedy: 'resume' },
+      () => !state.paused || isLong(),
+    );
     return false;
   }
   const { phase } = state;
@@ -22,10 +28,38 @@ export async function passGates(state: MigrationState, waits: Waits, soak: Soak)
   const { approval } = state.request.input.policy;
   if (phase === 'swap' && forward && approval === 'manual' && !isApproved(state)) {
     const reason = `the cutover needs approval of proof ${state.view?.proof?.digest ?? ''}`;
-    await waits.until({ kind: 'approval', reason, remedy: 'approve' }, () => isApproved(state));
+    await waits.until(
+      { kind: 'approval', reason, remedy: 'approve' },
+      () => isApproved(state) || isLong(),
+    );
     return false;
   }
   return soak.isStanding ? soak.wantsValidation || soak.pass() : true;
+}
+
+/** A wait of weeks is handed on to the next run: a history has an end. */
+function isLong(): boolean {
+  return workflowInfo().continueAsNewSuggested;
+}
+
+/**
+ * A checked replica has its leases, perhaps after hours: whether its group may lose it is for its
+ * rollout to see now. A live one stays up, and is asked about before its cutover.
+ */
+export async function untilTurn(
+  state: MigrationState,
+  waits: Waits,
+  mode: MigrationMode,
+): Promise<void> {
+  const isCoordinated = state.coordinator !== null || state.request.coordinator !== undefined;
+  if (mode === 'live' || !isCoordinated || !patched('turn')) return;
+  const reason = 'its rollout is to see whether the group may lose it now';
+  const remedy = 'wait; see the status of the rollout';
+  const isOver = () => state.mayBegin || state.coordinator === null || state.isCalledOff;
+  while (!isOver()) await waits.until({ kind: 'approval', reason, remedy }, isOver);
+  if (state.mayBegin) return;
+  const why = 'its rollout was abandoned before it had begun';
+  if (!state.isCalledOff) state.abandonWish = { by: 'quorumshift', reason: why };
 }
 
 function isApproved({ approved, view }: MigrationState): boolean {

@@ -25,6 +25,12 @@ import {
   type LeaseStatus,
 } from './rollout-messages.ts';
 
+/** Whoever holds a lease says so again and again: a run that was lost is known anew by that. */
+export const heldAgainMs = 15 * 60_000;
+
+/** By then all have said it, one that could not at once included. */
+const unsureMs = 2 * heldAgainMs;
+
 /** Nobody holds it or waits: it ends, and is started again by the next who asks. */
 const idleMs = 60_000;
 
@@ -36,8 +42,8 @@ const longestLookMs = 15 * 60_000;
 
 type Holder = LeaseStatus['holders'][number];
 
-export async function groupLease({ group, carried }: GroupLeaseRequest): Promise<void> {
-  await new GroupLease(group, carried).run();
+export async function groupLease(request: GroupLeaseRequest): Promise<void> {
+  await new GroupLease(request).run();
 }
 
 class GroupLease {
@@ -45,13 +51,16 @@ class GroupLease {
   #holders: readonly Holder[];
   #queue: readonly LeaseRequest[];
   #reason: string | null = null;
+  /** Until then only those who hold it already are known. */
+  readonly #sureAtMs: number;
   /** Raised by whoever asks, or lets go. */
   #version = 0;
   /** The reason that each waiting request was told. */
   readonly #told = new Map<string, string>();
 
-  constructor(group: string, carried: GroupLeaseRequest['carried']) {
+  constructor({ group, carried, isUnsure = false }: GroupLeaseRequest) {
     this.#group = group;
+    this.#sureAtMs = isUnsure && carried === undefined ? Date.now() + unsureMs : 0;
     this.#holders = carried?.holders ?? [];
     this.#queue = carried?.queue ?? [];
     setHandler(leaseStatusQuery, () => this.#status());
@@ -72,9 +81,11 @@ class GroupLease {
       const changed = () => this.#version !== seen;
       const isIdle = this.#holders.length + this.#queue.length === 0;
       if (this.#queue.length > 0) {
-        const heard = await condition(changed, lookMs);
+        const sureInMs = this.#isUnsure ? this.#sureAtMs - Date.now() : lookMs;
+        const heard = await condition(changed, Math.min(lookMs, sureInMs));
         lookMs = heard ? firstLookMs : Math.min(2 * lookMs, longestLookMs);
-      } else if (!isIdle) await condition(changed);
+      } else if (this.#isUnsure) await condition(changed, this.#sureAtMs - Date.now());
+      else if (!isIdle) await condition(changed);
       else if (!(await condition(changed, idleMs))) return;
       await this.#continueWhenLong();
     }
@@ -82,7 +93,8 @@ class GroupLease {
 
   /** Of a holder that adopts its replica again, the newer request counts. */
   #asked(request: LeaseRequest): void {
-    const { holder } = request;
+    const { holder, requestId } = request;
+    if (this.#holders.some((one) => one.holder === holder && one.requestId === requestId)) return;
     this.#told.delete(request.requestId);
     this.#queue = [...this.#queue.filter((one) => one.holder !== holder), request];
     this.#version += 1;
@@ -102,6 +114,10 @@ class GroupLease {
       const reason = await this.#look(holder);
       if (reason !== null) reasons.push(reason);
     }
+    if (this.#isUnsure) {
+      const until = new Date(this.#sureAtMs).toISOString();
+      reasons.push(`the lease’s workflow was lost: until ${until} those who hold it may say so`);
+    }
     this.#reason = reasons.join('; ');
     if (this.#queue.some((one) => this.#mayHold(one))) return this.#serve();
     await this.#tellQueue();
@@ -109,7 +125,12 @@ class GroupLease {
 
   #mayHold(request: LeaseRequest): boolean {
     const others = this.#holders.filter(({ holder }) => holder !== request.holder);
-    return request.standalone || others.length === 0;
+    if (request.standalone || request.isHeld === true) return true;
+    return others.length === 0 && !this.#isUnsure;
+  }
+
+  get #isUnsure(): boolean {
+    return Date.now() < this.#sureAtMs;
   }
 
   async #grant(request: LeaseRequest): Promise<void> {
@@ -174,7 +195,7 @@ class GroupLease {
   }
 
   async #continueWhenLong(): Promise<void> {
-    if (!workflowInfo().continueAsNewSuggested) return;
+    if (!workflowInfo().continueAsNewSuggested || this.#isUnsure) return;
     await condition(allHandlersFinished);
     const carried = { holders: this.#holders, queue: this.#queue };
     await continueAsNew<typeof groupLease>({ group: this.#group, carried });

@@ -1,7 +1,9 @@
 /** The leases that a migration holds while its member is at risk: of the groups in its process. */
 import {
+  condition,
   getExternalWorkflowHandle,
   ParentClosePolicy,
+  patched,
   startChild,
   workflowInfo,
 } from '@temporalio/workflow';
@@ -9,7 +11,7 @@ import {
 import { contractVersion, groupLeaseWorkflowId } from '../core/ids.ts';
 import { isHalfWay, type MigrationMode } from '../core/phases.ts';
 import type { AgentCalls } from './agent-calls.ts';
-import type { groupLease } from './group-lease.ts';
+import { heldAgainMs, type groupLease } from './group-lease.ts';
 import type { MigrationState } from './migration-state.ts';
 import { acquireLeaseSignal, releaseLeaseSignal, type LeaseRequest } from './rollout-messages.ts';
 import type { Waits } from './waits.ts';
@@ -25,6 +27,8 @@ export class GroupLeases {
   readonly #waits: Waits;
   readonly #calls: AgentCalls;
   #requests = 0;
+  /** It says that it holds them: nothing is let go before that has arrived. */
+  #isSaying = false;
 
   constructor(state: MigrationState, waits: Waits, calls: AgentCalls) {
     this.#state = state;
@@ -37,11 +41,28 @@ export class GroupLeases {
     if (this.#state.leases.length > 0) return true;
     // In the order of the names, so that no two wait for each other.
     for (const group of await this.#groups(agentId, mode)) {
-      if (await this.#acquireOne(group, agentId)) continue;
+      if (await this.#acquireOne(group)) continue;
       await this.release();
       return false;
     }
     return true;
+  }
+
+  /** A lease whose run was lost is told, again and again, that it is held. */
+  async keep(): Promise<void> {
+    const state = this.#state;
+    const isOver = () => state.stage === 'ended';
+    for (;;) {
+      await condition(() => isOver() || state.leases.length > 0);
+      if (isOver() || !patched('leases-kept')) return;
+      if (await condition(() => isOver() || state.leases.length === 0, heldAgainMs)) continue;
+      this.#isSaying = true;
+      for (const held of state.leases) {
+        if (!state.leases.includes(held)) continue;
+        await this.#ask(held.group, { ...this.#request(held.requestId), isHeld: true });
+      }
+      this.#isSaying = false;
+    }
   }
 
   /** What stands half way keeps them: they look at its machine when another asks. */
@@ -54,6 +75,7 @@ export class GroupLeases {
   async release(): Promise<void> {
     const { leases } = this.#state;
     this.#state.leases = [];
+    if (this.#isSaying) await condition(() => !this.#isSaying);
     for (const { group, requestId } of leases) await this.#letGo(group, requestId);
   }
 
@@ -67,27 +89,34 @@ export class GroupLeases {
     return [...new Set([replica.cluster, ...others])].toSorted();
   }
 
-  async #acquireOne(group: string, agentId: string): Promise<boolean> {
-    const state = this.#state;
-    this.#requests += 1;
-    const requestId = `${workflowInfo().runId}/${this.#requests}`;
-    const { migrationId, replica, host, standalone } = state.request.input;
-    const request: LeaseRequest = {
+  #request(requestId: string): LeaseRequest {
+    const { request, agentId } = this.#state;
+    const { migrationId, replica, host, standalone } = request.input;
+    const { workflowId: holder } = workflowInfo();
+    const isStandalone = standalone !== null;
+    return {
       requestId,
-      holder: workflowInfo().workflowId,
+      holder,
       migrationId,
       replica,
       host,
-      agentId,
-      standalone: standalone !== null,
+      agentId: agentId ?? '',
+      standalone: isStandalone,
     };
+  }
+
+  async #acquireOne(group: string): Promise<boolean> {
+    const state = this.#state;
+    this.#requests += 1;
+    const requestId = `${workflowInfo().runId}/${this.#requests}`;
+    const request = this.#request(requestId);
     const answer = () => {
       const given = state.leaseAnswers[group];
       return given?.requestId === requestId ? given : undefined;
     };
     let askedMs = Number.NEGATIVE_INFINITY;
     while (answer()?.granted !== true) {
-      if (state.abandonWish !== null) {
+      if (state.isCalledOff) {
         await this.#letGo(group, requestId);
         return false;
       }
@@ -103,7 +132,7 @@ export class GroupLeases {
       if (seen?.granted === true) continue;
       await this.#waits.until(
         { kind: 'lease', reason: waiting, remedy },
-        () => answer() !== seen,
+        () => answer() !== seen || state.isCalledOff,
         left,
       );
     }
@@ -119,12 +148,26 @@ export class GroupLeases {
         return;
       } catch {
         // It does not run: whoever is first starts it.
-        await startChild<typeof groupLease>('groupLease', {
-          workflowId,
-          args: [{ group }],
-          parentClosePolicy: ParentClosePolicy.ABANDON,
-        }).catch(() => {});
+        await this.#start(group);
       }
+    }
+  }
+
+  /** Of a run before it is known by this how it ended: at its end nobody held the lease. */
+  async #start(group: string): Promise<void> {
+    const starts = [
+      { workflowIdReusePolicy: 'REJECT_DUPLICATE', isUnsure: false },
+      { workflowIdReusePolicy: 'ALLOW_DUPLICATE_FAILED_ONLY', isUnsure: true },
+      { workflowIdReusePolicy: 'ALLOW_DUPLICATE', isUnsure: false },
+    ] as const;
+    for (const { workflowIdReusePolicy, isUnsure } of starts) {
+      const started = startChild<typeof groupLease>('groupLease', {
+        workflowId: groupLeaseWorkflowId(group),
+        args: [{ group, isUnsure }],
+        parentClosePolicy: ParentClosePolicy.ABANDON,
+        workflowIdReusePolicy,
+      });
+      if ((await started.catch(() => null)) !== null) return;
     }
   }
 

@@ -17,6 +17,9 @@ import { beginAnew, isMoved, isOpen, type TrackedMember } from './tracked-member
 /** Members that say nothing are asked after this, whether their workflows still run. */
 const silenceMs = 10 * 60_000;
 
+/** Of one that waits for an operator, perhaps for weeks: each report is a part of its history. */
+const stoppedSilenceMs = 60 * 60_000;
+
 /** A cluster that was told to hand leadership over, and has not, is told again after this. */
 const transferMs = 15_000;
 const transferLookMs = 500;
@@ -47,8 +50,8 @@ export class MemberTurns {
     // A program that is replaced has no cutover: with its stop it is out.
     if (next?.step === 'binary' && !state.isApproved) return this.#untilApproved();
     if (next === undefined || !(await this.#isSafe(next, look))) return;
-    // Wished for while the group was looked at.
-    if (state.paused) return;
+    // While the group was looked at something else may have been wished.
+    if (next.stage !== 'pending' || state.paused || hasWish(state)) return;
     await this.#calls.attach(next);
     await this.#untilHeardFrom(next);
   }
@@ -69,7 +72,8 @@ export class MemberTurns {
     const { member: name } = member.spec;
     state.foreign = null;
     const { cluster } = state.rollout;
-    for (let heard = true; heard && !isHeard(member) && !hasWish(state);) {
+    const isLeftOut = () => member.stage === 'skipped';
+    for (let heard = true; heard && !isHeard(member) && !hasWish(state) && !isLeftOut();) {
       await this.#calls.passOn();
       if (isHeard(member)) break;
       const foreign = foreignOf(state, name);
@@ -83,8 +87,14 @@ export class MemberTurns {
         heard = await this.#waits.forNews(waitFor(member, 'has been asked for'), silenceMs);
       }
     }
-    if (isHeard(member) && member.stage === 'pending') member.stage = 'moving';
-    else if (!isHeard(member)) member.migrationId = null;
+    if (isHeard(member)) {
+      if (member.stage === 'pending') member.stage = 'moving';
+      return;
+    }
+    // It has been started: the wish that came meanwhile is one for it, too.
+    if (hasWish(state) && foreignOf(state, name) === null) return;
+    member.migrationId = null;
+    if (member.stage !== 'pending') member.stage = 'skipped';
   }
 
   /** It is under way: its cutover is granted, once that is safe. */
@@ -93,13 +103,15 @@ export class MemberTurns {
     state.stage = 'moving';
     const { report } = member;
     if (this.#isTooLate()) return this.#giveUp(member, 'skip', 'the rollout’s deadline has passed');
-    if (report?.waiting?.kind !== 'approval' || report.proof === null) {
-      return this.#watch(member);
-    }
-    const { digest, generation } = report.proof;
+    if (report?.waiting?.kind !== 'approval') return this.#watch(member);
+    // Without a proof: one that is to be stopped, and has all that it needs for it.
+    const { digest, generation } = report.proof ?? { digest: 'begin', generation: 0 };
     const sinceGrant = Date.now() - (member.granted?.atMs ?? 0);
     if (member.granted?.digest === digest && sinceGrant < tellAgainMs) {
-      await this.#waits.forNews(waitFor(member, 'cuts over'), tellAgainMs - sinceGrant);
+      await this.#waits.forNews(
+        waitFor(member, 'has been told to go on'),
+        tellAgainMs - sinceGrant,
+      );
       return;
     }
     if (state.paused) {
@@ -107,10 +119,17 @@ export class MemberTurns {
       await this.#waits.forNews({ kind: 'paused', reason, remedy: 'resume' });
       return;
     }
-    if (!state.isApproved) return this.#untilApproved();
+    if (!state.isApproved && (report.proof !== null || member.step === 'binary')) {
+      return this.#untilApproved();
+    }
     if (!(await this.#passWindow(member))) return;
     if (!(await this.#isSafe(member, await this.#calls.look()))) return;
+    if (state.paused || hasWish(state) || this.#isTooLate()) return;
     member.granted = { digest, atMs: Date.now() };
+    if (report.proof === null) {
+      await this.#calls.order(member, { order: 'begin', by: state.rollout.requestedBy });
+      return;
+    }
     await this.#calls.order(member, {
       order: 'approveCutover',
       by: state.rollout.requestedBy,
@@ -236,8 +255,8 @@ export class MemberTurns {
     await this.#idle({ kind: 'finalize', reason, remedy: 'complete or roll back' });
   }
 
-  async #idle(waiting: ClusterWaitReason): Promise<void> {
-    if (!(await this.#waits.forNews(waiting, silenceMs))) await this.#askThoseOpen();
+  async #idle(waiting: ClusterWaitReason, askAfterMs = silenceMs): Promise<void> {
+    if (!(await this.#waits.forNews(waiting, askAfterMs))) await this.#askThoseOpen();
   }
 
   /** Ends the soak of all that soak now. */
@@ -269,11 +288,12 @@ export class MemberTurns {
       return;
     }
     const { report } = member;
-    if (report === null || (!isOpen(member) && report.phase === null)) {
+    const { migrationId } = member;
+    if (migrationId === null || (report !== null && !isOpen(member) && report.phase === null)) {
       Object.assign(member, { stage: 'rolled-back', reason });
       return;
     }
-    if (report.outcome === 'rolled-back') {
+    if (report?.outcome === 'rolled-back') {
       member.stage = 'rolled-back';
       return;
     }
@@ -284,7 +304,7 @@ export class MemberTurns {
       return this.#giveUp(other, 'again', 'another member goes back');
     }
     if (member.takenBack !== 'out') {
-      if (serves && !(await this.#isSafe(member, await this.#calls.look()))) return;
+      if (serves && !(await this.#mayGoBack(member))) return;
       member.takenBack = 'out';
       member.reason = reason;
       if (!isOpen(member)) await this.#calls.attach(member);
@@ -292,6 +312,13 @@ export class MemberTurns {
     await this.#tellBack(member, { by: state.takeBackWish?.by ?? 'quorumshift', reason });
     if (member.stage === 'failed') await this.#untilResumed(member);
     else await this.#waits.forNews(waitFor(member, 'goes back'), tellAgainMs);
+  }
+
+  /** What is found of the member itself is why it goes, if it does not lead: it counts no more. */
+  async #mayGoBack(member: TrackedMember): Promise<boolean> {
+    const look = await this.#calls.look();
+    const without = { ...candidateOf(member), staysUp: false, isUnderWay: true };
+    return refusalsOf(look, without).length === 0 || this.#isSafe(member, look);
   }
 
   /** A way back that does not succeed by itself. */
@@ -340,7 +367,7 @@ export class MemberTurns {
       .map((member) => `${member.spec.member}: ${member.reason ?? member.stage}`)
       .join('; ');
     const remedy = 'resume to try again, skip it, roll back, or abandon';
-    await this.#idle({ kind: 'stopped', reason, remedy });
+    await this.#idle({ kind: 'stopped', reason, remedy }, stoppedSilenceMs);
   }
 
   async #askThoseOpen(): Promise<void> {
@@ -348,9 +375,9 @@ export class MemberTurns {
   }
 }
 
-function candidateOf({ spec, mode, size, stage }: TrackedMember): Candidate {
+function candidateOf({ spec, mode, size, stage, report }: TrackedMember): Candidate {
   const staysUp = (mode ?? size?.mode ?? 'stopped') === 'live';
-  return { member: spec.member, staysUp, isUnderWay: stage === 'moving' };
+  return { member: spec.member, staysUp, isUnderWay: stage === 'moving' && report?.phase != null };
 }
 
 function isHeard(member: TrackedMember): boolean {
@@ -361,7 +388,9 @@ function isHeard(member: TrackedMember): boolean {
 function isGoingBack(member: TrackedMember): boolean {
   const { report } = member;
   if (report === null || !isOpen(member)) return false;
-  return report.rollingBack || report.waiting?.kind === 'lease';
+  // Without a phase it waits for its lease before it begins.
+  const isAsking = report.waiting?.kind === 'lease' && report.phase !== null;
+  return report.rollingBack || isAsking;
 }
 
 function foreignOf(state: ClusterState, name: string) {

@@ -70,6 +70,7 @@ class ClusterMigration {
     const shown = this.#keepShown(() => isOver);
     try {
       await this.#findMembers();
+      state.found();
       state.outcome = await this.#drive();
       state.stage = 'ended';
       state.waiting = null;
@@ -141,7 +142,14 @@ class ClusterMigration {
     while (!asked.every(isSaid) && state.abandonWish === null) {
       const reason = 'the migrations of before have not reported yet';
       const waiting = { kind: 'member', reason, remedy: 'wait' } as const;
-      await this.#waits.forNews(waiting, silenceMs);
+      const heard = await this.#waits.forNews(waiting, silenceMs);
+      for (const member of asked.filter((one) => !isSaid(one))) {
+        if (heard && !member.isLost) continue;
+        member.isLost = false;
+        if (member.migrationId !== null) await this.#calls.attach(member);
+        // Of one that is none of ours, and has ended meanwhile, nothing is to be heard.
+        else member.isHeard = !(await this.#calls.ask(member));
+      }
     }
     for (const member of asked) if (isOpen(member)) await this.#calls.attach(member);
     // What went back is tried anew: that is what starting again means.
@@ -221,10 +229,10 @@ class ClusterMigration {
       return this.#waits.toLookAgain({ kind: 'host-unreachable', reason, remedy });
     }
     const remedy = 'mend what is named, then resume: it is checked again';
-    const before = state.retryVersion;
-    while (state.retryVersion === before && state.abandonWish === null) {
-      await this.#waits.forNews({ kind: 'failed', reason, remedy });
-    }
+    const chosen = () =>
+      JSON.stringify([state.retryVersion, state.abandonWish, state.of('pending').length]);
+    const before = chosen();
+    while (chosen() === before) await this.#waits.forNews({ kind: 'failed', reason, remedy });
   }
 
   /** Members that other migrations own are waited for: true while there are any. */

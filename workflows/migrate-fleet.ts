@@ -34,6 +34,9 @@ import type {
 const silenceMs = 10 * 60_000;
 const soakingSilenceMs = 60 * 60_000;
 
+/** Clusters that were adopted report within this, or count as under way. */
+const firstReportsMs = 30_000;
+
 /** Between two looks at a cluster that another rollout has. */
 const foreignMs = 30_000;
 
@@ -101,18 +104,23 @@ class FleetRollout {
       if (fresh) state.adoptFrom = null;
       state.decisions.push({ by: requestedBy, action: 'start', reason: '', effect: null });
     }
+    const adopts = state.adoptFrom !== null;
     while (state.adoptFrom !== null) await this.#adoptPage(state.adoptFrom);
+    // Before anything begins: what has failed counts against the budget, what soaks has no slot.
+    const heard = () => state.members('under-way').every(({ report }) => report !== null);
+    if (adopts) await condition(heard, firstReportsMs);
     if (carried === undefined) return;
     const open = state.members('under-way', 'failed').filter(({ absent }) => !absent);
     await this.#children.coordinate(open);
   }
 
-  /** Clusters of this rollout that run already, whatever began them. */
+  /** Clusters of this rollout that run already, whatever began them, or have ended. */
   async #adoptPage(from: number): Promise<void> {
     const state = this.#state;
     const { clusters, next } = await this.#order.page(from);
     const found = clusters.filter(({ position }) => !state.positions.has(position));
     const running = await this.#children.running(found);
+    await this.#order.withoutResults(found.filter((one) => !running.includes(one)));
     for (const cluster of running) state.add(newMember(state.begin(cluster)));
     const adopted = running.flatMap(({ cluster }) => state.open.get(cluster) ?? []);
     await this.#children.coordinate(adopted);
@@ -145,6 +153,8 @@ class FleetRollout {
     }
     this.#completeWaves();
     if (!(await this.#mayMove())) return;
+    // Meanwhile somebody may have stopped it, or turned it back.
+    if (state.holds || state.rollback !== null) return;
     this.#retry();
     if (state.budgetSpent || workflowInfo().continueAsNewSuggested) return;
     await this.#begin();
@@ -243,6 +253,7 @@ class FleetRollout {
     const state = this.#state;
     const reason = state.rollback?.reason ?? '';
     const { policy } = state.request;
+    for (const member of state.members('foreign')) state.end(member, 'skipped', member.reason);
     const open = state.members('under-way', 'failed', 'soaking', 'soaked');
     const going = open.filter(({ rollingBack, standing }) => rollingBack && standing !== 'failed');
     const limits = { ...policy.concurrency, soaking: null };
@@ -284,7 +295,7 @@ class FleetRollout {
     if (state.rollback !== null) return finalized === 0 ? 'rolled-back' : 'partly';
     const over = state.isLate || (state.total === 0 ? this.#order.isRead : this.#isThrough());
     if (!over) return null;
-    return finalized === state.total
+    return finalized === state.total && (finalized > 0 || this.#order.isRead)
       ? 'finalized'
       : rolledBack === state.total && rolledBack > 0
         ? 'rolled-back'

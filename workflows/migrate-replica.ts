@@ -28,19 +28,18 @@ import {
   isStepPhase,
   phases,
   type MigrationMode,
-  type Phase,
   type StepPhase,
 } from '../core/phases.ts';
 import { agentCalls, type AgentCalls } from './agent-calls.ts';
 import { describeFailure, isHostAway, isSuperseded, isUnreachable } from './failures.ts';
 import type { MigrateReplicaRequest, MigrateReplicaResult, MigrationOutcome } from './messages.ts';
 import { MigrationState } from './migration-state.ts';
-import { passGates } from './gates.ts';
+import { passGates, untilTurn } from './gates.ts';
 import { GroupLeases } from './group-leases.ts';
 import { reportToCoordinator } from './member-reports.ts';
 import { showMigration } from './shown-migration.ts';
 import { Soak } from './soak.ts';
-import { positionOf } from './position.ts';
+import { isOfReversal, positionOf } from './position.ts';
 import { Waits } from './waits.ts';
 
 /** A reversal's copy that differs is made again; each leaves a whole copy aside. Then likewise. */
@@ -77,11 +76,6 @@ function watchCancellation(state: MigrationState): void {
   });
 }
 
-/** Whether a step that found a difference had compared a reversal's copy. */
-function isOfReversal(did: Phase): boolean {
-  return did !== 'rollback-digest' && did !== 'forward-digest';
-}
-
 class ReplicaMigration {
   readonly #state: MigrationState;
   readonly #calls: AgentCalls;
@@ -107,6 +101,7 @@ class ReplicaMigration {
   async run(): Promise<MigrateReplicaResult> {
     const control = this.#controlLoop();
     const reports = reportToCoordinator(this.#state);
+    const kept = this.#leases.keep();
     const shown = showMigration(this.#state);
     try {
       const outcome = (await this.#takeReplica()) ?? (await this.#drive());
@@ -116,7 +111,7 @@ class ReplicaMigration {
       throw error;
     } finally {
       this.#state.stage = 'ended';
-      await Promise.all([control, reports, shown]);
+      await Promise.all([control, reports, shown, kept]);
       await this.#leases.end();
     }
   }
@@ -149,6 +144,7 @@ class ReplicaMigration {
     });
     if (reached === 'abandoned') return 'abandoned';
     const isOurs = reached?.migrationId === input.migrationId;
+    state.hasBegun = isOurs;
     let mode = reached?.mode ?? 'stopped';
     // Its record knows what it came to, and answers that.
     if (reached?.lastEnded === input.migrationId)
@@ -159,9 +155,10 @@ class ReplicaMigration {
       mode = checked.mode;
     }
     // Before the record names it: what waits for its turn is not half way.
-    if (!isOurs || isHalfWay(reached.phase)) {
-      if (!(await this.#hold(mode))) return 'abandoned';
-    }
+    const isHeld = isOurs && !isHalfWay(reached.phase) ? true : await this.#hold(mode);
+    if (isHeld && !isOurs) await untilTurn(state, this.#waits, mode);
+    // Nothing has begun.
+    if (!isHeld || state.isCalledOff) return state.abandonWish ? 'abandoned' : 'rolled-back';
     return this.#untilReached(() => this.#ownNewest());
   }
 
@@ -205,6 +202,7 @@ class ReplicaMigration {
     // Histories from before go on without what the machine remembers.
     if (answer.control && patched('wishes-of-the-machine')) state.takeWishes(answer.control);
     state.stage = 'running';
+    state.hasBegun = true;
     this.#step = answer.view.step;
     return null;
   }

@@ -86,6 +86,10 @@ export class MigrationState {
   /** Why the run failed; null while it has not. */
   failure: string | null = null;
   endReason: string | null = null;
+  /** The machine's record names this migration, or did: what is undone is undone by steps. */
+  hasBegun = false;
+  /** Its rollout has said that its member may be put at risk now. */
+  mayBegin = false;
   /** What was wished of this run, or of one that handed on to it. */
   #wished = { pause: false, limit: false };
   #operationIds: string[];
@@ -128,6 +132,11 @@ export class MigrationState {
   get wantsForward(): boolean {
     if (this.forwardWish === null || this.view === null) return false;
     return forwardStart(positionOf(this.view)) !== null;
+  }
+
+  /** It is to end before it begins: nothing is to be undone. */
+  get isCalledOff(): boolean {
+    return this.abandonWish !== null || (!this.hasBegun && this.rollbackWish !== null);
   }
 
   /** It is decided: what was wished on the way back is over, and the soak begins anew. */
@@ -264,6 +273,8 @@ export class MigrationState {
 
   /** One that is not legal now changes nothing: a report tells how the migration stands. */
   #obey(order: MemberOrder): void {
+    const { migrationId } = this.request.input;
+    if ((order.migrationId ?? migrationId) !== migrationId) return;
     const act = () => {
       const wish = { by: order.by, reason: 'reason' in order ? order.reason : '' };
       if (order.order === 'pause' || order.order === 'resume') {
@@ -275,7 +286,8 @@ export class MigrationState {
       } else if (order.order === 'rollback') {
         // Before it owns the replica it is decided then, before anything else.
         if (this.view === null || this.#canRollBack()) this.rollbackWish ??= wish;
-      } else if (this.isSoaking) this.completeWish = wish;
+      } else if (order.order === 'begin') this.mayBegin = true;
+      else if (this.isSoaking) this.completeWish = wish;
     };
     this.#once(order, act);
     this.coordinatedAt += 1;

@@ -51,15 +51,18 @@ export interface CoordinateRequest {
 export const coordinateSignal = defineSignal<[CoordinateRequest]>('coordinate');
 
 /** What a rollout tells a member's migration to do; each like the operator's update of its name. */
-export type MemberOrder = Operation &
-  (
+export type MemberOrder = Operation & {
+  /** Another migration of the replica is not meant; absent in histories of before. */
+  readonly migrationId?: string;
+} & (
+    | { readonly order: 'begin' }
     | { readonly order: 'pause' | 'resume' | 'complete' }
     | { readonly order: 'approveCutover'; readonly proof: ProofName }
     | { readonly order: 'throttle'; readonly bytesPerSecond: number | null }
     | { readonly order: 'rollback' | 'abandon'; readonly reason: string }
   );
 
-/** To `replica/<cluster>/<member>`. */
+/** To `replica/<cluster>/<member>`: of a stopped one, `begin` lets it put its member at risk. */
 export const memberOrderSignal = defineSignal<[MemberOrder]>('memberOrder');
 
 /* A group's lease: one voter at risk at a time (I14). */
@@ -75,6 +78,8 @@ export interface LeaseRequest {
   readonly agentId: string;
   /** An operator answers for the group: granted at once, beside whoever holds it. */
   readonly standalone: boolean;
+  /** It was granted, perhaps by a run that was lost. */
+  readonly isHeld?: boolean;
 }
 
 /** To `group/<cluster>`. */
@@ -104,6 +109,8 @@ export const leaseStatusQuery = defineQuery<LeaseStatus>('leaseStatus');
 
 export interface GroupLeaseRequest {
   readonly group: string;
+  /** A run before was terminated, or failed: who holds it is not known. */
+  readonly isUnsure?: boolean;
   /** What a run hands to the next. */
   readonly carried?: Pick<LeaseStatus, 'holders' | 'queue'>;
 }
@@ -370,6 +377,8 @@ export interface ScheduledFleetRequest {
   /** When the fleet is still rolled out, whoever started that. */
   readonly overlap: 'skip' | 'buffer-one';
   readonly searchAttributes?: readonly string[];
+  /** What a run that waits hands to the next: the id that follows from its scheduled time. */
+  readonly rolloutId?: string;
 }
 
 export type ScheduledFleetResult =

@@ -3,7 +3,13 @@
  * lasts as long as that, so that the schedule's overlap policy sees it.
  */
 import { defineSearchAttributeKey, WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
-import { sleep, startChild, workflowInfo, type ChildWorkflowHandle } from '@temporalio/workflow';
+import {
+  continueAsNew,
+  sleep,
+  startChild,
+  workflowInfo,
+  type ChildWorkflowHandle,
+} from '@temporalio/workflow';
 
 import { fleetWorkflowId, scheduledRolloutId } from '../core/ids.ts';
 import { attributePairs } from './attributes.ts';
@@ -21,7 +27,8 @@ export async function scheduledFleet(
 ): Promise<ScheduledFleetResult> {
   const { fleet, schedule, overlap } = request;
   const { typedSearchAttributes, startTime } = workflowInfo();
-  const rolloutId = scheduledRolloutId(typedSearchAttributes.get(scheduledStart) ?? startTime);
+  const at = typedSearchAttributes.get(scheduledStart) ?? startTime;
+  const rolloutId = request.rolloutId ?? scheduledRolloutId(at);
   const store = storeCalls();
   const workflowId = fleetWorkflowId(fleet);
   for (;;) {
@@ -35,6 +42,10 @@ export async function scheduledFleet(
       return { outcome: 'skipped', rolloutId, reason };
     }
     await sleep(lookMs);
+    // A rollout that soaks for a week is waited for as long.
+    if (workflowInfo().continueAsNewSuggested) {
+      await continueAsNew<typeof scheduledFleet>({ ...request, rolloutId });
+    }
   }
 }
 

@@ -2,6 +2,8 @@
  * The soak: the replica runs on the target and is probed now and then; so many probes in a row that
  * fail are a wish to roll back.
  */
+import { workflowInfo } from '@temporalio/workflow';
+
 import { contractVersion } from '../core/ids.ts';
 import type { StepOutcome } from '../core/phases.ts';
 import type { AgentCalls } from './agent-calls.ts';
@@ -28,17 +30,18 @@ export class Soak {
     state.soakStartedMs ??= Date.now();
     const left = state.soakStartedMs + soakSeconds * 1000 - Date.now();
     const completed = () => state.completeWish !== null;
+    const isOver = () => completed() || workflowInfo().continueAsNewSuggested;
     const dueMs = earliest(this.#untilProbeMs(), this.#untilValidationMs());
     if (left > 0) {
       const reason = `the replica runs on the target for ${soakSeconds} s${this.#problem()}`;
       const remedy = 'wait, complete or roll back';
       const waitMs = dueMs === null ? left : Math.min(left, dueMs);
-      await this.#waits.until({ kind: 'soak', reason, remedy }, completed, waitMs);
+      await this.#waits.until({ kind: 'soak', reason, remedy }, isOver, waitMs);
     } else {
       if (finalize === 'auto' && state.soakFailures === 0) return true;
       const reason = `the soak has ended; the source is kept until finalize${this.#problem()}`;
       const remedy = 'complete or roll back';
-      await this.#waits.until({ kind: 'finalize', reason, remedy }, completed, dueMs ?? undefined);
+      await this.#waits.until({ kind: 'finalize', reason, remedy }, isOver, dueMs ?? undefined);
     }
     if ((this.#untilProbeMs() ?? 1) <= 0 && !completed()) await this.#probe();
     return false;

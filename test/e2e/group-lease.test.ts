@@ -103,7 +103,7 @@ describe.skipIf(missing('temporal'))('the lease of a group', () => {
     await client.result(second.replica);
   });
 
-  test('one whose run was terminated is started by the next; what is standalone waits for nobody, and the next for both', async () => {
+  test('what is standalone waits for nobody, and the next for both', async () => {
     const { client } = environment;
     const first = await begin('a');
     await waits(first.replica, 'approval');
@@ -118,12 +118,43 @@ describe.skipIf(missing('temporal'))('the lease of a group', () => {
     await waits(third.replica, 'approval');
     await client.rollback(third.replica, 'test');
     await client.result(third.replica);
+  });
+
+  test('of one whose run was terminated nobody gets it before its holders can have said so [I14]', async () => {
+    const { client } = environment;
+    const first = await begin('a');
+    await waits(first.replica, 'approval');
+    const [held] = (await lease(group).query<LeaseStatus>('leaseStatus')).holders;
     await lease(group).terminate('test');
-    const fourth = await begin('d');
-    await waits(fourth.replica, 'approval');
-    expect(await holders(group)).toEqual(['d']);
-    await client.rollback(fourth.replica, 'test');
-    await client.result(fourth.replica);
+    const second = await begin('b');
+    await eventually('it is told why', async () => {
+      const { waiting } = await waits(second.replica, 'lease');
+      return waiting?.reason.includes('was lost');
+    });
+    // As its migration says, some minutes later.
+    await lease(group).signal('acquireLease', { ...held, isHeld: true });
+    await eventually('the holder is known', async () => (await holders(group)).includes('a'));
+    expect((await environment.storeOf(second.replica).read())?.migration ?? null).toBe(null);
+    await client.rollback(first.replica, 'test');
+    await client.result(first.replica);
+    expect(await holders(group)).toEqual([]);
+    await waits(second.replica, 'lease');
+    await client.abandon(second.replica, 'test');
+    expect(await client.result(second.replica)).toMatchObject({ outcome: 'abandoned' });
+  });
+
+  test('of one that has ended by itself the next is sure', { timeout: 120_000 }, async () => {
+    const { client } = environment;
+    const first = await begin('a');
+    await waits(first.replica, 'approval');
+    await client.rollback(first.replica, 'test');
+    await client.result(first.replica);
+    await lease(group).result();
+    const second = await begin('b');
+    await waits(second.replica, 'approval');
+    expect(await holders(group)).toEqual(['b']);
+    await client.rollback(second.replica, 'test');
+    await client.result(second.replica);
   });
 
   test('a stopped process takes the leases of all its groups, in the order of their names [ROLL-3]', async () => {

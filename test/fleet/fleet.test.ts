@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openControlStore } from '../../control/control-store.ts';
 import { fleetWorkflowId } from '../../core/ids.ts';
 import { missing } from '../setup/toolchain.ts';
+import { eventually } from '../e2e/migration-environment.ts';
 import { FleetEnvironment } from './fleet-environment.ts';
 
 /** Of a loaded machine; alone it takes a minute and a half. */
@@ -70,9 +71,12 @@ describe.skipIf(missing('temporal'))('a fleet of clusters migrates by a workflow
       } finally {
         await store.close();
       }
-      const notices = await readFile(environment.path('notices'), 'utf8');
+      // Sent by the store's sender, some time after the workflow has put them down.
+      const notices = await eventually('the end is told of', async () => {
+        const text = await readFile(environment.path('notices'), 'utf8');
+        return /has ended: finalized/.test(text) ? text : null;
+      });
       expect(notices).toMatch(new RegExp(`${canary} failed`));
-      expect(notices).toMatch(/has ended: finalized/);
     },
   );
 

@@ -1,0 +1,291 @@
+import { mkdir, open, readFile, rm, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+
+import {
+  clusterWorkflowId,
+  controlTaskQueue,
+  fleetWorkflowId,
+  groupLeaseWorkflowId,
+  replicaWorkflowId,
+} from '../../core/ids.ts';
+import { eventually } from '../e2e/migration-environment.ts';
+import { missing } from '../setup/toolchain.ts';
+import { trackedMember } from '../../workflows/tracked-members.ts';
+import type {
+  ClusterOrder,
+  ClusterStatus,
+  LeaseRequest,
+} from '../../workflows/rollout-messages.ts';
+import { FleetEnvironment } from './fleet-environment.ts';
+
+const long = { timeout: 300_000 };
+const holder = 'cluster/holder';
+
+describe.skipIf(missing('temporal'))('a wish reaches what is only beginning', () => {
+  const clusters = ['holder', 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i'];
+  let environment: FleetEnvironment;
+  let holds = false;
+
+  beforeAll(async () => {
+    environment = await FleetEnvironment.create({ machines: 3, clusters });
+    await environment.run();
+  }, 120_000);
+
+  afterAll(async () => environment.close());
+
+  const start = async (cluster: string, policy: Readonly<Record<string, unknown>> = {}) => {
+    const files = await environment.files({ finalize: 'manual', ...policy });
+    await environment.cli('cluster', 'start', cluster, ...files, '--id', `r-${cluster}`);
+  };
+
+  const until = (
+    cluster: string,
+    what: string,
+    holds: (status: ClusterStatus) => boolean,
+  ): Promise<ClusterStatus> => {
+    let seen: ClusterStatus | null = null;
+    return eventually(
+      what,
+      async () => {
+        ({ status: seen } = await environment.clusters.status(cluster));
+        return seen !== null && holds(seen) ? seen : null;
+      },
+      60_000,
+    ).catch((error: unknown) => {
+      throw new Error(`${String(error)}\n${JSON.stringify(seen)}`, { cause: error });
+    });
+  };
+
+  const outcome = async (cluster: string): Promise<string> => {
+    await until(cluster, 'it has ended', (status) => status.outcome !== null);
+    return (await environment.clusters.result(cluster)).outcome;
+  };
+
+  const workflow = (id: string) => environment.temporal.workflow.getHandle(id);
+
+  /** A run of the rollout, to which `signal` comes before it has begun. */
+  const startWith = async (status: ClusterStatus, signal: string, given: unknown, more = {}) => {
+    const { rollout } = status;
+    await environment.temporal.workflow.signalWithStart('migrateCluster', {
+      workflowId: clusterWorkflowId(rollout.cluster),
+      taskQueue: controlTaskQueue,
+      args: [{ rollout: { kind: 'given', input: rollout }, coordinator: null, ...more }],
+      memo: { rolloutId: rollout.rolloutId },
+      signal,
+      signalArgs: [given],
+    });
+  };
+
+  const rollback: ClusterOrder = {
+    order: 'rollback',
+    reason: 'test',
+    by: 'test',
+    operationId: 'back',
+  };
+
+  /** Somebody who runs has the lease of the cluster's group. */
+  const takeLease = async (group: string): Promise<() => Promise<void>> => {
+    if (!holds) await start('holder', { approval: 'per-cluster' });
+    holds = true;
+    const request: LeaseRequest = {
+      requestId: `of-${group}`,
+      holder,
+      migrationId: 'another',
+      replica: { cluster: 'holder', member: 'n1' },
+      host: 'm1',
+      agentId: '',
+      standalone: false,
+    };
+    await environment.temporal.workflow.signalWithStart('groupLease', {
+      workflowId: groupLeaseWorkflowId(group),
+      taskQueue: controlTaskQueue,
+      args: [{ group }],
+      signal: 'acquireLease',
+      signalArgs: [request],
+    });
+    const { requestId } = request;
+    return () =>
+      workflow(groupLeaseWorkflowId(group)).signal('releaseLease', { holder, requestId });
+  };
+
+  const writeView = async (cluster: string, member: string, change: object) => {
+    const file = environment.path('views', cluster, 'now', member);
+    const before = await readFile(file, 'utf8');
+    await writeFile(file, JSON.stringify({ ...JSON.parse(before), ...change }));
+    return () => writeFile(file, before);
+  };
+
+  const waitsFor = (kind: string) => (status: ClusterStatus) =>
+    status.members.some(({ report }) => report?.waiting?.kind === kind);
+
+  test('a report that comes as a run hands on to the next does no harm', long, async () => {
+    await start('a', { approval: 'per-cluster' });
+    const status = await until('a', 'one waits for its cutover', (seen) =>
+      seen.members.some(({ report: said }) => said?.proof != null),
+    );
+    const report = status.members.find((one) => one.report !== null)?.report;
+    if (!report) throw new Error('no report');
+    await workflow(clusterWorkflowId('a')).terminate('test');
+    const members = status.rollout.members.map((spec) => trackedMember(spec, 'storage'));
+    const passed = { paused: false, bytesPerSecond: null };
+    const carried = { members, startedMs: Date.now(), coordinator: null, passed };
+    await startWith(status, 'memberReport', report, { carried });
+    const next = await until('a', 'it is known', ({ members: all }) =>
+      all.some(({ stage }) => stage === 'moving'),
+    );
+    expect(next.members.find(({ stage }) => stage === 'moving')?.member).toBe(report.member);
+    await workflow(clusterWorkflowId('a')).terminate('test');
+    // Of a rollout that had been terminated, and is to go back as it begins again.
+    await startWith(status, 'clusterOrder', rollback);
+    expect(await outcome('a')).toBe('rolled-back');
+    expect(await environment.primaries('a')).toEqual(
+      status.members.map(({ member }) =>
+        member === report.member ? environment.sources('a')[Number(member.slice(1)) - 1] : null,
+      ),
+    );
+  });
+
+  test('a member that waits for its lease goes back without having begun', long, async () => {
+    const release = await takeLease('b');
+    await start('b');
+    await until('b', 'one waits for the lease', waitsFor('lease'));
+    await workflow(clusterWorkflowId('b')).signal('clusterOrder', rollback);
+    expect(await outcome('b')).toBe('rolled-back');
+    await release();
+    expect(await environment.primaries('b')).toEqual([null, null, null]);
+  });
+
+  test('a member that waits for its lease does not begin without its rollout', long, async () => {
+    const release = await takeLease('i');
+    await start('i');
+    const { members } = await until('i', 'one waits for the lease', waitsFor('lease'));
+    await environment.clusters.abandon('i', 'test');
+    expect(await outcome('i')).toBe('abandoned');
+    await release();
+    const { member = '' } = members.find(({ stage }) => stage === 'moving') ?? {};
+    const ended = workflow(replicaWorkflowId({ cluster: 'i', member })).result();
+    expect(await ended).toMatchObject({ outcome: 'abandoned' });
+    expect(await environment.primaries('i')).toEqual([null, null, null]);
+    expect(await environment.storeOf('i', member).read()).toBe(null);
+  });
+
+  test(
+    'a group is looked at anew before a member that has waited is stopped [I14] [ROLL-3]',
+    long,
+    async () => {
+      const release = await takeLease('c');
+      await start('c', { approval: 'per-cluster' });
+      await until('c', 'one waits for the lease', waitsFor('lease'));
+      const mend = await writeView('c', 'n1', {
+        appliedIndex: '0',
+        role: 'candidate',
+        leader: null,
+      });
+      await release();
+      const { members } = await until('c', 'the group is not well', ({ waiting }) => {
+        return waiting?.kind === 'health';
+      });
+      const first = members.find(({ stage }) => stage === 'moving')?.member ?? '';
+      expect((await environment.storeOf('c', first).read())?.migration ?? null).toBe(null);
+      await mend();
+      await until('c', 'it moves', ({ waiting }) => waiting?.kind === 'approval');
+      expect((await environment.storeOf('c', first).read())?.migration?.phase).toBe('swap');
+      await workflow(clusterWorkflowId('c')).signal('clusterOrder', rollback);
+      expect(await outcome('c')).toBe('rolled-back');
+    },
+  );
+
+  test(
+    'a pause that comes while the group is looked at lets nobody begin [OPS-3]',
+    long,
+    async () => {
+      const fifo = environment.path('views', 'd', 'now', 'n3');
+      const view = await readFile(fifo, 'utf8');
+      const { clusters: client } = environment;
+      const release = await takeLease('d');
+      await start('d');
+      const { members } = await until('d', 'one waits for the lease', waitsFor('lease'));
+      await client.pause('d');
+      await rm(fifo);
+      execFileSync('mkfifo', [fifo]);
+      await release();
+      const id = replicaWorkflowId({
+        cluster: 'd',
+        member: members.find(({ stage }) => stage === 'moving')?.member ?? '',
+      });
+      await eventually('it waits for its turn', async () => {
+        const seen = await workflow(id).query<{ waiting: { kind: string } | null }>('status');
+        return seen.waiting?.kind === 'approval';
+      });
+      await client.resume('d');
+      // It opens once somebody reads it: the group is looked at.
+      const answer = await open(fifo, 'w');
+      await client.pause('d');
+      await answer.writeFile(view);
+      await answer.close();
+      await until('d', 'it is paused', ({ waiting }) => waiting?.kind === 'paused');
+      await rm(fifo);
+      await writeFile(fifo, view);
+      await workflow(clusterWorkflowId('d')).signal('clusterOrder', rollback);
+      expect(await outcome('d')).toBe('rolled-back');
+      expect(await environment.primaries('d')).toEqual([null, null, null]);
+    },
+  );
+
+  test('what was refused before it began goes back, too; nothing had begun', long, async () => {
+    await mkdir(environment.target('e', 'n2').slice('rocksdb://'.length), { recursive: true });
+    await writeFile(`${environment.target('e', 'n2').slice('rocksdb://'.length)}/file`, '');
+    await start('e');
+    await until('e', 'it is refused', ({ waiting }) => waiting?.kind === 'failed');
+    await workflow(clusterWorkflowId('e')).signal('clusterOrder', rollback);
+    expect(await outcome('e')).toBe('rolled-back');
+  });
+
+  test('a soaking member that is unwell itself is taken back [CUT-5]', long, async () => {
+    await start('f');
+    await until('f', 'all soak', ({ stage, waiting }) => {
+      return stage === 'soaking' && waiting?.kind === 'finalize';
+    });
+    const { rollout } = await until('f', 'it is there', () => true);
+    const mend = await writeView('f', 'n3', { role: 'candidate' });
+    await environment.clusters.rollback('f', { member: 'n3', reason: 'test' });
+    await until('f', 'it has gone back', ({ members }) => {
+      return members.find(({ member }) => member === 'n3')?.stage === 'rolled-back';
+    });
+    await mend();
+    expect(rollout.cluster).toBe('f');
+  });
+
+  test(
+    'what a terminated rollout has finalized is counted before anything else [OPS-6]',
+    long,
+    async () => {
+      const files = await environment.files({
+        waves: [{ clusters: 1 }, { clusters: '100%' }],
+        approval: 'per-wave',
+        finalize: 'per-cluster',
+      });
+      const begin = () =>
+        environment.cli('fleet', 'start', 'gh', ...files, '--clusters', 'g', 'h', '--id', 'r');
+      await begin();
+      await environment.until('gh', 'the second wave waits', ({ waiting, counts }) => {
+        return waiting?.kind === 'wave-approval' && counts.finalized === 1;
+      });
+      await environment.kill('control');
+      await workflow(fleetWorkflowId('gh')).terminate('test');
+      await begin();
+      // It is there as the new run begins.
+      const asked = environment.client.rollback('gh', 'test');
+      await environment.run(['control']);
+      await asked;
+      expect(await environment.outcome('gh')).toBe('partly');
+      expect((await environment.client.result('gh')).counts).toMatchObject({
+        finalized: 1,
+        begun: 1,
+      });
+      expect(await environment.primaries('g')).toEqual(environment.targets('g'));
+    },
+  );
+});
