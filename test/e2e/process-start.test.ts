@@ -44,7 +44,7 @@ describe.skipIf(missing('temporal'))('a process that is started', () => {
     }
   });
 
-  test('as dev on the server that a killed dev left uses it, and leaves it', async () => {
+  test('as dev on the server that a killed dev left uses it, ends in order, and leaves it', async () => {
     const root = await mkdtemp(join(tmpdir(), 'quorumshift-dev-'));
     let server: number | undefined;
     try {
@@ -58,7 +58,7 @@ describe.skipIf(missing('temporal'))('a process that is started', () => {
       const second = await readyDev(config, port);
       expect(second.said()).toContain(`using the Temporal server of process ${server}`);
       second.child.kill('SIGTERM');
-      await once(second.child, 'exit');
+      expect(await once(second.child, 'exit')).toEqual([0, null]);
       expect(await pidsNaming(root)).toEqual([server]);
     } finally {
       if (server !== undefined) process.kill(server, 'SIGKILL');
