@@ -17,6 +17,9 @@ const pollMs = 1_000;
 /** Proxies close what is silent for a minute, some for 30 s. */
 const heartbeatMs = 10_000;
 
+/** A client that takes nothing for so long is gone, or holds its stream for nothing. */
+const stalledMs = 60_000;
+
 /** How long a client waits before it comes back. */
 const retryMs = 2_000;
 
@@ -79,9 +82,12 @@ function eventOf({ state, ended }: Seen): Event {
 export class EventStreams {
   readonly #subjects = new Map<string, Subject>();
   readonly #open = new Set<Stream>();
+  /** Of each stream, from before its first state is read: who has it. */
+  readonly #places = new Set<{ readonly by: string }>();
+  #closed = false;
 
   get size(): number {
-    return this.#open.size;
+    return this.#places.size;
   }
 
   /**
@@ -97,11 +103,49 @@ export class EventStreams {
       readonly subject: string;
       readonly read: () => Promise<Seen>;
       readonly allowed: () => Promise<boolean>;
+      /** Who watches: none may take all streams. */
+      readonly by: string;
     },
   ): Promise<void> {
-    if (this.#open.size >= limits.streams) {
-      throw fail('api.overloaded', { most: limits.streams, what: 'streams' });
+    const place = this.#take(watched.by);
+    try {
+      await this.#answer(request, reply, watched);
+    } finally {
+      this.#places.delete(place);
     }
+  }
+
+  /** Ends every stream; clients come back to whoever answers then. */
+  close(): void {
+    this.#closed = true;
+    for (const stream of this.#open) stream.end();
+  }
+
+  /** Before anything is waited for, so that many at once are counted too. */
+  #take(by: string): { readonly by: string } {
+    const { streams, streamsOfOne } = limits;
+    if (this.#places.size >= streams) {
+      throw fail('api.overloaded', { most: streams, what: 'streams' });
+    }
+    let own = 0;
+    for (const other of this.#places) if (other.by === by) own += 1;
+    if (own >= streamsOfOne) {
+      throw fail('api.overloaded', { most: streamsOfOne, what: 'streams of one token' });
+    }
+    const place = { by };
+    this.#places.add(place);
+    return place;
+  }
+
+  async #answer(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    watched: {
+      readonly subject: string;
+      readonly read: () => Promise<Seen>;
+      readonly allowed: () => Promise<boolean>;
+    },
+  ): Promise<void> {
     const first = eventOf(await watched.read());
     const last = request.headers['last-event-id'];
     if (first.ended && last === first.id) {
@@ -113,14 +157,10 @@ export class EventStreams {
     const stream = new Stream(reply.raw, typeof last === 'string' ? last : null, watched.allowed);
     this.#open.add(stream);
     stream.see(first);
-    if (!first.ended) this.#watch(watched.subject, watched.read, stream);
+    if (this.#closed) stream.end();
+    else if (!first.ended) this.#watch(watched.subject, watched.read, stream);
     await stream.closed;
     this.#open.delete(stream);
-  }
-
-  /** Ends every stream; clients come back to whoever answers then. */
-  close(): void {
-    for (const stream of this.#open) stream.end();
   }
 
   #watch(name: string, read: () => Promise<Seen>, stream: Stream): void {
@@ -150,8 +190,8 @@ class Stream implements Listener {
   readonly #heartbeat: NodeJS.Timeout;
   #told: string | null;
   #pending: Event | null = null;
-  /** The client has not taken what was written. */
-  #blocked = false;
+  /** Since when the client has not taken what was written; by a clock that only goes forward. */
+  #blockedSince: number | null = null;
   #delivering = false;
   #problem: string | null = null;
 
@@ -169,7 +209,7 @@ class Stream implements Listener {
     this.#write(`retry: ${retryMs}\n\n`);
     this.#heartbeat = setInterval(() => void this.#beat(), heartbeatMs);
     response.on('drain', () => {
-      this.#blocked = false;
+      this.#blockedSince = null;
       void this.#deliver();
     });
     this.closed = new Promise((resolve) => {
@@ -190,31 +230,35 @@ class Stream implements Listener {
 
   fail(error: unknown): void {
     const says = error instanceof Error ? error.message : String(error);
-    if (this.#blocked || says === this.#problem) return;
+    if (this.#blockedSince !== null || says === this.#problem) return;
     this.#problem = says;
     this.#write(`: cannot ask now: ${says.replaceAll(/\s+/g, ' ')}\n\n`);
   }
 
+  /** A client that takes nothing would never hear of an end, and hold up the server's. */
   end(): void {
-    if (!this.#response.writableEnded) this.#response.end();
+    if (this.#blockedSince !== null) this.#response.destroy();
+    else if (!this.#response.writableEnded) this.#response.end();
   }
 
   async #deliver(): Promise<void> {
     if (this.#delivering) return;
     this.#delivering = true;
-    while (this.#pending !== null && !this.#blocked && (await this.#mayGoOn())) {
+    while (this.#pending !== null && this.#blockedSince === null && (await this.#mayGoOn())) {
       const event: Event = this.#pending;
       this.#pending = null;
       this.#told = event.id;
       this.#write(`id: ${event.id}\nevent: state\ndata: ${event.data}\n\n`);
-      if (event.ended) this.end();
+      if (event.ended) this.#response.end();
     }
     this.#delivering = false;
   }
 
-  /** To a client that takes nothing, silence says the same. */
+  /** To a client that takes nothing, silence says the same; for a while. */
   async #beat(): Promise<void> {
-    if ((await this.#mayGoOn()) && !this.#blocked) this.#write(': still here\n\n');
+    if (!(await this.#mayGoOn())) return;
+    if (this.#blockedSince === null) this.#write(': still here\n\n');
+    else if (performance.now() - this.#blockedSince >= stalledMs) this.#response.destroy();
   }
 
   /** A token that was revoked, or has expired, sees nothing more. */
@@ -226,6 +270,7 @@ class Stream implements Listener {
   }
 
   #write(text: string): void {
-    if (!this.#response.writableEnded) this.#blocked = !this.#response.write(text);
+    if (this.#response.writableEnded || this.#response.write(text)) return;
+    this.#blockedSince ??= performance.now();
   }
 }

@@ -18,6 +18,10 @@ export const limits = {
   requests: 200,
   /** Streams of events. */
   streams: 500,
+  /** Of those, one token's. */
+  streamsOfOne: 250,
   /** A client that sends its request slower than this is cut off. */
   requestMs: 30_000,
+  /** How often that is looked at; Node's own 30 s would double it. */
+  checkMs: 5_000,
 } as const;

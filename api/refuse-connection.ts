@@ -6,6 +6,9 @@ import { fail, type QuorumshiftError } from '../core/errors.ts';
 import { limits } from './limits.ts';
 import { problemOf, problemType } from './problems.ts';
 
+/** For the answer to be read: at once closed, unread bytes would take it away. */
+const lingerMs = 2_000;
+
 export function refuseConnection(error: NodeJS.ErrnoException, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy();
@@ -20,6 +23,9 @@ export function refuseConnection(error: NodeJS.ErrnoException, socket: Socket): 
     'connection: close',
   ];
   socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+  // Whoever does not close would keep the place of the request.
+  const timer = setTimeout(() => socket.destroy(), lingerMs);
+  socket.once('close', () => clearTimeout(timer));
 }
 
 function refusal({ code }: NodeJS.ErrnoException): QuorumshiftError {

@@ -8,6 +8,7 @@ import type { MemberPlan, ClusterPlan } from '../workflows/plan-cluster.ts';
 import type { MemberStatus, RolloutWaiting } from '../workflows/rollout-messages.ts';
 import { bytesText, durationText } from './output.ts';
 import { planEstimateText } from './plan-text.ts';
+import { silentRollout } from './silent-rollout.ts';
 import { attemptLines, progressLines } from './status-text.ts';
 
 export function clusterText(report: ClusterReportSeen): string {
@@ -16,7 +17,7 @@ export function clusterText(report: ClusterReportSeen): string {
   const lines = [`${pc.bold(cluster)}  rollout ${rolloutId ?? '?'}  ${run}  ${since}`];
   if (failure !== null) lines.push(`${pc.red('failed')}   ${failure}`);
   if (status === null) {
-    return [...lines, 'the workflow does not answer: is a control worker running?'].join('\n');
+    return [...lines, ...silentRollout(run, `${cluster}/<member>`)].join('\n');
   }
   const { stage, waiting, members, order, actions, outcome } = status;
   lines.push(`stage    ${stage}${status.paused ? ', paused' : ''}`);

@@ -4,26 +4,25 @@ import { randomUUID } from 'node:crypto';
 import type { Command } from 'commander';
 
 import { readInventory, readPolicy } from '../control/inventory-file.ts';
-import { clusterRollouts, parseLabels } from '../control/rollout-input.ts';
+import { clusterRollouts } from '../control/rollout-input.ts';
 import type { ClusterRollout } from '../schemas/cluster-rollout.ts';
 import { defaultFamilies } from '../storage/families/registry.ts';
+import { addSelection, selectionOf, type SelectionOptions } from './cluster-selection.ts';
 import { withControlStore, type ControlStoreOptions } from './control-store-options.ts';
 import { identity } from './identity.ts';
 
-export interface FleetInputOptions {
+export interface FleetInputOptions extends SelectionOptions {
   readonly inventory: string;
   readonly policy: string;
-  readonly clusters?: readonly string[];
-  readonly label?: readonly string[];
   readonly id?: string;
 }
 
 export function addFleetInput(command: Command): Command {
-  return command
-    .requiredOption('--inventory <file>', 'YAML: clusters, members, machines')
-    .requiredOption('--policy <file>', 'YAML: where to, in which waves, and how carefully')
-    .option('--clusters <names...>', 'these alone, in this order; else in that of the inventory')
-    .option('--label <name=value...>', 'those alone that have all of these labels');
+  return addSelection(
+    command
+      .requiredOption('--inventory <file>', 'YAML: clusters, members, machines')
+      .requiredOption('--policy <file>', 'YAML: where to, in which waves, and how carefully'),
+  );
 }
 
 /** @throws `rollout.invalid`, and what is wrong in the files */
@@ -33,15 +32,11 @@ export async function fleetRollouts(options: FleetInputOptions): Promise<Cluster
     readInventory(families, options.inventory),
     readPolicy(families, options.policy),
   ]);
-  const { clusters, label, id } = options;
   return clusterRollouts(families, {
     inventory,
     policy,
-    selection: {
-      ...(clusters !== undefined && { clusters }),
-      ...(label !== undefined && { labels: parseLabels(label) }),
-    },
-    name: { rolloutId: id ?? `r-${randomUUID().slice(0, 8)}`, requestedBy: identity() },
+    selection: selectionOf(options),
+    name: { rolloutId: options.id ?? `r-${randomUUID().slice(0, 8)}`, requestedBy: identity() },
   });
 }
 

@@ -9,6 +9,7 @@ import type { FleetSchedule } from '../schemas/fleet-schedule.ts';
 import type { ClusterReport, FleetStatus, WaveStatus } from '../workflows/rollout-messages.ts';
 import { clusterText } from './cluster-text.ts';
 import { durationText } from './output.ts';
+import { silentRollout } from './silent-rollout.ts';
 
 /** With the clusters that are shown member by member. */
 export interface FleetTree extends FleetReport {
@@ -21,7 +22,7 @@ export function fleetText(report: FleetTree): string {
   const lines = [`${pc.bold(fleet)}  rollout ${rolloutId ?? '?'}  ${run}  ${since}`];
   if (failure !== null) lines.push(`${pc.red('failed')}   ${failure}`);
   if (status === null) {
-    return [...lines, 'the workflow does not answer: is a control worker running?'].join('\n');
+    return [...lines, ...silentRollout(run, '<cluster>/<member>')].join('\n');
   }
   const { stage, waiting, outcome, actions, paused, bytesPerSecond } = status;
   const limit = bytesPerSecond === null ? '' : `, at most ${bytesPerSecond} bytes/s each`;

@@ -4,7 +4,7 @@ import pc from 'picocolors';
 import type { AttemptReport } from '../client/attempt-report.ts';
 import type { MigrationReport } from '../client/migrations.ts';
 import { replicaText } from '../core/ids.ts';
-import { phases, type MigrationMode } from '../core/phases.ts';
+import { phases, type MigrationMode, type Phase } from '../core/phases.ts';
 import type { ReplicaStatus } from '../host/proto/gen/storage_host_admin.ts';
 import type { BindingRecord, LeftAside, StepResult } from '../schemas/binding-record.ts';
 import type { MachineLook } from './machine-record.ts';
@@ -34,7 +34,7 @@ export function reportText(report: MergedReport): string {
   }
   if (status.coordinator != null) lines.push(`part of  ${status.coordinator}`);
   lines.push(`from     ${status.input.source.log}`, `to       ${status.input.target.log}`);
-  if (status.phase !== null) lines.push(`phase    ${status.phase}: ${phases[status.phase].says}`);
+  if (status.phase !== null) lines.push(`phase    ${phaseText(status.phase)}`);
   if (status.view !== null && status.phase !== null) {
     lines.push(`primary  ${placeText(status.view.primary.log, status.view.primary.parkedTag)}`);
     if (status.view.proof !== null) {
@@ -103,6 +103,12 @@ function runText(report: MigrationReport): string {
   const colour = report.run === 'failed' ? pc.red : pc.green;
   const since = `started ${report.startedAt}`;
   return `${colour(report.run)}  ${report.closedAt ? `ended ${report.closedAt}` : since}`;
+}
+
+/** Its name, and what it does; that of some begins with the name. */
+function phaseText(phase: Phase): string {
+  const { says } = phases[phase];
+  return says.startsWith(`${phase}: `) ? says : `${phase}: ${says}`;
 }
 
 function placeText(log: string, parkedTag: string | null): string {
@@ -216,7 +222,7 @@ export function recordText(record: BindingRecord, served: ReplicaStatus | null =
   lines.push(
     `owner    migration ${migration.id}, lease ${record.lease}, step ${record.token.step}`,
   );
-  lines.push(`phase    ${phase}: ${phases[phase].says}`);
+  lines.push(`phase    ${phaseText(phase)}`);
   lines.push(`from     ${input.source.log}`, `to       ${input.target.log}`);
   if (direction === 'back') lines.push('         going back into a fresh instance at the source');
   if (rollback !== null) lines.push(`rollback decided by ${rollback.by}: ${rollback.reason}`);

@@ -6,7 +6,17 @@
  * Lives in the store's thread (store-thread.ts), where a call may block. By libsql 0.5.29, which
  * has better-sqlite3's API.
  */
-import { chmodSync, closeSync, fsyncSync, mkdirSync, openSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  fsyncSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  unlinkSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 
 import Database from 'libsql';
@@ -102,8 +112,7 @@ export class ControlTables {
     const file = join(controlDir, 'control.db');
     try {
       mkdirSync(controlDir, { recursive: true, mode: ownerOnlyDirectory });
-      // Before SQLite makes it with the process's own permissions; its other files follow this one.
-      closeSync(openSync(file, 'a', ownerOnlyFile));
+      makeFile(file);
       chmodSync(file, ownerOnlyFile);
       const tables = new ControlTables(file);
       tables.#migrate();
@@ -186,6 +195,25 @@ export class ControlTables {
       this.#statements.set(sql, statement);
     }
     return statement;
+  }
+}
+
+/**
+ * Before SQLite makes it with the process's own permissions; its other files follow this one.
+ * Never by opening the database itself: closing a file of it lets go of every lock that this
+ * process has on it, and whoever closes it next takes the write-ahead log away under a store that
+ * is open here.
+ */
+function makeFile(file: string): void {
+  if (existsSync(file)) return;
+  const made = `${file}.${randomUUID()}`;
+  closeSync(openSync(made, 'wx', ownerOnlyFile));
+  try {
+    linkSync(made, file);
+  } catch (error) {
+    if (!existsSync(file)) throw error;
+  } finally {
+    unlinkSync(made);
   }
 }
 

@@ -12,6 +12,7 @@ import { failOrphanedAttempts } from './report-orphans.ts';
 import { connectClient } from './temporal-connection.ts';
 import type { AgentConfig } from '../schemas/agent-config.ts';
 import { agentIdentity } from './agent-identity.ts';
+import { drain } from './drain.ts';
 
 /** Bulk work of more replicas at once would only share the disk. */
 const concurrentSteps = 4;
@@ -82,8 +83,8 @@ export async function createAgentWorkers(options: {
       await Promise.all([work.run(), control.run()]);
     },
     shutdown: () => {
-      work.shutdown();
-      control.shutdown();
+      drain(work);
+      drain(control);
     },
   };
 }

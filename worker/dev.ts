@@ -9,6 +9,7 @@ import type { AgentConfig } from '../schemas/agent-config.ts';
 import { controlConfigSchema, type ControlConfig } from '../schemas/control-config.ts';
 import { agentContext, createAgentWorkers, type AgentWorkers } from './agent-worker.ts';
 import { createControlWorker } from './control-worker.ts';
+import { drain } from './drain.ts';
 import { createStoreWorker } from './store-worker.ts';
 import { connectWorker, type TemporalTarget } from './temporal-connection.ts';
 import { resolveTemporalServer } from './temporal-server-source.ts';
@@ -64,7 +65,10 @@ async function startWorkers(
     config: controlConfig ?? devControlConfig(config),
     log,
   });
-  const workers: Pick<AgentWorkers, 'run' | 'shutdown'>[] = [control, store];
+  const workers: Pick<AgentWorkers, 'run' | 'shutdown'>[] = [
+    { run: () => control.run(), shutdown: () => drain(control) },
+    store,
+  ];
   if (agent !== false) {
     const context = await agentContext(config);
     workers.push(await createAgentWorkers({ connection, address, namespace, context }));

@@ -10,6 +10,7 @@ import { NoticeSender } from '../control/notice-sender.ts';
 import { storeTaskQueue } from '../core/ids.ts';
 import type { ControlConfig } from '../schemas/control-config.ts';
 import { connectClient } from './temporal-connection.ts';
+import { drain } from './drain.ts';
 
 /** Most wait for the disk, one after the other; some ask the server. */
 const concurrentActivities = 32;
@@ -69,7 +70,7 @@ export async function createStoreWorker(options: {
           await close();
         }
       },
-      shutdown: () => worker.shutdown(),
+      shutdown: () => drain(worker),
     };
   } catch (error) {
     await close();

@@ -49,6 +49,7 @@ export function addEvents<Params extends z.ZodType>(
         subject: watched.subject(given),
         read: () => watched.read(given),
         allowed: () => authentication.stillAllowed(principal),
+        by: principal.id,
       });
       return reply;
     },

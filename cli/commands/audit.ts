@@ -55,6 +55,7 @@ export function addAudit(program: Command): void {
     .description('its lines, newest first')
     .option('--limit <count>', 'at most so many', parseLimit, 50)
     .addOption(outputOption())
+    .addHelpText('after', '\nExample:\n  quorumshift audit list --subject cluster/kv')
     .action(list);
   addFilters(audit.command('export'))
     .description('its lines as JSON, oldest first; "verify --file" takes a whole export')

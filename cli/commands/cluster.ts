@@ -12,7 +12,8 @@ import { defaultFamilies } from '../../storage/families/registry.ts';
 import type { Accepted } from '../../workflows/messages.ts';
 import { clusterPlanText, clusterText, isRefused } from '../cluster-text.ts';
 import { identity } from '../identity.ts';
-import { outputOption, parseCount, print, toJson, type OutputFormat } from '../output.ts';
+import { outputOption, parseCount, print, type OutputFormat } from '../output.ts';
+import { printRuns } from '../run-list.ts';
 import { addTemporalOptions, withTemporal, type TemporalOptions } from '../temporal-options.ts';
 import { confirmName, parseLimit, showChange } from './operate.ts';
 
@@ -150,21 +151,10 @@ async function status(
 
 async function list(options: ClusterOptions & { readonly limit: number }): Promise<void> {
   const found = await withClusters(options, (client) => client.list({ limit: options.limit }));
-  if (options.output === 'jsonl') {
-    for (const listing of found) process.stdout.write(`${toJson(listing)}\n`);
-    return;
-  }
-  const none = 'no rollouts: none has been started here, or all are past their retention';
-  print(options.output, found, () =>
-    found.length === 0
-      ? none
-      : found
-          .map(
-            ({ cluster, rolloutId, run, startedAt }) =>
-              `${cluster.padEnd(32)} ${(rolloutId ?? '?').padEnd(20)} ${run.padEnd(10)} ${startedAt}`,
-          )
-          .join('\n'),
-  );
+  printRuns(options.output, found, {
+    what: 'rollouts',
+    names: ({ cluster, rolloutId }) => [cluster, rolloutId],
+  });
 }
 
 async function complete(cluster: string, options: SteerOptions): Promise<void> {

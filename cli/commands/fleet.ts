@@ -13,7 +13,8 @@ import {
 } from '../fleet-input.ts';
 import { planFleet } from '../fleet-plan.ts';
 import { fleetPlanText, fleetText, type FleetTree } from '../fleet-text.ts';
-import { outputOption, parseCount, print, toJson, type OutputFormat } from '../output.ts';
+import { outputOption, parseCount, print, type OutputFormat } from '../output.ts';
+import { printRuns } from '../run-list.ts';
 import { addTemporalOptions, withTemporal, type TemporalOptions } from '../temporal-options.ts';
 import { confirmName, parseLimit, showChange } from './operate.ts';
 
@@ -155,21 +156,10 @@ async function treeOf(report: FleetReport, clusters: ClusterClient): Promise<Fle
 
 async function list(options: FleetOptions & { readonly limit: number }): Promise<void> {
   const found = await withFleets(options, (client) => client.list({ limit: options.limit }));
-  if (options.output === 'jsonl') {
-    for (const listing of found) process.stdout.write(`${toJson(listing)}\n`);
-    return;
-  }
-  const none = 'no rollouts: none has been started here, or all are past their retention';
-  print(options.output, found, () =>
-    found.length === 0
-      ? none
-      : found
-          .map(
-            ({ fleet, rolloutId, run, startedAt }) =>
-              `${fleet.padEnd(32)} ${(rolloutId ?? '?').padEnd(20)} ${run.padEnd(10)} ${startedAt}`,
-          )
-          .join('\n'),
-  );
+  printRuns(options.output, found, {
+    what: 'rollouts',
+    names: ({ fleet, rolloutId }) => [fleet, rolloutId],
+  });
 }
 
 async function complete(fleet: string, options: SteerOptions): Promise<void> {

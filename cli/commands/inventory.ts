@@ -15,18 +15,17 @@ import {
   problemText,
   type DeclaredInventory,
 } from '../../control/inventory-file.ts';
-import { clusterRollouts, parseLabels, selectClusters } from '../../control/rollout-input.ts';
+import { clusterRollouts, selectClusters } from '../../control/rollout-input.ts';
 import { readText } from '../../control/yaml-file.ts';
 import { exitCodes } from '../../core/error-registry.ts';
 import { fail } from '../../core/errors.ts';
 import { defaultFamilies } from '../../storage/families/registry.ts';
+import { addSelection, selectionOf, type SelectionOptions } from '../cluster-selection.ts';
 import { outputOption, print, type OutputFormat } from '../output.ts';
 import { addTemporalOptions, withTemporal, type TemporalOptions } from '../temporal-options.ts';
 import { textTable } from '../text-table.ts';
 
-interface SelectOptions {
-  readonly select?: readonly string[];
-  readonly cluster?: string;
+interface SelectOptions extends SelectionOptions {
   readonly output: OutputFormat;
 }
 
@@ -48,26 +47,22 @@ export function addInventory(program: Command): void {
     .action(validate);
   addSelection(inventory.command('show'))
     .description('its members, machines and storage')
+    .argument('<file>', 'YAML, or JSON')
+    .addOption(outputOption())
     .addHelpText(
       'after',
-      '\nExample:\n  quorumshift inventory show inventory.yaml --select env=prod',
+      '\nExample:\n  quorumshift inventory show inventory.yaml --label env=prod',
     )
     .action(show);
   addTemporalOptions(addSelection(inventory.command('diff')))
     .description("what it declares, against what the machines' agents report; changes nothing")
+    .argument('<file>', 'YAML, or JSON')
+    .addOption(outputOption())
     .addHelpText(
       'after',
       `\nExit code ${exitCodes.notEquivalent}: they contradict each other; ${exitCodes.unreachable}: they do not, but some machine did not answer.\n\nExample:\n  quorumshift inventory diff inventory.yaml`,
     )
     .action(diff);
-}
-
-function addSelection(command: Command): Command {
-  return command
-    .argument('<file>', 'YAML, or JSON')
-    .option('--select <name=value...>', 'clusters with these labels')
-    .option('--cluster <names>', 'these clusters: a,b')
-    .addOption(outputOption());
 }
 
 async function validate(
@@ -113,10 +108,7 @@ function countsOf({ clusters }: DeclaredInventory) {
 
 async function readSelected(file: string, options: SelectOptions): Promise<DeclaredInventory> {
   const inventory = await readInventory(defaultFamilies(), file);
-  return selectClusters(inventory, {
-    ...(options.cluster !== undefined && { clusters: options.cluster.split(',') }),
-    labels: parseLabels(options.select ?? []),
-  });
+  return selectClusters(inventory, selectionOf(options));
 }
 
 async function show(file: string, options: SelectOptions): Promise<void> {
@@ -142,7 +134,7 @@ async function diff(file: string, options: SelectOptions & TemporalOptions): Pro
   );
   const all = inventoryDifferences(defaultFamilies(), inventory, asked);
   // Of a part of the inventory, what else the machines have is no difference.
-  const whole = options.select === undefined && options.cluster === undefined;
+  const whole = options.label === undefined && options.clusters === undefined;
   const differences = whole ? all : all.filter(({ kind }) => kind !== 'undeclared');
   print(options.output, { t: 'inventory-diff', file, hosts, differences }, () =>
     differenceText(differences, members.length),

@@ -22,6 +22,7 @@ import {
 } from '../output.ts';
 import { identity } from '../identity.ts';
 import { resumeFromRecord, rollbackFromRecord, rollbackText } from './from-record.ts';
+import { printRuns } from '../run-list.ts';
 import { recordText, reportText, type MergedReport } from '../status-text.ts';
 import { addTemporalOptions, withClient, type TemporalOptions } from '../temporal-options.ts';
 
@@ -175,21 +176,10 @@ export function showChange<Report>(
 
 async function list(options: OperateOptions): Promise<void> {
   const found = await withClient(options, (client) => client.list({ limit: options.limit }));
-  if (options.output === 'jsonl') {
-    for (const listing of found) process.stdout.write(`${toJson(listing)}\n`);
-    return;
-  }
-  const none = 'no migrations: none has been started here, or all are past their retention';
-  print(options.output, found, () =>
-    found.length === 0
-      ? none
-      : found
-          .map(
-            ({ replica, migrationId, run, startedAt }) =>
-              `${replicaText(replica).padEnd(32)} ${(migrationId ?? '?').padEnd(16)} ${run.padEnd(10)} ${startedAt}`,
-          )
-          .join('\n'),
-  );
+  printRuns(options.output, found, {
+    what: 'migrations',
+    names: ({ replica, migrationId }) => [replicaText(replica), migrationId],
+  });
 }
 
 async function resume(text: string, options: OperateOptions): Promise<void> {

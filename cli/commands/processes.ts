@@ -6,6 +6,7 @@ import { defaultConfigFile, readAgentConfig } from '../../worker/agent-configura
 import { readControlConfig } from '../../control/control-config-file.ts';
 import { createControlWorker } from '../../worker/control-worker.ts';
 import { devControlConfig, startDev } from '../../worker/dev.ts';
+import { drain } from '../../worker/drain.ts';
 import { createStoreWorker } from '../../worker/store-worker.ts';
 import { connectWorker, temporalTarget } from '../../worker/temporal-connection.ts';
 import { onStop } from '../on-stop.ts';
@@ -97,7 +98,7 @@ async function control(options: ControlOptions): Promise<void> {
     config === null ? null : await createStoreWorker({ ...target, connection, config, log });
   log(config === null ? 'control worker is ready' : `control worker is ready, with the store`);
   onStop(() => {
-    worker.shutdown();
+    drain(worker);
     store?.shutdown();
   });
   await Promise.all([worker.run(), store?.run()]);

@@ -42,15 +42,23 @@ export function addTokens(program: Command): void {
         .choices(roles)
         .makeOptionMandatory(),
     )
-    .option('--expires <time>', 'such as 12h or 90d, or never', parseLifetime, lifetimeOf(90, 'd'))
+    .addOption(
+      new Option('--expires <time>', 'such as 12h or 90d, or never')
+        .argParser(parseLifetime)
+        .default(lifetimeOf(90, 'd'), '90d'),
+    )
     .option('--reason <text>', 'goes into the audit trail')
     .addHelpText('after', '\nExample:\n  quorumshift token create ci --role operate --expires 30d')
     .action(create);
-  stored(token.command('list')).description('all tokens, without their secrets').action(list);
+  stored(token.command('list'))
+    .description('all tokens, without their secrets')
+    .addHelpText('after', '\nExample:\n  quorumshift token list')
+    .action(list);
   stored(token.command('revoke'))
     .description('take a token back, at once')
     .argument('<name-or-id>')
     .option('--reason <text>', 'goes into the audit trail')
+    .addHelpText('after', '\nExample:\n  quorumshift token revoke ci --reason "it leaked"')
     .action(revoke);
 }
 

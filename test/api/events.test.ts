@@ -4,6 +4,7 @@ import fastify from 'fastify';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { EventStreams } from '../../api/event-stream.ts';
+import { limits } from '../../api/limits.ts';
 import { eventually, MigrationEnvironment } from '../e2e/migration-environment.ts';
 import { missing } from '../setup/toolchain.ts';
 import { sharedTemporal } from '../setup/shared-temporal.ts';
@@ -99,6 +100,7 @@ describe('back-pressure', () => {
         subject: 'one',
         read: async () => ({ state: { reads: (reads += 1), padding }, ended: false }),
         allowed: async () => true,
+        by: 'one',
       });
       return reply;
     });
@@ -121,10 +123,57 @@ describe('back-pressure', () => {
       expect(told.filter((seen) => seen < 5).length).toBeLessThanOrEqual(2);
       response.destroy();
       await eventually('the stream to be given up', async () => streams.size === 0);
+      // Another one stands still to its end, and does not keep its place.
+      const before = reads;
+      await stalled(url);
+      await eventually('its states to be read', async () => reads >= before + 4);
+      streams.close();
+      await eventually('it to be given up, too', async () => streams.size === 0);
     } finally {
       streams.close();
       await app.close();
     }
+  });
+
+  test('streams that are asked for all at once are counted, and none takes those of others', async () => {
+    let answer = (): void => {};
+    const asked = new Promise<void>((resolve) => (answer = resolve));
+    const streams = new EventStreams();
+    const app = fastify();
+    app.get<{ Params: { by: string } }>('/:by', async (request, reply) => {
+      await streams.serve(request, reply, {
+        subject: 'one',
+        read: async () => {
+          await asked;
+          return { state: {}, ended: false };
+        },
+        allowed: async () => true,
+        by: request.params.by,
+      });
+      return reply;
+    });
+    const url = await app.listen({ host: '127.0.0.1', port: 0 });
+    try {
+      const refused: string[] = [];
+      const opened: string[] = [];
+      const ask = (by: string) =>
+        stalled(`${url}/${by}`).then(({ statusCode }) => {
+          (statusCode === 200 ? opened : refused).push(by);
+        });
+      const own = Array.from({ length: limits.streamsOfOne + 10 }, () => ask('a'));
+      await eventually('those beyond its own to be refused', async () => refused.length === 10);
+      const others = limits.streams - limits.streamsOfOne + 10;
+      const rest = Array.from({ length: others }, (_, i) => ask(`b${i}`));
+      await eventually('those beyond all to be refused', async () => refused.length === 20);
+      answer();
+      await Promise.all([...own, ...rest]);
+      expect(opened.length).toBe(limits.streams);
+      expect(streams.size).toBe(limits.streams);
+    } finally {
+      streams.close();
+      await app.close();
+    }
+    await eventually('their places to be given back', async () => streams.size === 0);
   });
 });
 

@@ -106,7 +106,7 @@ describe('commands of the control plane', () => {
     ['a name that is none', ['token', 'create', 'a b', '--role', 'view']],
     ['a head that is none', ['audit', 'verify', '--expect', '1']],
     ['a time that is none', ['audit', 'list', '--since', 'yesterday']],
-    ['no label', ['inventory', 'show', 'examples/rollout/inventory.yaml', '--select', 'prod']],
+    ['no label', ['inventory', 'show', 'examples/rollout/inventory.yaml', '--label', 'prod']],
   ])('%s is a usage error', async (_what, args) => {
     const { code, stderr } = await run(...args);
     expect(code).toBe(2);
@@ -142,7 +142,7 @@ describe('commands of the control plane', () => {
 
   test('an inventory is shown, all of it or what is selected', async () => {
     const file = 'examples/rollout/inventory.yaml';
-    const { stdout } = await run('inventory', 'show', file, '--select', 'env=production');
+    const { stdout } = await run('inventory', 'show', file, '--label', 'env=production');
     expect(stdout.split('\n')[1]).toMatch(/^kv-orders +n1 +m1 +local +local:\/\/\/data\/kv-orders/);
     const all = await run('inventory', 'show', file, '-o', 'json');
     expect(JSON.parse(all.stdout)).toMatchObject({

@@ -66,6 +66,20 @@ describe('the control store', () => {
     await rm(root, { recursive: true });
   });
 
+  test('opened twice by one process, it keeps its log when another one has come and gone', () =>
+    withStore(async (store, controlDir) => {
+      const second = await openControlStore({ controlDir });
+      const command = ['bin/quorumshift.mjs', 'audit', 'export', '--control-dir', controlDir];
+      const listed = () => execFileSync(process.execPath, command, { encoding: 'utf8' });
+      await store.audit.append(fact('first'));
+      expect(listed()).toContain('first');
+      await second.audit.append(fact('second'));
+      expect(listed()).toContain('second');
+      await second.close();
+      await store.audit.append(fact('third'));
+      expect(listed()).toContain('third');
+    }));
+
   test('a closed store refuses calls, and ends those that were made first', () =>
     withStore(async (store) => {
       const before = store.audit.append(fact('a'));

@@ -90,7 +90,7 @@ describe.skipIf(missing('temporal'))('a machine and its inventory', () => {
       { kind: 'no-record', replica: 'kv/other' },
       { kind: 'undeclared', replica: `kv/${member}` },
     ]);
-    const part = await ask('inventory', 'diff', inventory, '--cluster', 'kv');
+    const part = await ask('inventory', 'diff', inventory, '--clusters', 'kv');
     expect(part.code).toBe(0);
   });
 

@@ -44,7 +44,7 @@ describe.skipIf(missing('temporal'))('a process that is started', () => {
     }
   });
 
-  test('as dev on the server that a killed dev left uses it, and leaves it', async () => {
+  test('as dev on the server that a killed dev left uses it, ends in order, and leaves it', async () => {
     const root = await mkdtemp(join(tmpdir(), 'quorumshift-dev-'));
     let server: number | undefined;
     try {
@@ -62,7 +62,7 @@ describe.skipIf(missing('temporal'))('a process that is started', () => {
       expect(await answer.json()).toEqual({ temporal: 'ok', store: 'ok' });
       expect((await fetch(`${api}/v1/hosts`)).status).toBe(401);
       second.child.kill('SIGTERM');
-      await once(second.child, 'exit');
+      expect(await once(second.child, 'exit')).toEqual([0, null]);
       expect(await pidsNaming(root)).toEqual([server]);
     } finally {
       if (server !== undefined) process.kill(server, 'SIGKILL');
