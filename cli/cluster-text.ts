@@ -6,7 +6,7 @@ import type { MigrationReport } from '../client/migrations.ts';
 import { phases } from '../core/phases.ts';
 import type { MemberPlan, ClusterPlan } from '../workflows/plan-cluster.ts';
 import type { MemberStatus, RolloutWaiting } from '../workflows/rollout-messages.ts';
-import { bytesText, durationText } from './output.ts';
+import { bytesText, durationText, oneLine } from './output.ts';
 import { planEstimateText } from './plan-text.ts';
 import { silentRollout } from './silent-rollout.ts';
 import { attemptLines, progressLines } from './status-text.ts';
@@ -62,7 +62,7 @@ function memberLines(
     details.push(pc.dim(`raft     ${standing.role}${lag}, when looked at last`));
   }
   if (reason !== null && ['failed', 'skipped', 'rolled-back'].includes(stage)) {
-    details.push(`because  ${reason}`);
+    details.push(`because  ${oneLine(reason)}`);
   }
   if (migration !== null) {
     details.push(...progressLines(migration));
@@ -78,7 +78,7 @@ function memberLines(
 function waitingLines({ kind, reason, remedy, sinceMs }: RolloutWaiting, indent: string): string[] {
   const since = durationText(Date.now() - sinceMs);
   return [
-    `${indent}${pc.yellow('waiting')}  ${kind}: ${reason}`,
+    `${indent}${pc.yellow('waiting')}  ${kind}: ${oneLine(reason)}`,
     `${indent}         since ${since}; what to do: ${remedy}`,
   ];
 }

@@ -8,7 +8,7 @@ import type { PlannedWave } from '../core/fleet-plan.ts';
 import type { FleetSchedule } from '../schemas/fleet-schedule.ts';
 import type { ClusterReport, FleetStatus, WaveStatus } from '../workflows/rollout-messages.ts';
 import { clusterText } from './cluster-text.ts';
-import { durationText } from './output.ts';
+import { durationText, oneLine } from './output.ts';
 import { silentRollout } from './silent-rollout.ts';
 
 /** With the clusters that are shown member by member. */
@@ -31,7 +31,7 @@ export function fleetText(report: FleetTree): string {
   if (run === 'running' && waiting !== null) {
     const waited = durationText(Date.now() - waiting.sinceMs);
     lines.push(
-      `${pc.yellow('waiting')}  ${waiting.kind}: ${waiting.reason}`,
+      `${pc.yellow('waiting')}  ${waiting.kind}: ${oneLine(waiting.reason)}`,
       `         since ${waited}; what to do: ${waiting.remedy}`,
     );
   }
@@ -100,7 +100,7 @@ function clusterLines({ members }: FleetTree, report: ClusterReport, isLast: boo
   const tree = seen === undefined ? [] : memberTree(clusterText(seen).split('\n'));
   return [
     head,
-    ...(why === null ? [] : [`${inner}${pc.dim(why)}`]),
+    ...(why === null ? [] : [`${inner}${pc.dim(oneLine(why))}`]),
     ...tree.map((line) => `${inner}${line}`),
   ];
 }

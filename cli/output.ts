@@ -58,6 +58,14 @@ export function printError(format: OutputFormat, thrown: unknown): number {
   return known ? error.definition.exitCode : exitCodes.unexpected;
 }
 
+/**
+ * What somebody else wrote, on one line and without what a terminal obeys: it must not look like a
+ * line of ours.
+ */
+export function oneLine(text: string): string {
+  return text.replaceAll(/\s+/g, ' ').replaceAll(/\p{Cc}/gu, '\u{fffd}');
+}
+
 const binaryUnits = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const;
 
 export function bytesText(bytes: number): string {

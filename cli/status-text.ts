@@ -8,7 +8,7 @@ import { phases, type MigrationMode, type Phase } from '../core/phases.ts';
 import type { ReplicaStatus } from '../host/proto/gen/storage_host_admin.ts';
 import type { BindingRecord, LeftAside, StepResult } from '../schemas/binding-record.ts';
 import type { MachineLook } from './machine-record.ts';
-import { bytesText, durationText } from './output.ts';
+import { bytesText, durationText, oneLine } from './output.ts';
 
 /** What Temporal knows, and what the machine's record says where it can be read from here. */
 export interface MergedReport extends MigrationReport {
@@ -48,7 +48,7 @@ export function reportText(report: MergedReport): string {
   const runs = report.run === 'running';
   if (runs && status.waiting !== null) {
     const { kind, reason, remedy, sinceMs } = status.waiting;
-    lines.push(`${pc.yellow('waiting')}  ${kind}: ${reason}`);
+    lines.push(`${pc.yellow('waiting')}  ${kind}: ${oneLine(reason)}`);
     lines.push(`         since ${durationText(Date.now() - sinceMs)}; what to do: ${remedy}`);
   }
   for (const finding of status.findings.filter(({ ok }) => !ok)) {
@@ -225,7 +225,8 @@ export function recordText(record: BindingRecord, served: ReplicaStatus | null =
   lines.push(`phase    ${phaseText(phase)}`);
   lines.push(`from     ${input.source.log}`, `to       ${input.target.log}`);
   if (direction === 'back') lines.push('         going back into a fresh instance at the source');
-  if (rollback !== null) lines.push(`rollback decided by ${rollback.by}: ${rollback.reason}`);
+  if (rollback !== null)
+    lines.push(`rollback decided by ${rollback.by}: ${oneLine(rollback.reason)}`);
   if (proof !== null) lines.push(`proof    ${proof.digest} (${proof.file})`);
   lines.push(...asideLines(migration.leftAside));
   const { leave, never } = whileItStands[migration.mode];

@@ -19,7 +19,7 @@ import {
   withControlStore,
   type ControlStoreOptions,
 } from '../control-store-options.ts';
-import { outputOption, parseCount, print, toJson, type OutputFormat } from '../output.ts';
+import { oneLine, outputOption, parseCount, print, toJson, type OutputFormat } from '../output.ts';
 import { textTable } from '../text-table.ts';
 
 interface FilterOptions extends ControlStoreOptions, AuditFilter {}
@@ -121,7 +121,7 @@ async function list(options: ListOptions): Promise<void> {
         action,
         subject,
         outcome ?? '-',
-        reason,
+        oneLine(reason),
       ]),
     ]),
   );
