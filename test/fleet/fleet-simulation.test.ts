@@ -1,11 +1,12 @@
 import { describe, expect, test } from 'vitest';
 
+import { isLong } from '../setup/long.ts';
 import { missing } from '../setup/toolchain.ts';
 import { checkCampaign, reportCampaign } from '../soak/campaign-report.ts';
 import { FleetCampaign } from '../soak/fleet-campaign.ts';
 
 /** More by QUORUMSHIFT_LONG=1. */
-const clusters = process.env['QUORUMSHIFT_LONG'] === '1' ? 40 : 14;
+const clusters = isLong ? 40 : 14;
 
 describe.skipIf(missing('temporal'))('a simulated fleet, in its short form', () => {
   test(

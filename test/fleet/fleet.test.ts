@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { openControlStore } from '../../control/control-store.ts';
 import { fleetWorkflowId } from '../../core/ids.ts';
+import { isLong } from '../setup/long.ts';
 import { missing } from '../setup/toolchain.ts';
 import { eventually } from '../e2e/migration-environment.ts';
 import { FleetEnvironment } from './fleet-environment.ts';
@@ -12,7 +13,7 @@ import { FleetEnvironment } from './fleet-environment.ts';
 const long = { timeout: 600_000 };
 
 /** Twenty by QUORUMSHIFT_LONG=1: they take two minutes. */
-const most = process.env['QUORUMSHIFT_LONG'] === '1' ? 20 : 8;
+const most = isLong ? 20 : 8;
 
 function named(prefix: string, count: number): string[] {
   return Array.from({ length: count }, (_, i) => `${prefix}${i + 1}`);

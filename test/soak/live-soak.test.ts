@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 
+import { isLong } from '../setup/long.ts';
 import { missing } from '../setup/toolchain.ts';
 import { runHostCampaign } from './host-campaign.ts';
 import { runLiveCampaign } from './live-campaign.ts';
@@ -32,7 +33,7 @@ describe(`short campaigns of random kills beside live migrations (SEED=${seed})`
     patienceMs,
   );
 
-  test.skipIf(missing('go') || missing('temporal'))(
+  test.runIf(isLong && !missing('go') && !missing('temporal'))(
     'of the same cluster, moved by workflows whose agents, control worker and server are killed too: the same holds [OPS-1] [I1] [I8] [I17] [ROLL-4] [ROLL-5]',
     async () => {
       const temporal = process.env['QUORUMSHIFT_TEMPORAL_BIN'] ?? '';
