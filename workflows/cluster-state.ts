@@ -4,10 +4,11 @@
  */
 import { ApplicationFailure, setHandler, workflowInfo } from '@temporalio/workflow';
 
-import { fail, type ErrorCode, type ErrorDetails } from '../core/errors.ts';
 import type { ClusterRollout } from '../schemas/cluster-rollout.ts';
+import { canBeSkipped, canGoBack, clusterReport, clusterStatus } from './cluster-status.ts';
 import { memberAttemptOf } from './member-input.ts';
 import type { Accepted, Operation } from './messages.ts';
+import { refuse, SeenOperations } from './operations.ts';
 import {
   clusterAbandonUpdate,
   clusterApproveUpdate,
@@ -25,24 +26,13 @@ import {
   type ClusterOrder,
   type ClusterReport,
   type ClusterStage,
-  type ClusterStatus,
   type MemberReport,
   type MigrateClusterRequest,
   type RolloutOutcome,
   type RolloutWaiting,
 } from './rollout-messages.ts';
 import type { Refusal } from '../core/quorum.ts';
-import {
-  isMoved,
-  isOpen,
-  memberStatus,
-  takeReport,
-  trackedMember,
-  type TrackedMember,
-} from './tracked-members.ts';
-
-/** Operation ids kept for deduplication. */
-const rememberedOperations = 500;
+import { isMoved, takeReport, trackedMember, type TrackedMember } from './tracked-members.ts';
 
 interface Wish {
   readonly by: string;
@@ -116,7 +106,7 @@ export class ClusterState {
   foreign: MemberReport | null = null;
   #rollout: ClusterRollout | null = null;
   readonly #deadlineAtMs: number;
-  #operationIds: readonly string[];
+  readonly #seen: SeenOperations;
 
   constructor(request: MigrateClusterRequest) {
     // Its shape is this class's own.
@@ -130,7 +120,7 @@ export class ClusterState {
     // A run that comes after one that was terminated goes on above its numbers.
     this.reports = carried?.reports ?? workflowInfo().startTime.getTime();
     this.operations = carried?.operations ?? 0;
-    this.#operationIds = carried?.operationIds ?? [];
+    this.#seen = new SeenOperations(carried?.operationIds);
     this.isChecked = carried?.isChecked ?? false;
     this.isApproved = carried?.isApproved ?? false;
     this.paused = carried?.paused ?? request.paused ?? false;
@@ -181,7 +171,7 @@ export class ClusterState {
       coordinator,
       reports,
       operations,
-      operationIds: this.#operationIds,
+      operationIds: this.#seen.ids,
       isChecked,
       isApproved,
       paused,
@@ -220,7 +210,7 @@ export class ClusterState {
   }
 
   registerHandlers(): void {
-    setHandler(clusterStatusQuery, () => this.status());
+    setHandler(clusterStatusQuery, () => clusterStatus(this));
     setHandler(memberReportSignal, (report) => this.#soon(() => this.#heard(report)));
     setHandler(clusterPauseUpdate, (operation) => this.#once(operation, () => this.#pause(true)));
     setHandler(clusterResumeUpdate, (operation) => this.#once(operation, () => this.#pause(false)));
@@ -278,7 +268,7 @@ export class ClusterState {
       return;
     }
     const all = this.members
-      .filter((one) => this.#canGoBack(one))
+      .filter((one) => canGoBack(one))
       .toSorted((a, b) => (b.movedAs ?? Infinity) - (a.movedAs ?? Infinity))
       .map(({ spec }) => spec.member);
     this.takeBack = member === null ? all : [...this.takeBack, member];
@@ -298,36 +288,9 @@ export class ClusterState {
     }
   }
 
-  status(): ClusterStatus {
-    const { rollout, stage, members, order, waiting, refusals, paused, outcome } = this;
-    return {
-      rollout,
-      stage,
-      members: members.map(memberStatus),
-      order,
-      waiting,
-      refusals,
-      paused,
-      actions: this.#actions(),
-      outcome,
-    };
-  }
-
   report(): ClusterReport {
-    const { rollout, stage, waiting, outcome, moved } = this;
     this.reports += 1;
-    const [undecided] = this.undecided;
-    return {
-      cluster: rollout.cluster,
-      rolloutId: rollout.rolloutId,
-      seq: this.reports,
-      stage,
-      waiting,
-      moved,
-      total: rollout.members.length,
-      outcome,
-      reason: this.endReason ?? undecided?.reason ?? null,
-    };
+    return clusterReport(this, this.reports);
   }
 
   #heard(report: MemberReport): void {
@@ -386,42 +349,25 @@ export class ClusterState {
   }
 
   #once(operation: Operation, act: () => void): Accepted {
-    if (this.#operationIds.includes(operation.operationId)) return { fresh: false };
-    this.#operationIds = [...this.#operationIds, operation.operationId].slice(
-      -rememberedOperations,
-    );
+    if (!this.#seen.isNew(operation)) return { fresh: false };
     act();
     this.version += 1;
     return { fresh: true, paused: this.paused };
   }
 
-  #canGoBack({ stage, report, takenBack, migrationId }: TrackedMember): boolean {
-    if (takenBack === 'out' || report?.outcome === 'rolled-back') return false;
-    if (stage === 'pending') return migrationId !== null;
-    return ['moving', 'soaking', 'failed'].includes(stage);
-  }
-
-  #canBeSkipped(member: TrackedMember): boolean {
-    const { stage, report } = member;
-    if (stage === 'rolled-back') return true;
-    const { member: name } = member.spec;
-    if (stage === 'pending') return member.migrationId === null || this.foreign?.member === name;
-    return stage === 'failed' && !isOpen(member) && (report?.phase ?? 'ended') === 'ended';
-  }
-
   #checkSkip(name: string): void {
     const member = this.#known(name);
-    if (this.#canBeSkipped(member)) return;
+    if (canBeSkipped(this, member)) return;
     this.#refuse(`leave ${name} out of`, 'it must not be under way', `${name} is ${member.stage}`);
   }
 
   #checkRollback(name: string | null): void {
     if (name === null) {
-      if (this.members.some((one) => this.#canGoBack(one))) return;
+      if (this.members.some((one) => canGoBack(one))) return;
       this.#refuse('roll back', 'a member must have begun and not be final', 'none is');
     }
     const member = this.#known(name);
-    if (this.#canGoBack(member)) return;
+    if (canGoBack(member)) return;
     const required = 'it must have begun and not be final';
     this.#refuse(`roll back ${name} of`, required, `it is ${member.stage}`);
   }
@@ -441,25 +387,4 @@ export class ClusterState {
     const subject = `cluster ${this.rollout.cluster}`;
     refuse('rollout.illegal-action', { action, subject, required, actual });
   }
-
-  #actions(): string[] {
-    if (this.outcome !== null) return [];
-    const stops = this.undecided.length > 0 || this.stage === 'preflight' || this.paused;
-    return [
-      ...(this.paused ? [] : ['pause']),
-      ...(stops ? ['resume'] : []),
-      ...(this.isApproved ? [] : ['approve']),
-      ...(this.members.some((one) => this.#canBeSkipped(one)) ? ['skip'] : []),
-      ...(this.members.some((one) => this.#canGoBack(one)) ? ['rollback'] : []),
-      ...(this.of('soaking').length > 0 ? ['complete'] : []),
-      'throttle',
-      'abandon',
-    ];
-  }
-}
-
-/** Refuses an update: the caller sees code, message and remedy. */
-function refuse<Code extends ErrorCode>(code: Code, details: ErrorDetails<Code>): never {
-  const error = fail(code, details);
-  throw ApplicationFailure.nonRetryable(error.message, code, error.details);
 }

@@ -3,13 +3,13 @@
  * written to the audit trail, before it takes effect unless it only holds things still.
  */
 import type { UpdateDefinition } from '@temporalio/common';
-import { ApplicationFailure, setHandler } from '@temporalio/workflow';
+import { setHandler } from '@temporalio/workflow';
 
-import { fail } from '../core/errors.ts';
 import type { FleetMember } from './fleet-clusters.ts';
 import type { FleetState } from './fleet-state.ts';
 import { fleetStatus } from './fleet-status.ts';
 import type { Accepted, Operation, Wish } from './messages.ts';
+import { refuse } from './operations.ts';
 import {
   clusterReportSignal,
   fleetApproveUpdate,
@@ -22,9 +22,6 @@ import {
   fleetStopUpdate,
   fleetThrottleUpdate,
 } from './rollout-messages.ts';
-
-/** Operation ids kept for deduplication: far more than an operator issues in one run. */
-const rememberedOperations = 200;
 
 export class FleetOperations {
   readonly #state: FleetState;
@@ -97,9 +94,8 @@ export class FleetOperations {
     const state = this.#state;
     const { atOnce = false, check, effect, reason } = how;
     const handler = (given: Given): Accepted => {
-      const { operationId, by } = given;
-      if (state.operationIds.includes(operationId)) return { fresh: false };
-      state.operationIds = [...state.operationIds, operationId].slice(-rememberedOperations);
+      const { by } = given;
+      if (!state.operations.isNew(given)) return { fresh: false };
       const act = () => {
         effect(given);
         state.version += 1;
@@ -184,11 +180,9 @@ export class FleetOperations {
     if (!holds) this.#refuse(action, required, `it is ${fleetStatus(this.#state).stage}`);
   }
 
-  /** The caller sees code, message and remedy. */
   #refuse(action: string, required: string, actual: string): never {
     const subject = `fleet ${this.#state.request.fleet}`;
-    const error = fail('rollout.illegal-action', { action, subject, required, actual });
-    throw ApplicationFailure.nonRetryable(error.message, error.code, error.details);
+    refuse('rollout.illegal-action', { action, subject, required, actual });
   }
 }
 

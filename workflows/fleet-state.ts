@@ -14,6 +14,7 @@ import {
   type Standing,
 } from './fleet-clusters.ts';
 import type { Wish } from './messages.ts';
+import { SeenOperations } from './operations.ts';
 import type {
   ClusterReport,
   FleetCounts,
@@ -99,7 +100,7 @@ export class FleetState {
   readonly endings: Ending[] = [];
   /** Members that have something in their outbox. */
   readonly mail = new Set<FleetMember>();
-  operationIds: readonly string[];
+  readonly operations: SeenOperations;
 
   constructor(request: MigrateFleetRequest) {
     const carried = request.carried as FleetMemory | undefined;
@@ -120,14 +121,14 @@ export class FleetState {
     this.stopped = carried?.stopped ?? null;
     this.rollback = carried?.rollback ?? null;
     this.waiting = carried?.waiting ?? null;
-    this.operationIds = carried?.operationIds ?? [];
+    this.operations = new SeenOperations(carried?.operationIds);
     if (this.total > 0) this.waves = planWaves(request.policy.waves, this.total);
   }
 
   memory(): FleetMemory {
     const { startedMs, total, adoptFrom, known, begun, ended, positions, paused } = this;
     const { approvedWaves, announcedWaves, bytesPerSecond } = this;
-    const { stopped, rollback, waiting, operationIds } = this;
+    const { stopped, rollback, waiting } = this;
     return {
       startedMs,
       total,
@@ -146,7 +147,7 @@ export class FleetState {
       ahead: positions.ahead,
       open: [...this.open.values()].map(carriedMember),
       skip: [...this.skip],
-      operationIds,
+      operationIds: this.operations.ids,
     };
   }
 

@@ -2,12 +2,11 @@
  * What a running migration remembers between its steps: wishes of operators and the last known
  * record. Handlers are registered before the first await; they check, record and return.
  */
-import { ApplicationFailure, setHandler, workflowInfo } from '@temporalio/workflow';
+import { setHandler, workflowInfo } from '@temporalio/workflow';
 
 import type { BindingView, ControlWish, Finding, ProofName } from '../activities/contract.ts';
 import { replicaText } from '../core/ids.ts';
 import { forwardStart, rollbackPlan, rollbackStart, type Phase } from '../core/phases.ts';
-import { fail, type ErrorCode, type ErrorDetails } from '../core/errors.ts';
 import type { StepResult } from '../schemas/binding-record.ts';
 import {
   abandonUpdate,
@@ -29,6 +28,7 @@ import {
   type Waiting,
   type Wish,
 } from './messages.ts';
+import { refuse, SeenOperations } from './operations.ts';
 import { positionOf } from './position.ts';
 import {
   coordinateSignal,
@@ -38,9 +38,6 @@ import {
   type LeaseAnswer,
   type MemberOrder,
 } from './rollout-messages.ts';
-
-/** Operation ids kept for deduplication: far more than an operator issues in one migration. */
-const rememberedOperations = 500;
 
 export class MigrationState {
   readonly request: MigrateReplicaRequest;
@@ -92,7 +89,7 @@ export class MigrationState {
   mayBegin = false;
   /** What was wished of this run, or of one that handed on to it. */
   #wished = { pause: false, limit: false };
-  #operationIds: string[];
+  readonly #operations: SeenOperations;
 
   constructor(request: MigrateReplicaRequest) {
     const { carried, input } = request;
@@ -114,7 +111,7 @@ export class MigrationState {
     // A run that adopts a replica after one that was terminated goes on above its numbers.
     this.reports = carried?.reports ?? workflowInfo().startTime.getTime();
     this.leases = carried?.leases ?? [];
-    this.#operationIds = [...(carried?.operationIds ?? [])];
+    this.#operations = new SeenOperations(carried?.operationIds);
     if (carried) this.#wished = { pause: true, limit: true };
   }
 
@@ -185,7 +182,7 @@ export class MigrationState {
       abandonWish,
       forwardWish,
       cancelled,
-      operationIds: this.#operationIds,
+      operationIds: this.#operations.ids,
     };
   }
 
@@ -332,10 +329,7 @@ export class MigrationState {
   }
 
   #once(operation: Operation, act: () => void): Accepted {
-    if (this.#operationIds.includes(operation.operationId)) return { fresh: false };
-    this.#operationIds = [...this.#operationIds, operation.operationId].slice(
-      -rememberedOperations,
-    );
+    if (!this.#operations.isNew(operation)) return { fresh: false };
     act();
     return { fresh: true };
   }
@@ -410,10 +404,4 @@ export class MigrationState {
       actual: `it is in phase ${this.phase ?? this.stage}`,
     });
   }
-}
-
-/** Refuses an update: the caller sees code, message and remedy. */
-function refuse<Code extends ErrorCode>(code: Code, details: ErrorDetails<Code>): never {
-  const error = fail(code, details);
-  throw ApplicationFailure.nonRetryable(error.message, code, error.details);
 }
