@@ -4,11 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 
-import {
-  WorkflowExecutionAlreadyStartedError,
-  type Client,
-  type WorkflowExecutionDescription,
-} from '@temporalio/client';
+import { type Client, type WorkflowExecutionDescription } from '@temporalio/client';
 
 import { canonicalJson } from '../core/canonical-json.ts';
 import { fail, hasCode } from '../core/errors.ts';
@@ -22,7 +18,9 @@ import { MigrationClient } from './migration-client.ts';
 import type { MigrationReport } from './migrations.ts';
 import { runPlan } from './run-plan.ts';
 import { allOf, runPage, type Page, type Run, type RunPageRequest } from './run-page.ts';
+import { notRunningError, rolloutStanding } from './rollout-runs.ts';
 import { SearchAttributes } from './search-attributes.ts';
+import { watchRuns, type WatchOptions } from './watch-runs.ts';
 import {
   runState,
   WorkflowCalls,
@@ -86,55 +84,33 @@ export class ClusterClient {
   async start(input: ClusterRollout): Promise<StartedRollout> {
     const { cluster, rolloutId } = input;
     const workflowId = clusterWorkflowId(cluster);
-    const started = { cluster, rolloutId, workflowId };
-    const earlier = await this.#calls.describe(workflowId);
-    if (earlier !== null && (await this.#isSame(earlier, input))) {
-      return { ...started, fresh: false };
-    }
-    const attributes = await this.#searchAttributes.ours();
-    try {
-      await this.#client.workflow.start<typeof migrateCluster>('migrateCluster', {
-        workflowId,
-        taskQueue: controlTaskQueue,
-        args: [
-          {
-            rollout: { kind: 'given', input },
-            coordinator: null,
-            searchAttributes: attributes,
-          },
-        ],
-        memo: { rolloutId, inputDigest: rolloutDigest(input) },
-        typedSearchAttributes: await this.#searchAttributes.pairs({ QuorumshiftCluster: cluster }),
-        workflowIdConflictPolicy: 'FAIL',
-        workflowIdReusePolicy: 'ALLOW_DUPLICATE',
-      });
-      return { ...started, fresh: true };
-    } catch (error) {
-      if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
-      // Lost a race against another start.
-      const running = await this.#calls.describe(workflowId);
-      if (running === null || !(await this.#isSame(running, input))) throw error;
-      return { ...started, fresh: false };
-    }
+    const searchAttributes = await this.#searchAttributes.ours();
+    const typedSearchAttributes = await this.#searchAttributes.pairs({
+      QuorumshiftCluster: cluster,
+    });
+    const rollout = { kind: 'given', input } as const;
+    const fresh = await this.#calls.startOnce(workflowId, {
+      isSame: (run) => this.#isSame(run, input),
+      start: () =>
+        this.#client.workflow.start<typeof migrateCluster>('migrateCluster', {
+          workflowId,
+          taskQueue: controlTaskQueue,
+          args: [{ rollout, coordinator: null, searchAttributes }],
+          memo: { rolloutId, inputDigest: rolloutDigest(input) },
+          typedSearchAttributes,
+          workflowIdConflictPolicy: 'FAIL',
+          workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+        }),
+    });
+    return { cluster, rolloutId, workflowId, fresh };
   }
 
   /** Whether a run, open or over for good, is this very rollout. */
   async #isSame(run: WorkflowExecutionDescription, input: ClusterRollout): Promise<boolean> {
-    const isOpen = run.status.name === 'RUNNING';
-    const sameId = run.memo?.['rolloutId'] === input.rolloutId;
-    if (sameId && run.memo?.['inputDigest'] !== rolloutDigest(input)) {
-      const actual = 'it was started with another inventory or policy';
-      throw fail('rollout.conflict', { rollout: input.rolloutId, actual });
-    }
-    if (isOpen && !sameId) {
-      throw fail('rollout.illegal-action', {
-        action: `start ${input.rolloutId} of`,
-        subject: `cluster ${input.cluster}`,
-        required: 'no other rollout may run',
-        actual: `${String(run.memo?.['rolloutId'])} does`,
-      });
-    }
-    if (!sameId || isOpen) return sameId;
+    const { rolloutId } = input;
+    const digest = { name: 'inputDigest', value: rolloutDigest(input) };
+    const standing = rolloutStanding(run, { ...subjectOf(input.cluster), rolloutId, digest });
+    if (standing !== 'closed') return standing === 'open';
     // One that was left, terminated or failed goes on when it is started again.
     if (run.status.name !== 'COMPLETED') return false;
     return (await this.result(input.cluster)).outcome === 'finalized';
@@ -195,16 +171,8 @@ export class ClusterClient {
   }
 
   /** Reports until the rollout has ended, one after each `intervalMs`. */
-  async *watch(
-    cluster: string,
-    options: { readonly intervalMs: number; readonly signal?: AbortSignal },
-  ): AsyncGenerator<ClusterReportSeen> {
-    for (;;) {
-      const report = await this.status(cluster);
-      yield report;
-      if (report.run !== 'running' || options.signal?.aborted) return;
-      await new Promise((resolve) => setTimeout(resolve, options.intervalMs));
-    }
+  watch(cluster: string, options: WatchOptions): AsyncGenerator<ClusterReportSeen> {
+    return watchRuns(() => this.status(cluster), options);
   }
 
   /** Resolves when the rollout has ended; rejects when its run failed. */
@@ -285,17 +253,7 @@ export class ClusterClient {
     },
   ): Promise<Accepted> {
     const subject = subjectOf(cluster);
-    const notRunning = async () => {
-      const { run } = await this.status(cluster);
-      const actual = `it is ${run}`;
-      const required = 'its rollout must be running';
-      return fail('rollout.illegal-action', {
-        action: name,
-        subject: subject.text,
-        required,
-        actual,
-      });
-    };
+    const notRunning = async () => notRunningError(name, subject, await this.status(cluster));
     const { options, extra = {} } = given;
     return this.#calls.update(subject, { name, options, extra, notRunning });
   }

@@ -2,23 +2,19 @@
  * The typed way to start, watch and steer fleets' rollouts. Starting twice with one rollout id is
  * one rollout; starting one again whose workflow was terminated goes on with it.
  */
-import { setTimeout as delay } from 'node:timers/promises';
-
-import {
-  WorkflowExecutionAlreadyStartedError,
-  type Client,
-  type WorkflowExecutionDescription,
-  type WorkflowHandle,
-} from '@temporalio/client';
+import { type Client, type WorkflowHandle } from '@temporalio/client';
 
 import { fail } from '../core/errors.ts';
 import { controlTaskQueue, fleetWorkflowId, isName } from '../core/ids.ts';
+import { rolloutIdSchema } from '../schemas/names.ts';
 import type { RolloutPolicy } from '../schemas/rollout-policy.ts';
 import type { Accepted } from '../workflows/messages.ts';
 import type { migrateFleet } from '../workflows/migrate-fleet.ts';
 import type { FleetStatus, MigrateFleetResult } from '../workflows/rollout-messages.ts';
 import { allOf, runPage, type Page, type Run, type RunPageRequest } from './run-page.ts';
+import { notRunningError, rolloutStanding } from './rollout-runs.ts';
 import { SearchAttributes } from './search-attributes.ts';
+import { watchRuns, type WatchOptions } from './watch-runs.ts';
 import {
   runState,
   WorkflowCalls,
@@ -29,9 +25,6 @@ import {
 } from './workflow-calls.ts';
 
 const workflowIdPrefix = fleetWorkflowId('');
-
-/** Part of the ids of its clusters' migrations. */
-const rolloutIdPattern = /^[A-Za-z0-9_-]{1,20}$/;
 
 export interface FleetStart {
   readonly fleet: string;
@@ -85,39 +78,35 @@ export class FleetClient {
    */
   async start(given: FleetStart): Promise<StartedFleet> {
     const { fleet, rolloutId, snapshot } = given;
-    if (!isName(fleet) || !rolloutIdPattern.test(rolloutId)) {
+    if (!isName(fleet) || !rolloutIdSchema.safeParse(rolloutId).success) {
       const reason = `"${fleet}" and "${rolloutId}" must be a fleet's name and a rollout id: 1 to 64, and 1 to 20, letters, digits, "_", "-"`;
       throw fail('usage.invalid', { reason });
     }
     const workflowId = fleetWorkflowId(fleet);
-    const earlier = await this.#calls.describe(workflowId);
-    if (earlier !== null && (await this.#isSame(earlier, given))) {
-      return { fleet, rolloutId, workflowId, fresh: false };
-    }
     const searchAttributes = await this.#searchAttributes.ours();
-    try {
-      await this.#client.workflow.start<typeof migrateFleet>('migrateFleet', {
-        workflowId,
-        taskQueue: controlTaskQueue,
-        args: [{ ...given, searchAttributes }],
-        memo: { rolloutId, snapshot },
-        typedSearchAttributes: await this.#searchAttributes.pairs({
-          QuorumshiftFleet: fleet,
-          QuorumshiftState: 'running',
+    const typedSearchAttributes = await this.#searchAttributes.pairs({
+      QuorumshiftFleet: fleet,
+      QuorumshiftState: 'running',
+    });
+    const digest = { name: 'snapshot', value: snapshot };
+    const fresh = await this.#calls.startOnce(workflowId, {
+      isSame: async (run) => {
+        const standing = rolloutStanding(run, { ...subjectOf(fleet), rolloutId, digest });
+        // One that failed or was terminated goes on in a new run, with what its clusters have done.
+        return standing === 'open' || (standing === 'closed' && run.status.name === 'COMPLETED');
+      },
+      start: () =>
+        this.#client.workflow.start<typeof migrateFleet>('migrateFleet', {
+          workflowId,
+          taskQueue: controlTaskQueue,
+          args: [{ ...given, searchAttributes }],
+          memo: { rolloutId, snapshot },
+          typedSearchAttributes,
+          workflowIdConflictPolicy: 'FAIL',
+          workflowIdReusePolicy: 'ALLOW_DUPLICATE',
         }),
-        workflowIdConflictPolicy: 'FAIL',
-        workflowIdReusePolicy: 'ALLOW_DUPLICATE',
-      });
-      return { fleet, rolloutId, workflowId, fresh: true };
-    } catch (error) {
-      if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
-      // Lost a race against another start: it is the same rollout, or a conflict.
-      const running = await this.#calls.describe(workflowId);
-      if (running !== null && (await this.#isSame(running, given))) {
-        return { fleet, rolloutId, workflowId, fresh: false };
-      }
-      throw error;
-    }
+    });
+    return { fleet, rolloutId, workflowId, fresh };
   }
 
   /** @throws `rollout.not-found` */
@@ -134,16 +123,8 @@ export class FleetClient {
   }
 
   /** Reports until the rollout has ended, one after each `intervalMs`. */
-  async *watch(
-    fleet: string,
-    options: { readonly intervalMs: number; readonly signal?: AbortSignal },
-  ): AsyncGenerator<FleetReport> {
-    for (;;) {
-      const report = await this.status(fleet);
-      yield report;
-      if (report.run !== 'running' || options.signal?.aborted) return;
-      await delay(options.intervalMs);
-    }
+  watch(fleet: string, options: WatchOptions): AsyncGenerator<FleetReport> {
+    return watchRuns(() => this.status(fleet), options);
   }
 
   /** Resolves when the rollout has ended; rejects when its run failed. */
@@ -210,32 +191,6 @@ export class FleetClient {
     return this.#client.workflow.getHandle<typeof migrateFleet>(fleetWorkflowId(fleet));
   }
 
-  /**
-   * Whether a run, open or completed, is this very rollout.
-   * @throws `rollout.conflict`, `rollout.illegal-action`
-   */
-  async #isSame(
-    run: WorkflowExecutionDescription,
-    { fleet, rolloutId, snapshot }: FleetStart,
-  ): Promise<boolean> {
-    const open = run.status.name === 'RUNNING';
-    const sameId = run.memo?.['rolloutId'] === rolloutId;
-    if (sameId && run.memo?.['snapshot'] !== snapshot) {
-      const actual = 'it was started with another snapshot';
-      throw fail('rollout.conflict', { rollout: rolloutId, actual });
-    }
-    if (open && !sameId) {
-      throw fail('rollout.illegal-action', {
-        action: `start ${rolloutId} of`,
-        subject: `fleet ${fleet}`,
-        required: 'no other rollout may run',
-        actual: `${String(run.memo?.['rolloutId'])} does`,
-      });
-    }
-    // One that failed or was terminated goes on in a new run, with what its clusters have done.
-    return sameId && (open || run.status.name === 'COMPLETED');
-  }
-
   #update(
     fleet: string,
     name: string,
@@ -243,15 +198,7 @@ export class FleetClient {
     extra: Readonly<Record<string, unknown>>,
   ): Promise<Accepted> {
     const subject = subjectOf(fleet);
-    const notRunning = async () => {
-      const { run } = await this.status(fleet);
-      return fail('rollout.illegal-action', {
-        action: name,
-        subject: subject.text,
-        required: 'its rollout must be running',
-        actual: `it is ${run}`,
-      });
-    };
+    const notRunning = async () => notRunningError(name, subject, await this.status(fleet));
     return this.#calls.update(subject, { name, options, extra, notRunning });
   }
 }

@@ -4,7 +4,6 @@
  * workflow, and in `quorumshift status --local` when there is none.
  */
 import {
-  WorkflowExecutionAlreadyStartedError,
   type Client,
   type WorkflowExecutionDescription,
   type WorkflowHandle,
@@ -29,6 +28,7 @@ import type {
 import { allOf, runPage, type Page, type Run, type RunPageRequest } from './run-page.ts';
 import { runPlan } from './run-plan.ts';
 import { SearchAttributes } from './search-attributes.ts';
+import { watchRuns, type WatchOptions } from './watch-runs.ts';
 import {
   runState,
   WorkflowCalls,
@@ -63,39 +63,26 @@ export class MigrationClient implements Migrations {
     const workflowId = replicaWorkflowId(input.replica);
     const digest = inputDigest(input);
     const { migrationId, replica } = input;
-    const earlier = await this.#describe(replica);
-    if (earlier !== null && (await this.#isSame(earlier, input, digest))) {
-      return { replica, migrationId, workflowId, fresh: false };
-    }
-    try {
-      await this.#client.workflow.start<typeof migrateReplica>('migrateReplica', {
-        workflowId,
-        taskQueue: controlTaskQueue,
-        args: [
-          {
-            input,
-            inputDigest: digest,
-            searchAttributes: await this.#searchAttributes.ours(),
-            ...(options.rollback !== undefined && {
-              rollback: { by: this.#calls.identity, reason: options.rollback },
-            }),
-          },
-        ],
-        memo: { migrationId, inputDigest: digest },
-        typedSearchAttributes: await this.#searchAttributes.of(input),
-        workflowIdConflictPolicy: 'FAIL',
-        workflowIdReusePolicy: 'ALLOW_DUPLICATE',
-      });
-      return { replica, migrationId, workflowId, fresh: true };
-    } catch (error) {
-      if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
-      // Lost a race against another start: it is the same migration, or a conflict.
-      const running = await this.#describe(replica);
-      if (running !== null && (await this.#isSame(running, input, digest))) {
-        return { replica, migrationId, workflowId, fresh: false };
-      }
-      throw error;
-    }
+    const searchAttributes = await this.#searchAttributes.ours();
+    const typedSearchAttributes = await this.#searchAttributes.of(input);
+    const rollback =
+      options.rollback === undefined
+        ? null
+        : { by: this.#calls.identity, reason: options.rollback };
+    const fresh = await this.#calls.startOnce(workflowId, {
+      isSame: (run) => this.#isSame(run, input, digest),
+      start: () =>
+        this.#client.workflow.start<typeof migrateReplica>('migrateReplica', {
+          workflowId,
+          taskQueue: controlTaskQueue,
+          args: [{ input, inputDigest: digest, searchAttributes, ...(rollback && { rollback }) }],
+          memo: { migrationId, inputDigest: digest },
+          typedSearchAttributes,
+          workflowIdConflictPolicy: 'FAIL',
+          workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+        }),
+    });
+    return { replica, migrationId, workflowId, fresh };
   }
 
   /**
@@ -169,16 +156,8 @@ export class MigrationClient implements Migrations {
   }
 
   /** Reports until the migration has ended, one after each `intervalMs`. */
-  async *watch(
-    replica: ReplicaName,
-    options: { readonly intervalMs: number; readonly signal?: AbortSignal },
-  ): AsyncGenerator<MigrationReport> {
-    for (;;) {
-      const report = await this.status(replica);
-      yield report;
-      if (report.run !== 'running' || options.signal?.aborted) return;
-      await new Promise((resolve) => setTimeout(resolve, options.intervalMs));
-    }
+  watch(replica: ReplicaName, options: WatchOptions): AsyncGenerator<MigrationReport> {
+    return watchRuns(() => this.status(replica), options);
   }
 
   /** Resolves when the migration has ended; rejects when its run failed. */

@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto';
 
 import {
+  WorkflowExecutionAlreadyStartedError,
   WorkflowNotFoundError,
   WorkflowUpdateFailedError,
   WorkflowUpdateRPCTimeoutOrCancelledError,
@@ -61,6 +62,34 @@ export class WorkflowCalls {
       return await this.client.workflow.getHandle(workflowId).describe();
     } catch (error) {
       if (error instanceof WorkflowNotFoundError) return null;
+      throw error;
+    }
+  }
+
+  /**
+   * Starts a workflow, unless the same has been started: then false.
+   * @param isSame of a run, open or closed; throws where it forbids this start
+   */
+  async startOnce(
+    workflowId: string,
+    {
+      isSame,
+      start,
+    }: {
+      readonly isSame: (run: WorkflowExecutionDescription) => Promise<boolean>;
+      readonly start: () => Promise<unknown>;
+    },
+  ): Promise<boolean> {
+    const earlier = await this.describe(workflowId);
+    if (earlier !== null && (await isSame(earlier))) return false;
+    try {
+      await start();
+      return true;
+    } catch (error) {
+      if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+      // Lost a race against another start: it is the same one, or a conflict.
+      const running = await this.describe(workflowId);
+      if (running !== null && (await isSame(running))) return false;
       throw error;
     }
   }

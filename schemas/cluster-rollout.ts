@@ -2,7 +2,7 @@
 import { z } from 'zod';
 
 import { instanceUrisSchema } from './migration.ts';
-import { nameSchema } from './names.ts';
+import { nameSchema, rolloutIdSchema } from './names.ts';
 import { rolloutPolicySchema } from './rollout-policy.ts';
 
 export const rolloutMemberSchema = z.strictObject({
@@ -19,9 +19,7 @@ export const rolloutMemberSchema = z.strictObject({
 export const clusterRolloutSchema = z.strictObject({
   contractVersion: z.number().int(),
   /** Its members' migrations are called by it, a stage and a count: 20 of their 32 letters. */
-  rolloutId: z
-    .string()
-    .regex(/^[A-Za-z0-9_-]{1,20}$/, 'must be 1 to 20 letters, digits, "_" or "-"'),
+  rolloutId: rolloutIdSchema,
   cluster: nameSchema,
   members: z.array(rolloutMemberSchema).min(1),
   policy: rolloutPolicySchema,

@@ -7,3 +7,8 @@ export const nameSchema = z
     /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,64}$/,
     'must be 1 to 64 letters, digits, ".", "_" or "-", and not "." or ".."',
   );
+
+/** Part of the ids of its members' migrations. */
+export const rolloutIdSchema = z
+  .string()
+  .regex(/^[A-Za-z0-9_-]{1,20}$/, 'must be 1 to 20 letters, digits, "_" or "-"');
