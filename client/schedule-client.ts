@@ -19,7 +19,7 @@ import {
   scheduleId,
   scheduleWatchWorkflowId,
 } from '../core/ids.ts';
-import type { FleetSchedule } from '../schemas/fleet-schedule.ts';
+import { fleetScheduleSchema, type FleetSchedule } from '../schemas/fleet-schedule.ts';
 import type { ScheduledFleetRequest } from '../workflows/rollout-messages.ts';
 import type { watchSchedule } from '../workflows/watch-schedule.ts';
 import { SearchAttributes } from './search-attributes.ts';
@@ -214,22 +214,30 @@ const monthNames = [
 ] as const;
 
 /** The server gives its own form of the times back: ours goes beside it. */
-type Memo = Pick<FleetSchedule, 'fleet' | 'snapshot' | 'when' | 'timeZone' | 'overlap'> & {
-  readonly requestedBy: string;
-};
+const memoSchema = fleetScheduleSchema.pick({
+  fleet: true,
+  snapshot: true,
+  when: true,
+  timeZone: true,
+  overlap: true,
+  requestedBy: true,
+});
 
 function memoOf(given: FleetSchedule): Record<string, unknown> {
   const { fleet, snapshot, when, timeZone, overlap, requestedBy } = given;
-  const memo: Memo = { fleet, snapshot, when, timeZone, overlap, requestedBy };
-  return { ...memo };
+  return { fleet, snapshot, when, timeZone, overlap, requestedBy };
 }
 
+/** @throws `schedule.not-found` for one under our prefix that we did not make */
 function reportOf({ scheduleId: id, memo, state, info }: ScheduleDescription): ScheduleReport {
-  const { fleet, snapshot, when, timeZone, overlap, requestedBy } = memo as unknown as Memo;
+  const schedule = id.slice(idPrefix.length);
+  const parsed = memoSchema.safeParse(memo ?? {});
+  if (!parsed.success) throw fail('schedule.not-found', { schedule }, { cause: parsed.error });
+  const { fleet, snapshot, when, timeZone, overlap, requestedBy } = parsed.data;
   const { paused, note = '', remainingActions } = state;
   const isOver = remainingActions === 0;
   return {
-    schedule: id.slice(idPrefix.length),
+    schedule,
     fleet,
     snapshot,
     when,

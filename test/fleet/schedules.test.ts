@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { ScheduleClient, type ScheduleReport } from '../../client/schedule-client.ts';
 import { openControlStore } from '../../control/control-store.ts';
+import { scheduleId } from '../../core/ids.ts';
 import { eventually } from '../e2e/migration-environment.ts';
 import { isLong } from '../setup/long.ts';
 import { missing } from '../setup/toolchain.ts';
@@ -100,6 +101,20 @@ describe.skipIf(missing('temporal'))('a fleet is rolled out on a schedule', () =
     });
     await client.resume('three');
     expect(await environment.outcome('three')).toBe('finalized');
+  });
+
+  test('one under our names that we did not make is none of ours', async () => {
+    const handle = await environment.temporal.schedule.create({
+      scheduleId: scheduleId('foreign'),
+      spec: { cronExpressions: ['0 4 29 feb *'] },
+      action: { type: 'startWorkflow', workflowType: 'other', taskQueue: 'nobody' },
+    });
+    await expect(schedules.describe('foreign')).rejects.toMatchObject({
+      code: 'schedule.not-found',
+    });
+    const listed = await schedules.list({ limit: 100 });
+    expect(listed.map(({ schedule }) => schedule)).not.toContain('foreign');
+    await handle.delete();
   });
 
   test('what is no time, and a name that is taken, are refused by name', async () => {
