@@ -91,6 +91,13 @@ export function parseCount(text: string): number {
   return Number(text);
 }
 
+/** Of a list: with none asked for there is nothing to show. */
+export function parseListLimit(text: string): number {
+  const limit = parseCount(text);
+  if (limit < 1) throw new InvalidArgumentError('must be 1 or more');
+  return limit;
+}
+
 export function parsePort(text: string): number {
   const port = parseCount(text);
   if (port > 65_535) throw new InvalidArgumentError('must be a port, 0 to 65535; 0: a free one');

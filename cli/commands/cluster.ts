@@ -12,7 +12,7 @@ import { defaultFamilies } from '../../storage/families/registry.ts';
 import type { Accepted } from '../../workflows/messages.ts';
 import { clusterPlanText, clusterText, isRefused } from '../cluster-text.ts';
 import { identity } from '../identity.ts';
-import { outputOption, parseCount, print, type OutputFormat } from '../output.ts';
+import { outputOption, parseListLimit, print, type OutputFormat } from '../output.ts';
 import { printRuns } from '../run-list.ts';
 import { addTemporalOptions, withTemporal, type TemporalOptions } from '../temporal-options.ts';
 import { confirmName, parseLimit, showChange } from './operate.ts';
@@ -61,7 +61,7 @@ export function addCluster(program: Command): void {
     .option('-w, --watch', 'until it ends')
     .action(status);
   command('list', 'rollouts, newest first', '--limit 10')
-    .option('--limit <n>', 'at most so many', parseCount, 50)
+    .option('--limit <n>', 'at most so many', parseListLimit, 50)
     .action(list);
   onCluster('pause', 'no member begins or cuts over; bulk work stands still').action(
     steer((client, name) => client.pause(name)),

@@ -13,7 +13,7 @@ import {
 } from '../fleet-input.ts';
 import { planFleet } from '../fleet-plan.ts';
 import { fleetPlanText, fleetText, type FleetTree } from '../fleet-text.ts';
-import { outputOption, parseCount, print, type OutputFormat } from '../output.ts';
+import { outputOption, parseCount, parseListLimit, print, type OutputFormat } from '../output.ts';
 import { printRuns } from '../run-list.ts';
 import { addTemporalOptions, withTemporal, type TemporalOptions } from '../temporal-options.ts';
 import { confirmName, parseLimit, showChange } from './operate.ts';
@@ -61,7 +61,7 @@ export function addFleet(program: Command): void {
     .option('-w, --watch', 'until it ends')
     .action(status);
   command('list', 'rollouts of fleets, newest first', '--limit 10')
-    .option('--limit <n>', 'at most so many', parseCount, 50)
+    .option('--limit <n>', 'at most so many', parseListLimit, 50)
     .action(list);
   onFleet('pause', 'no cluster begins; those under way stand still').action(
     steer((client, name) => client.pause(name)),

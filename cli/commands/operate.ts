@@ -14,7 +14,7 @@ import {
   hostSocketOption,
   outputOption,
   parseBytes,
-  parseCount,
+  parseListLimit,
   print,
   stateDirOption,
   toJson,
@@ -60,7 +60,7 @@ export function addOperations(program: Command): void {
     .addOption(stateDirOption())
     .action(status);
   command('list', 'migrations, newest first', '--limit 10')
-    .option('--limit <n>', 'at most so many', parseCount, 50)
+    .option('--limit <n>', 'at most so many', parseListLimit, 50)
     .action(list);
   onReplica('pause', 'stop before the next step; bulk work stands still').action(
     steer((client, replica) => client.pause(replica)),

@@ -13,7 +13,7 @@ import {
 } from '../fleet-input.ts';
 import { scheduleText, whenText } from '../fleet-text.ts';
 import { identity } from '../identity.ts';
-import { outputOption, parseCount, print, toJson, type OutputFormat } from '../output.ts';
+import { outputOption, parseListLimit, print, toJson, type OutputFormat } from '../output.ts';
 import { addTemporalOptions, withTemporal, type TemporalOptions } from '../temporal-options.ts';
 
 interface ScheduleOptions extends TemporalOptions {
@@ -67,7 +67,7 @@ export function addSchedule(program: Command): void {
     .addOption(note)
     .action(create);
   command('list', 'every schedule: next run, missed runs')
-    .option('--limit <n>', 'at most so many', parseCount, 100)
+    .option('--limit <n>', 'at most so many', parseListLimit, 100)
     .action(list);
   onSchedule('show', 'one schedule: next and recent runs, missed ones').action(show);
   onSchedule('pause', 'no run begins; one that is under way goes on', '--note "freeze"')

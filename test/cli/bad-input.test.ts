@@ -53,6 +53,7 @@ describe('what a user gets wrong', () => {
     ['a rate that is none', ['throttle', 'kv/n1', 'fast'], /size such as 64MiB/],
     ['a rate of nothing', ['throttle', 'kv/n1', '0'], /use "pause"/],
     ['a number that is none', ['list', '--limit', 'many'], /whole number/],
+    ['a list of nothing', ['list', '--limit', '0'], /1 or more/],
     ['a port that is none', ['dev', '--port', '70000'], /must be a port/],
     [
       'a replacement with a target',
