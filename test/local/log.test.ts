@@ -74,20 +74,33 @@ describe('entries of every size', () => {
     expect(results[2]).toEqual(results[0]);
   });
 
-  test('staged: the same files, but for the name of the last one, which is closed [FAM-9]', async () => {
-    const files = new CrashFileLayer(1);
-    const staging = await family.stage(uris, { files });
-    await staging.append(batchOf(entries));
-    await staging.publish();
-    const written = new CrashFileLayer(1);
-    const instance = await family.open(uris, 'create', { files: written });
-    await instance.apply({ entries: { after: 0n, batches: [batchOf(entries)] } });
-    await instance.close();
-    const [staged, appended] = [await segmentsOf(files), await segmentsOf(written)];
-    expect([...staged.values()]).toEqual([...appended.values()]);
-    expect([...staged.keys()].at(-1)).toMatch(/_00000000000000000600$/);
-    expect([...appended.keys()].at(-1)).toMatch(/^log_inprogress_/);
-  });
+  test.each([
+    ['at once', 600],
+    ['opened again at its end, as imports are', 600],
+    ['opened again in between', 300],
+  ] as const)(
+    'staged, published %s: the same files, but for the name of the last one, which is closed [FAM-9]',
+    async (way, durable) => {
+      const files = new CrashFileLayer(1);
+      let staging = await family.stage(uris, { files });
+      await staging.append(batchOf(entries.slice(0, durable)));
+      if (way !== 'at once') {
+        await staging.checkpoint({ firstIndex: 1n, lastIndex: BigInt(durable), note: {} });
+        await staging.close();
+        staging = await family.stage(uris, { files });
+        if (durable < 600) await staging.append(batchOf(entries.slice(durable)));
+      }
+      await staging.publish();
+      const written = new CrashFileLayer(1);
+      const instance = await family.open(uris, 'create', { files: written });
+      await instance.apply({ entries: { after: 0n, batches: [batchOf(entries)] } });
+      await instance.close();
+      const [staged, appended] = [await segmentsOf(files), await segmentsOf(written)];
+      expect([...staged.values()]).toEqual([...appended.values()]);
+      expect([...staged.keys()].at(-1)).toMatch(/_00000000000000000600$/);
+      expect([...appended.keys()].at(-1)).toMatch(/^log_inprogress_/);
+    },
+  );
 
   test('a batch has at most the bytes asked for, one larger entry aside, and states its CRCs', async () => {
     const files = new CrashFileLayer(1);
