@@ -55,11 +55,10 @@ export class ClusterCalls {
     const isBegun = ({ stage, migrationId }: TrackedMember) =>
       stage === 'moving' || (stage === 'pending' && migrationId !== null && state.foreign === null);
     const open = state.members.filter((member) => isBegun(member) && isOpen(member));
-    const failed = state.of('failed');
     if (!this.isPassedOn || (state.passed.paused && !paused)) {
-      for (const member of [...open, ...failed.filter(isOpen)]) {
-        await this.order(member, { order: 'resume', by });
-      }
+      const stands = ({ stage, isPaused }: TrackedMember) => stage === 'failed' || isPaused;
+      const toResume = state.members.filter((one) => isOpen(one) && (isBegun(one) || stands(one)));
+      for (const member of toResume) await this.order(member, { order: 'resume', by });
       for (const member of state.undecided) member.wantsRetry = true;
     } else if (paused && !state.passed.paused) {
       for (const member of open) await this.order(member, { order: 'pause', by });
@@ -187,6 +186,8 @@ export class ClusterCalls {
 
   async order(member: TrackedMember, order: Order): Promise<boolean> {
     const { migrationId } = member;
+    if (order.order === 'pause') member.isPaused = true;
+    if (order.order === 'resume') member.isPaused = false;
     this.#state.operations += 1;
     const operationId = `${workflowInfo().workflowId}/${this.#state.startedMs}/${this.#state.operations}`;
     return this.#signal(member.spec, (handle) =>

@@ -31,6 +31,8 @@ export interface TrackedMember {
   isHandled: boolean;
   /** An operator wants it tried again once its run has ended. */
   wantsRetry: boolean;
+  /** Told to pause, and not yet to go on: in whatever stage it is when the rollout goes on. */
+  isPaused: boolean;
   /** Something has reported in its name, be it another migration. */
   isHeard: boolean;
   /** Its workflow is gone: it is to be adopted. */
@@ -56,6 +58,7 @@ export function trackedMember(spec: RolloutMember, step: 'storage' | 'binary'): 
     toldBackMs: null,
     isHandled: false,
     wantsRetry: false,
+    isPaused: false,
     isHeard: false,
     isLost: false,
     granted: null,

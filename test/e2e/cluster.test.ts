@@ -4,8 +4,8 @@ import { defaultFamilies } from '../../storage/families/registry.ts';
 import { hasAll, KvWriter } from '../go/kv-writer.ts';
 import { runCli } from '../cli/run-cli.ts';
 import { missing } from '../setup/toolchain.ts';
-import { clusterWorkflowId } from '../../core/ids.ts';
-import type { ClusterStatus } from '../../workflows/rollout-messages.ts';
+import { clusterWorkflowId, replicaWorkflowId } from '../../core/ids.ts';
+import { memberOrderSignal, type ClusterStatus } from '../../workflows/rollout-messages.ts';
 import { ClusterEnvironment, stagesOf } from './cluster-environment.ts';
 
 describe.skipIf(missing('temporal') || missing('go'))('a cluster migrates by a workflow', () => {
@@ -132,6 +132,37 @@ describe.skipIf(missing('temporal') || missing('go'))('a cluster migrates by a w
       }
       expect(await environment.outcome()).toBe('finalized');
       expect(leader).not.toBe(await environment.leader());
+    },
+  );
+
+  test(
+    'paused while a member’s probe runs, and resumed when it soaks: that member goes on, too [ROLL-5] [OPS-3]',
+    { timeout: 180_000 },
+    async () => {
+      const { kv, client } = environment;
+      const [first = ''] = await environment.inOrder();
+      const replica = { cluster: 'kv', member: first };
+      const operationId = 'granted';
+      await client.start(await environment.rollout({ approval: 'per-cluster' }));
+      const { members } = await environment.until('the first waits', waitsForWord(first));
+      const proof = members.find(({ member }) => member === first)?.report?.proof;
+      if (proof == null) throw new Error('no proof');
+      kv.signal(`${first} node`, 'SIGSTOP');
+      try {
+        // As its rollout would say it, which sees that the node is away.
+        await environment.temporal.workflow
+          .getHandle(replicaWorkflowId(replica))
+          .signal(memberOrderSignal, { order: 'approveCutover', proof, by: 'test', operationId });
+        await environment.untilMigration(first, ({ phase }) => phase === 'probe');
+        await client.pause('kv');
+        await environment.untilMigration(first, ({ paused }) => paused);
+      } finally {
+        kv.signal(`${first} node`, 'SIGCONT');
+      }
+      await environment.until('it soaks', stage(first, 'soaking'));
+      await client.resume('kv');
+      await client.approve('kv');
+      expect(await environment.outcome()).toBe('finalized');
     },
   );
 

@@ -23,6 +23,7 @@ describe.skipIf(missing('temporal'))('a simulated fleet, in its short form', () 
         doomed: 2,
         failingShare: 0.03,
         seed: 1,
+        patienceMs: 300_000,
         log: () => {},
       };
       const findings = await FleetCampaign.run(options);

@@ -37,6 +37,8 @@ export interface CampaignOptions {
   readonly doomed: number;
   readonly failingShare: number;
   readonly seed: number;
+  /** What is waited for longer has gone wrong: the error says what it was. */
+  readonly patienceMs: number;
   readonly log: (line: string) => void;
 }
 
@@ -76,9 +78,6 @@ const memorySampleMs = 2_000;
 
 /** After a stop nothing may begin for so long. */
 const quietMs = 5_000;
-
-/** Of ten thousand replicas: a night. */
-const patienceMs = 12 * 60 * 60_000;
 
 export class FleetCampaign {
   readonly #options: CampaignOptions;
@@ -215,7 +214,7 @@ export class FleetCampaign {
   }
 
   async #untilEnded(client: FleetClient): Promise<void> {
-    const { log } = this.#options;
+    const { log, patienceMs } = this.#options;
     let shown = Date.now();
     await eventually(
       'the rollout has ended',
@@ -249,7 +248,7 @@ export class FleetCampaign {
         if (run !== 'running') throw new Error(`it has ended: ${run} ${failure ?? ''}`);
         return status !== null && holds(status) ? status : null;
       },
-      patienceMs,
+      this.#options.patienceMs,
     );
   }
 

@@ -33,6 +33,8 @@ const options = {
   doomed: Number(values.doomed),
   failingShare: Number(values['failing-share']),
   seed: Number(values.seed),
+  // Of ten thousand replicas: a night.
+  patienceMs: 12 * 60 * 60_000,
   log,
 };
 const findings = await FleetCampaign.run(options);
