@@ -42,6 +42,7 @@ async function buildProgram(): Promise<Command> {
       { addCluster },
       { addFleet },
       { addSchedule },
+      { addJournal },
     ] = await Promise.all([
       import('./commands/start.ts'),
       import('./commands/plan.ts'),
@@ -53,10 +54,12 @@ async function buildProgram(): Promise<Command> {
       import('./commands/cluster.ts'),
       import('./commands/fleet.ts'),
       import('./commands/schedule.ts'),
+      import('./commands/journal.ts'),
     ]);
     addPlan(program);
     addStart(program);
     addOperations(program);
+    addJournal(program);
     addProcesses(program);
     addHost(program);
     addReplica(program);

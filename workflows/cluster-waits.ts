@@ -7,6 +7,7 @@ import { storeTaskQueue } from '../core/ids.ts';
 import type { ClusterState } from './cluster-state.ts';
 import { askStore } from './retry-policies.ts';
 import type { RolloutWaiting } from './rollout-messages.ts';
+import { storeWaiting } from './store-records.ts';
 
 /** What is waited for is looked at again after this, doubled each time nothing has changed. */
 const firstLookMs = 2_000;
@@ -84,9 +85,8 @@ export class ClusterWaits {
       const againMs = Math.min(opensInMs ?? windowLookMs, windowLookMs);
       return { waiting: { kind, reason, remedy: 'wait, or abandon and change it' }, againMs };
     } catch {
-      const reason = 'whether a maintenance window is open is not known: the store does not answer';
-      const remedy = 'start the control plane’s store ("quorumshift dev" or "quorumshift api")';
-      return { waiting: { kind, reason, remedy }, againMs: firstLookMs };
+      const waiting = storeWaiting('whether a maintenance window is open is not known');
+      return { waiting, againMs: firstLookMs };
     }
   }
 }

@@ -1,6 +1,6 @@
 /**
  * The example's cluster with a machine for each node, as Quorumshift sees it: an agent each, one
- * control worker, and a Temporal server of its own, so that names are free.
+ * control worker with the store, and a Temporal server of its own, so that names are free.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -20,12 +20,20 @@ import type { MigrationStatus } from '../../workflows/messages.ts';
 import type { ClusterStatus, MemberStage } from '../../workflows/rollout-messages.ts';
 import { connectClient } from '../../worker/temporal-connection.ts';
 import { startTemporalServer, type TemporalServer } from '../../worker/temporal-server.ts';
+import { runCli } from '../cli/run-cli.ts';
 import { KvCluster, type NodeStatus } from '../go/kv-cluster.ts';
 import { eventually } from './migration-environment.ts';
 
 const program = resolve('bin/quorumshift.mjs');
 
 export type RolloutPolicyInput = Readonly<Record<string, unknown>>;
+
+/** Of a member's journal. */
+export interface MemberLine {
+  readonly at: string;
+  readonly decision?: { readonly by: string; readonly digest?: string };
+  readonly info?: Readonly<Record<string, unknown>>;
+}
 
 export class ClusterEnvironment {
   readonly kv: KvCluster;
@@ -48,6 +56,8 @@ export class ClusterEnvironment {
     ]);
     const temporal = await connectClient(server);
     const environment = new ClusterEnvironment({ directory, server, kv, temporal });
+    const { controlDir, controlConfig } = environment;
+    await writeFile(controlConfig, JSON.stringify({ controlDir }));
     const [first = ''] = kv.nodes;
     await kv.until('the cluster commits', () => kv.write(first, 'first', 'value of first'));
     await Promise.all(['control', ...environment.members].map((name) => environment.run(name)));
@@ -67,6 +77,14 @@ export class ClusterEnvironment {
     const options = { client: given.temporal, identity: 'test' };
     this.client = new ClusterClient(options);
     this.migrations = new MigrationClient(options);
+  }
+
+  get controlDir(): string {
+    return join(this.#directory, 'control');
+  }
+
+  get controlConfig(): string {
+    return join(this.#directory, 'control.json');
   }
 
   get members(): readonly string[] {
@@ -139,10 +157,25 @@ export class ClusterEnvironment {
     return new RecordStore({ files: nodeFileLayer, stateDir, replica, now: () => new Date() });
   }
 
-  /** Starts `control`, or the agent of a member's machine, and waits until it is ready. */
+  /** What was done to the member on its machine, and on whose word. */
+  async journalOf(member: string): Promise<MemberLine[]> {
+    const stateDir = join(this.kv.directory(member), 'state');
+    const args = ['journal', `kv/${member}`, '--state-dir', stateDir, '-o', 'jsonl'];
+    const { stdout } = await runCli(args);
+    return stdout
+      .toString('utf8')
+      .trim()
+      .split('\n')
+      .map((line): MemberLine => JSON.parse(line));
+  }
+
+  /** Starts `control`, with the store, or the agent of a member's machine, and waits until it is ready. */
   async run(name: string): Promise<void> {
-    const config = join(this.kv.directory(name), 'agent.json');
-    const args = name === 'control' ? ['control'] : ['agent', '--config', config];
+    const [kind, config] =
+      name === 'control'
+        ? [name, this.controlConfig]
+        : ['agent', join(this.kv.directory(name), 'agent.json')];
+    const args = [kind, '--config', config];
     const child = spawn(process.execPath, [program, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...this.address },
@@ -161,7 +194,12 @@ export class ClusterEnvironment {
 
   get address(): Readonly<Record<string, string>> {
     const { address, namespace } = this.server;
-    return { TEMPORAL_ADDRESS: address, TEMPORAL_NAMESPACE: namespace };
+    const { controlDir } = this;
+    return {
+      TEMPORAL_ADDRESS: address,
+      TEMPORAL_NAMESPACE: namespace,
+      QUORUMSHIFT_CONTROL_DIR: controlDir,
+    };
   }
 
   /** kill -9, then waits for the end. */

@@ -30,6 +30,9 @@ const entries = 10;
 /** A fleet's steps wait for disks and for each other. */
 const patienceMs = 500_000;
 
+/** A control worker that runs workflows alone: where it runs by itself, no store answers. */
+export const storeless = 'workflows';
+
 export class FleetEnvironment {
   readonly root: string;
   readonly machines: readonly string[];
@@ -148,15 +151,16 @@ export class FleetEnvironment {
     return stdout;
   }
 
-  /** Starts processes and waits until they are ready. */
+  /** Starts processes and waits until they are ready; {@link storeless}, too. */
   async run(names: readonly string[] = this.processes): Promise<void> {
     await Promise.all(names.map((name) => this.#runOne(name)));
   }
 
   async #runOne(name: string): Promise<void> {
-    const config = this.path(`${name}.json`);
-    const kind = name === 'control' ? 'control' : 'agent';
-    const child = spawn(process.execPath, [program, kind, '--config', config], {
+    const config = ['--config', this.path(`${name}.json`)];
+    const kind = this.machines.includes(name) ? 'agent' : 'control';
+    const args = [kind, ...(name === storeless ? [] : config)];
+    const child = spawn(process.execPath, [program, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: this.#env,
     });
