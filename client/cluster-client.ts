@@ -2,15 +2,17 @@
  * The typed way to plan, start, watch and steer a cluster's rollout. Starting twice with one id is
  * one rollout; starting it again after it was abandoned or terminated goes on where it was.
  */
+import { createHash } from 'node:crypto';
+
 import { type Client, type WorkflowExecutionDescription } from '@temporalio/client';
 
 import { fail, hasCode } from '../core/errors.ts';
 import { clusterWorkflowId, controlTaskQueue } from '../core/ids.ts';
+import { rolloutText } from '../core/rollout-text.ts';
 import type { ClusterRollout } from '../schemas/cluster-rollout.ts';
 import type { Accepted } from '../workflows/messages.ts';
 import type { migrateCluster } from '../workflows/migrate-cluster.ts';
 import type { ClusterPlan, planCluster } from '../workflows/plan-cluster.ts';
-import { rolloutDigest } from '../workflows/rollout-digest.ts';
 import type { ClusterStatus, MigrateClusterResult } from '../workflows/rollout-messages.ts';
 import { MigrationClient } from './migration-client.ts';
 import type { MigrationReport } from './migrations.ts';
@@ -259,6 +261,11 @@ export class ClusterClient {
 
 function subjectOf(cluster: string): Subject {
   return { workflowId: clusterWorkflowId(cluster), text: `cluster ${cluster}` };
+}
+
+/** SHA-256: whoever asks, it is the same rollout. */
+export function rolloutDigest(rollout: ClusterRollout): string {
+  return createHash('sha256').update(rolloutText(rollout)).digest('hex');
 }
 
 function listedRun({ workflowId, memo, run, startedAt, closedAt }: Run): ClusterListing {

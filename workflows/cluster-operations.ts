@@ -1,7 +1,7 @@
 /**
- * What operators and its fleet wish of a cluster's rollout. Handlers are registered before the first
- * await; they check, record and return. Each wish is written to the audit trail, before it takes
- * effect unless it only holds things still or goes back.
+ * What operators and its fleet wish of a cluster's rollout. Handlers are registered before the
+ * first await; they check, record and return. Each wish is written to the audit trail, before it
+ * takes effect unless it only holds things still or goes back.
  */
 import type { UpdateDefinition } from '@temporalio/common';
 import { setHandler } from '@temporalio/workflow';
@@ -132,7 +132,7 @@ export class ClusterOperations {
         return this.#throttle(order.bytesPerSecond);
       case 'abandon':
         return this.#abandon(order);
-      case 'rollback':
+      default:
         return this.#rollBack(null, order);
     }
   }

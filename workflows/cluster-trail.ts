@@ -1,20 +1,21 @@
 /**
- * What a cluster's rollout writes into the audit trail: wishes, and its own decisions. A line has an
- * id that follows from what it says, so that one that is asked for again, by whichever run of the
- * rollout, is written once. What puts something at risk has its line durable before (I18); what only
- * holds still or goes back does not wait for the store: the member's own journal has it first.
+ * What a cluster's rollout writes into the audit trail: wishes, and its own decisions. A line's id
+ * follows from what it says, so that one that is asked for again, by whichever run of the rollout,
+ * is written once. What puts something at risk has its line durable before (I18); what only holds
+ * still or goes back does not wait for the store: the member's own journal has it first.
  */
 import { condition, patched, workflowInfo } from '@temporalio/workflow';
 
 import type { ProofName } from '../activities/contract.ts';
 import { canonicalJson } from '../core/canonical-json.ts';
 import { clusterWorkflowId } from '../core/ids.ts';
+import { rolloutText } from '../core/rollout-text.ts';
 import type { ClusterState } from './cluster-state.ts';
 import type { ClusterWaits } from './cluster-waits.ts';
 import { memberInput, memberInputDigest, memberMigrationId } from './member-input.ts';
 import type { Wish } from './messages.ts';
-import { rolloutDigest, sha256Text } from './rollout-digest.ts';
 import type { MigrateClusterRequest, RolloutOutcome } from './rollout-messages.ts';
+import { sha256Text } from './sha256-text.ts';
 import { StoreRecords, storeWaiting } from './store-records.ts';
 import type { TrackedMember } from './tracked-members.ts';
 
@@ -185,7 +186,7 @@ export class ClusterTrail {
   }
 
   #digestsOf({ digests = [] }: Line): readonly string[] {
-    return [rolloutDigest(this.#state.rollout), ...digests];
+    return [sha256Text(rolloutText(this.#state.rollout)), ...digests];
   }
 
   #migrationOf({ migrationId, step, attempt }: TrackedMember): string {

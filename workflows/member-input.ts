@@ -2,7 +2,7 @@
 import { migrationInputText } from '../core/migration-input-text.ts';
 import type { ClusterRollout, RolloutMember } from '../schemas/cluster-rollout.ts';
 import type { MigrationInput } from '../schemas/migration.ts';
-import { sha256Text } from './rollout-digest.ts';
+import { sha256Text } from './sha256-text.ts';
 
 export interface MemberMigration {
   readonly rollout: ClusterRollout;
@@ -37,7 +37,7 @@ export function memberInput(migration: MemberMigration): MigrationInput {
   };
 }
 
-/** As schemas/input-digest.ts has it, where Node's own is not at hand. */
+/** As schemas/input-digest.ts has it. */
 export function memberInputDigest(input: MigrationInput): string {
   return sha256Text(migrationInputText({ ...input }));
 }

@@ -1,5 +1,5 @@
 /** Rollouts of single clusters. */
-import type { ClusterReportSeen } from '../../client/cluster-client.ts';
+import { rolloutDigest, type ClusterReportSeen } from '../../client/cluster-client.ts';
 import { assert } from '../../core/errors.ts';
 import { clusterWorkflowId } from '../../core/ids.ts';
 import { mayReasonSchema, mustReasonSchema, throttleSchema } from '../../schemas/http/operation.ts';
@@ -16,7 +16,6 @@ import {
   type StartCluster,
 } from '../../schemas/http/rollout.ts';
 import type { ClusterRollout } from '../../schemas/cluster-rollout.ts';
-import { rolloutDigest } from '../../workflows/rollout-digest.ts';
 import type { Asker, Change } from '../changes.ts';
 import { answer, reader, type ApiApp, type ApiContext } from '../context.ts';
 import { rolloutsOf } from '../rollout-input.ts';

@@ -169,7 +169,7 @@ export class ClusterEnvironment {
       .map((line): MemberLine => JSON.parse(line));
   }
 
-  /** Starts `control`, with the store, or the agent of a member's machine, and waits until it is ready. */
+  /** Starts `control`, with the store, or a machine's agent, and waits until it is ready. */
   async run(name: string): Promise<void> {
     const [kind, config] =
       name === 'control'

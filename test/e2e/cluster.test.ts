@@ -294,6 +294,7 @@ describe.skipIf(missing('temporal') || missing('go'))('a cluster migrates by a w
       const { client, migrations } = environment;
       const [first = '', second = '', leader = ''] = await environment.inOrder();
       const rollout = await environment.rollout({ soakSeconds: 3600, finalize: 'manual' });
+      const before = (await auditLines(environment.controlDir, 'cluster/kv')).length;
       await client.start(rollout);
       await environment.until('the first soaks', stage(first, 'soaking'));
       await client.pause('kv');
@@ -337,6 +338,38 @@ describe.skipIf(missing('temporal') || missing('go'))('a cluster migrates by a w
       expect((await environment.primaryOf(next))?.log).toBe(
         environment.target(next, rollout.rolloutId),
       );
+
+      const lines = (await auditLines(environment.controlDir, 'cluster/kv')).slice(before);
+      const asked = lines.filter(({ by }) => by !== 'quorumshift').map(told);
+      expect(asked).toEqual([
+        expect.stringContaining(`start by test: ${rollout.rolloutId}: `),
+        'pause by test: ',
+        `rollback by test: ${first}: one`,
+        `take-back by test: ${first} (${rollout.rolloutId}-s1): one`,
+        `skip by test: ${first}`,
+        'resume by test: ',
+        'pause by test: ',
+        'abandon by test: another day',
+        expect.stringContaining(`start by another: ${rollout.rolloutId}: `),
+        'complete by test: ',
+        expect.stringContaining(`start by test: ${late.rolloutId}: `),
+      ]);
+      const begun = lines.filter(({ action }) => action === 'begin').map(({ reason }) => reason);
+      // Not again by the run that goes on.
+      expect(begun.toSorted()).toEqual(
+        [
+          ...[first, second, leader].map((member) => `${member} (${rollout.rolloutId}-s1)`),
+          `${first} (${rollout.rolloutId}-s2)`,
+          `${next} (${late.rolloutId}-s1)`,
+        ].toSorted(),
+      );
+      const why = 'the rollout’s deadline has passed';
+      const rest = [first, second, leader].filter((member) => member !== next).toSorted();
+      expect(lines.slice(-3).map(told)).toEqual([
+        `take-back by quorumshift: ${next} (${late.rolloutId}-s1): ${why}`,
+        `leave-out by quorumshift: ${rest.join(', ')}: its deadline has passed`,
+        `end by quorumshift: ${late.rolloutId}: rolled-back`,
+      ]);
     },
   );
 
@@ -369,6 +402,12 @@ describe.skipIf(missing('temporal') || missing('go'))('a cluster migrates by a w
       await writer.stop();
       await hasAll(kv, writer.acknowledged);
       expect(await client.start(rollout)).toMatchObject({ fresh: false });
+      const lines = await auditLines(environment.controlDir, 'cluster/kv');
+      const granted = lines.filter(
+        ({ action, reason }) => action === 'cutover' && reason.includes(rollout.rolloutId),
+      );
+      expect(granted).toHaveLength(members.length);
+      expect(new Set(granted.map(({ reason }) => reason.split(' ')[0]))).toEqual(new Set(members));
     },
   );
 });

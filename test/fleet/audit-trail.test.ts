@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
-import { auditLines, told } from '../setup/audit-lines.ts';
 import { eventually } from '../e2e/migration-environment.ts';
+import { auditLines, told } from '../setup/audit-lines.ts';
+import { isLong } from '../setup/long.ts';
 import { missing } from '../setup/toolchain.ts';
 import type { ClusterStatus } from '../../workflows/rollout-messages.ts';
 import { FleetEnvironment, storeless } from './fleet-environment.ts';
@@ -12,18 +13,27 @@ describe.skipIf(missing('temporal'))('the audit trail of a cluster’s rollout',
   let environment: FleetEnvironment;
 
   beforeAll(async () => {
-    environment = await FleetEnvironment.create({ machines: 3, clusters: ['kv'] });
+    environment = await FleetEnvironment.create({ machines: 3, clusters: ['one', 'all'] });
     await environment.run([...environment.machines, storeless]);
   }, 120_000);
 
   afterAll(async () => environment.close());
 
-  const until = (what: string, holds: (status: ClusterStatus) => boolean) => {
+  const start = async (cluster: string) => {
+    const files = await environment.files({ approval: 'per-cluster', finalize: 'manual' });
+    await environment.cli('cluster', 'start', cluster, ...files, '--id', 'r1');
+  };
+
+  const until = (
+    cluster: string,
+    what: string,
+    holds: (status: ClusterStatus) => boolean,
+  ): Promise<ClusterStatus> => {
     let seen: ClusterStatus | null = null;
     return eventually(
       what,
       async () => {
-        ({ status: seen } = await environment.clusters.status('kv'));
+        ({ status: seen } = await environment.clusters.status(cluster));
         return seen !== null && holds(seen) ? seen : null;
       },
       90_000,
@@ -34,110 +44,136 @@ describe.skipIf(missing('temporal'))('the audit trail of a cluster’s rollout',
     });
   };
 
-  const lines = () => auditLines(environment.controlDir, 'cluster/kv');
+  const linesOf = (cluster: string) => auditLines(environment.controlDir, `cluster/${cluster}`);
+
+  /** kill -9 of the one, then the other. */
+  const replace = async (killed: string, run: string) => {
+    await environment.kill(killed);
+    await environment.run([run]);
+  };
+
+  const isAway = ({ waiting }: ClusterStatus) => waiting?.reason === away;
 
   test(
-    'while the store is away nothing begins, by name; a pause and a way back hold all the same; killed with lines pending none is lost, none twice [OPS-4] [OPS-3] [I18]',
+    'while the store is away nothing begins, by name; a pause and a way back hold all the same; killed with lines pending none is lost, none twice [OPS-3] [OPS-4] [I18]',
     { timeout: 300_000 },
     async () => {
       const { clusters: client } = environment;
-      const files = await environment.files({ approval: 'per-cluster', finalize: 'manual' });
-      await environment.cli('cluster', 'start', 'kv', ...files, '--id', 'r1');
-      const waiting = await until('it waits for the store', (status) => {
-        return status.waiting?.reason === away;
-      });
-      expect(waiting.waiting).toMatchObject({
+      await start('one');
+      const { waiting, members, rollout } = await until('one', 'it waits for the store', isAway);
+      expect(waiting).toMatchObject({
         kind: 'host-unreachable',
         remedy: 'start "quorumshift control --config"',
       });
-      expect(new Set(waiting.members.map(({ stage }) => stage))).toEqual(new Set(['pending']));
-      await client.approve('kv');
-      await client.pause('kv');
-      const paused = await until('it is paused', (status) => status.waiting?.kind === 'paused');
+      expect(new Set(members.map(({ stage }) => stage))).toEqual(new Set(['pending']));
+      await client.pause('one');
+      const paused = await until('one', 'it is paused', ({ waiting: why }) => {
+        return why?.kind === 'paused';
+      });
       expect(paused.waiting?.reason).toBe(`an operator paused it; ${away}`);
-      expect(paused.actions).toContain('approve');
       // A pause that comes after it counts more, however late its line is.
-      await client.resume('kv');
-      await client.pause('kv');
-      await environment.kill(storeless);
-      await environment.run(['control']);
-      await until('the lines are written', ({ waiting: why }) => {
+      await client.resume('one');
+      await client.pause('one');
+      await replace(storeless, 'control');
+      await until('one', 'the lines are written', ({ waiting: why }) => {
         return why?.kind === 'paused' && !why.reason.includes(away);
       });
-      const first = await lines();
-      const { requestedBy } = waiting.rollout;
-      expect(first.map(told)).toEqual([
-        `start by ${requestedBy}: r1: n1 on m1, n2 on m2, n3 on m3`,
+      const before = await linesOf('one');
+      expect(before.map(told)).toEqual([
+        `start by ${rollout.requestedBy}: r1: n1 on m1, n2 on m2, n3 on m3`,
         'begin by quorumshift: n2 (r1-s1)',
-        'approve by test: ',
         'pause by test: ',
         'resume by test: ',
         'pause by test: ',
       ]);
-      expect(first[0]?.reason).toContain(JSON.stringify(waiting.rollout.policy.waves));
+      expect(before[0]?.reason).toContain(JSON.stringify(rollout.policy.waves));
 
-      await client.resume('kv');
+      await client.resume('one');
+      await until('one', 'a cutover waits', ({ waiting: why }) => why?.kind === 'approval');
+      await replace('control', storeless);
+      await client.approve('one');
+      const asked = await until('one', 'the approval is not on record', isAway);
+      expect(asked.actions).toContain('approve');
+      await client.rollback('one', { member: null, reason: 'changed our minds' });
+      const back = await until('one', 'all are back', ({ members: all }) => {
+        return all.every(({ stage }) => stage === 'rolled-back' || stage === 'skipped');
+      });
+      expect(back.outcome).toBe(null);
+      await expect(client.pause('one')).rejects.toMatchObject({ code: 'rollout.illegal-action' });
+      await environment.run(['control']);
+      expect(await client.result('one')).toMatchObject({ outcome: 'rolled-back' });
+      const all = await linesOf('one');
+      expect(all.slice(before.length).map(told)).toEqual([
+        'resume by test: ',
+        'stop-member by quorumshift: n2 (r1-s1)',
+        'approve by test: ',
+        'rollback by test: changed our minds',
+        'take-back by test: n2 (r1-s1): changed our minds',
+        'end by quorumshift: r1: rolled-back: changed our minds',
+      ]);
+      expect(new Set(all.map(({ digests }) => digests[0])).size).toBe(1);
+    },
+  );
+
+  test.runIf(isLong)(
+    'killed with each member, and without the store while all go back: every line once, in order, with its proof [OPS-1] [OPS-4]',
+    { timeout: 300_000 },
+    async () => {
+      const { clusters: client } = environment;
+      await environment.kill(storeless);
+      await replace('control', 'control');
+      await start('all');
+      await client.approve('all');
       for (const member of ['n2', 'n3', 'n1']) {
-        await until(`${member} moves`, (status) =>
-          status.members.some((one) => one.member === member && one.stage === 'moving'),
+        await until('all', `${member} moves`, ({ members }) =>
+          members.some((one) => one.member === member && one.stage === 'moving'),
         );
-        await environment.kill('control');
-        await environment.run(['control']);
+        await replace('control', 'control');
       }
-      await until('all soak', ({ waiting: why }) => why?.kind === 'finalize');
-      const forward = (await lines()).slice(first.length);
-      const proofs: Record<string, string> = {};
-      for (const member of ['n1', 'n2', 'n3']) {
-        const record = await environment.storeOf('kv', member).read();
-        proofs[member] = record?.migration?.proof?.digest ?? '';
-      }
+      await until('all', 'all soak', ({ waiting }) => waiting?.kind === 'finalize');
+      const forward = await linesOf('all');
       const moved = (member: string) => [
+        `begin by quorumshift: ${member} (r1-s1)`,
         `stop-member by quorumshift: ${member} (r1-s1)`,
         expect.stringMatching(
           `^cutover by quorumshift: ${member} \\(r1-s1\\): proof of generation`,
         ),
       ];
-      expect(forward.map(told)).toEqual([
-        'resume by test: ',
+      const own = forward.filter(({ by }) => by === 'quorumshift');
+      expect(own.map(told)).toEqual([
         ...moved('n2'),
-        'begin by quorumshift: n3 (r1-s1)',
         ...moved('n3'),
-        expect.stringMatching(/^transfer-leadership by quorumshift: n1 to n[23], in term 3$/),
-        'begin by quorumshift: n1 (r1-s1)',
+        'transfer-leadership by quorumshift: n1 to n2, in term 3',
         ...moved('n1'),
       ]);
-      const cutovers = forward.filter(({ action }) => action === 'cutover');
-      expect(cutovers.map(({ digests }) => digests)).toEqual(
-        ['n2', 'n3', 'n1'].map((member) => [first[0]?.digests[0], proofs[member]]),
+      expect(forward.map(({ action }) => action).filter((one) => one === 'approve')).toHaveLength(
+        1,
       );
+      const proofs: (string | undefined)[] = [];
+      for (const member of ['n2', 'n3', 'n1']) {
+        const record = await environment.storeOf('all', member).read();
+        proofs.push(record?.migration?.proof?.digest);
+      }
+      const cutovers = own.filter(({ action }) => action === 'cutover');
+      expect(cutovers.map(({ digests }) => digests[1])).toEqual(proofs);
 
-      await environment.kill('control');
-      await environment.run([storeless]);
-      await client.rollback('kv', { member: null, reason: 'changed our minds' });
-      const back = await until('all are back, and the end is not on record', (status) => {
-        return (
-          status.members.every(({ stage }) => stage === 'rolled-back') &&
-          status.waiting?.reason === away
-        );
+      await replace('control', storeless);
+      await client.rollback('all', { member: null, reason: 'too slow' });
+      await until('all', 'all are back, and the end is not on record', (status) => {
+        return isAway(status) && status.members.every(({ stage }) => stage === 'rolled-back');
       });
-      expect(back.outcome).toBe(null);
-      expect(await environment.primaries('kv')).toEqual(environment.sources('kv'));
-      await expect(client.pause('kv')).rejects.toMatchObject({ code: 'rollout.illegal-action' });
-      await environment.kill(storeless);
+      expect(await environment.primaries('all')).toEqual(environment.sources('all'));
       await environment.run(['control']);
-      expect(await client.result('kv')).toMatchObject({ outcome: 'rolled-back' });
-      const why = 'changed our minds';
-      const all = await lines();
-      expect(all.slice(first.length + forward.length).map(told)).toEqual([
-        `rollback by test: ${why}`,
-        `take-back by test: n1 (r1-s1): ${why}`,
-        expect.stringMatching(/^(transfer-leadership by quorumshift|take-back by test)/),
-        ...['n3', 'n2'].map((member) => `take-back by test: ${member} (r1-s1): ${why}`),
-        `end by quorumshift: r1: rolled-back: ${why}`,
+      expect(await client.result('all')).toMatchObject({ outcome: 'rolled-back' });
+      expect((await linesOf('all')).slice(forward.length).map(told)).toEqual([
+        'rollback by test: too slow',
+        'take-back by test: n1 (r1-s1): too slow',
+        'take-back by test: n3 (r1-s1): too slow',
+        // It leads by then: that goes first, without the store, too.
+        'transfer-leadership by quorumshift: n2 to n1, in term 3',
+        'take-back by test: n2 (r1-s1): too slow',
+        'end by quorumshift: r1: rolled-back: too slow',
       ]);
-      expect(new Set(all.map(({ digests }) => digests[0]))).toHaveProperty('size', 1);
-      // Another run of the rollout writes its own start, and nothing of before again.
-      expect(new Set(all.map(({ id }) => id)).size).toBe(all.length);
     },
   );
 });
