@@ -132,6 +132,7 @@ export class ClusterOperations {
         return this.#throttle(order.bytesPerSecond);
       case 'abandon':
         return this.#abandon(order);
+      case 'rollback':
       default:
         return this.#rollBack(null, order);
     }
