@@ -22,7 +22,7 @@ import { batchOf, EntryType } from '../../storage/entry-batch.ts';
 import { defaultFamilies } from '../../storage/families/registry.ts';
 import { nodeFileLayer } from '../../storage/node-file-layer.ts';
 import type { ClusterStatus } from '../../workflows/rollout-messages.ts';
-import { bundleWorkflows } from '../../worker/control-worker.ts';
+import { workflowBundle } from '../../worker/workflow-bundle.ts';
 import { installRuntime } from '../../worker/temporal-runtime.ts';
 import { FleetEnvironment } from '../fleet/fleet-environment.ts';
 import { holdPhase } from '../soak/hold-phase.ts';
@@ -199,9 +199,9 @@ describe('the workflow of today', () => {
       })),
     );
     installRuntime();
-    const workflowBundle = await bundleWorkflows();
+    const bundle = await workflowBundle();
     const replayed: string[] = [];
-    for await (const result of Worker.runReplayHistories({ workflowBundle }, stored)) {
+    for await (const result of Worker.runReplayHistories({ workflowBundle: bundle }, stored)) {
       expect(result.error).toBeUndefined();
       replayed.push(result.workflowId);
     }
