@@ -67,18 +67,18 @@ describe.skipIf(missing('temporal'))('the audit trail of a cluster’s rollout',
       });
       expect(new Set(members.map(({ stage }) => stage))).toEqual(new Set(['pending']));
       await client.pause('one');
-      const paused = await until('one', 'it is paused', ({ waiting: why }) => {
-        return why?.kind === 'paused';
+      const paused = await until('one', 'it is paused', (status) => {
+        return status.waiting?.kind === 'paused';
       });
       expect(paused.waiting?.reason).toBe(`an operator paused it; ${away}`);
       // A pause that comes after it counts more, however late its line is.
       await client.resume('one');
       await client.pause('one');
       await replace(storeless, 'control');
-      await until('one', 'the lines are written', ({ waiting: why }) => {
-        return why?.kind === 'paused' && !why.reason.includes(away);
+      const before = await eventually('the lines are written', async () => {
+        const lines = await linesOf('one');
+        return lines.length >= 5 ? lines : null;
       });
-      const before = await linesOf('one');
       expect(before.map(told)).toEqual([
         `start by ${rollout.requestedBy}: r1: n1 on m1, n2 on m2, n3 on m3`,
         'begin by quorumshift: n2 (r1-s1)',
@@ -86,10 +86,14 @@ describe.skipIf(missing('temporal'))('the audit trail of a cluster’s rollout',
         'resume by test: ',
         'pause by test: ',
       ]);
+      const { waiting: why } = await until('one', 'nothing waits for the store', (status) => {
+        return status.waiting?.reason.includes(away) !== true;
+      });
+      expect(why).toMatchObject({ kind: 'paused', reason: 'an operator paused it' });
       expect(before[0]?.reason).toContain(JSON.stringify(rollout.policy.waves));
 
       await client.resume('one');
-      await until('one', 'a cutover waits', ({ waiting: why }) => why?.kind === 'approval');
+      await until('one', 'a cutover waits', (status) => status.waiting?.kind === 'approval');
       await replace('control', storeless);
       await client.approve('one');
       const asked = await until('one', 'the approval is not on record', isAway);
@@ -112,6 +116,31 @@ describe.skipIf(missing('temporal'))('the audit trail of a cluster’s rollout',
         'end by quorumshift: r1: rolled-back: changed our minds',
       ]);
       expect(new Set(all.map(({ digests }) => digests[0])).size).toBe(1);
+    },
+  );
+
+  test(
+    'a fleet that is stopped while the line of a resume is not on record stays stopped [OPS-3] [I18]',
+    { timeout: 120_000 },
+    async () => {
+      const { client } = environment;
+      await environment.kill(storeless);
+      await replace('control', 'control');
+      const files = await environment.files({ approval: 'per-wave' });
+      await environment.cli('fleet', 'start', 'f', ...files, '--clusters', 'one', '--id', 'f1');
+      await client.pause('f');
+      await environment.until('f', 'it is paused', ({ paused }) => paused);
+      await replace('control', storeless);
+      await client.resume('f');
+      await client.stop('f', 'test');
+      await environment.run(['control']);
+      const lines = await eventually('its lines', async () => {
+        const all = await auditLines(environment.controlDir, 'fleet/f');
+        return all.some(({ action }) => action === 'stop') ? all : null;
+      });
+      expect(lines.slice(-2).map(told)).toEqual(['resume by test: ', 'stop by test: test']);
+      const { status } = await client.status('f');
+      expect(status).toMatchObject({ stage: 'stopped', paused: true });
     },
   );
 
