@@ -129,15 +129,17 @@ describe.skipIf(missing('temporal'))('the audit trail of a cluster’s rollout',
       const files = await environment.files({ approval: 'per-wave' });
       await environment.cli('fleet', 'start', 'f', ...files, '--clusters', 'one', '--id', 'f1');
       await client.pause('f');
-      await environment.until('f', 'it is paused', ({ paused }) => paused);
+      const linesWith = (action: string) =>
+        eventually(`the line of ${action}`, async () => {
+          const lines = await auditLines(environment.controlDir, 'fleet/f');
+          return lines.some((line) => line.action === action) ? lines : null;
+        });
+      await Promise.all([linesWith('start'), linesWith('pause')]);
       await replace('control', storeless);
       await client.resume('f');
       await client.stop('f', 'test');
       await environment.run(['control']);
-      const lines = await eventually('its lines', async () => {
-        const all = await auditLines(environment.controlDir, 'fleet/f');
-        return all.some(({ action }) => action === 'stop') ? all : null;
-      });
+      const lines = await linesWith('stop');
       expect(lines.slice(-2).map(told)).toEqual(['resume by test: ', 'stop by test: test']);
       const { status } = await client.status('f');
       expect(status).toMatchObject({ stage: 'stopped', paused: true });
