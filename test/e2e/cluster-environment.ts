@@ -2,10 +2,9 @@
  * The example's cluster with a machine for each node, as Quorumshift sees it: an agent each, one
  * control worker, and a Temporal server of its own, so that names are free.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 
 import type { Client } from '@temporalio/client';
 
@@ -22,8 +21,7 @@ import { connectClient } from '../../worker/temporal-connection.ts';
 import { startTemporalServer, type TemporalServer } from '../../worker/temporal-server.ts';
 import { KvCluster, type NodeStatus } from '../go/kv-cluster.ts';
 import { eventually } from './migration-environment.ts';
-
-const program = resolve('bin/quorumshift.mjs');
+import { ReadyProcesses } from './ready-processes.ts';
 
 export type RolloutPolicyInput = Readonly<Record<string, unknown>>;
 
@@ -34,8 +32,7 @@ export class ClusterEnvironment {
   readonly client: ClusterClient;
   readonly migrations: MigrationClient;
   readonly #directory: string;
-  readonly #processes = new Map<string, ChildProcess>();
-  readonly #output: string[] = [];
+  readonly #processes = new ReadyProcesses();
   #rollouts = 0;
 
   /** Its agents and its control worker run. */
@@ -143,20 +140,7 @@ export class ClusterEnvironment {
   async run(name: string): Promise<void> {
     const config = join(this.kv.directory(name), 'agent.json');
     const args = name === 'control' ? ['control'] : ['agent', '--config', config];
-    const child = spawn(process.execPath, [program, ...args], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, ...this.address },
-    });
-    this.#processes.set(name, child);
-    await new Promise<void>((ready, reject) => {
-      const hear = (text: string) => {
-        this.#output.push(text);
-        if (text.includes('ready')) ready();
-      };
-      child.stdout.setEncoding('utf8').on('data', hear);
-      child.stderr.setEncoding('utf8').on('data', hear);
-      child.once('exit', (code) => reject(new Error(`${name} ended (${code}): ${this.log}`)));
-    });
+    await this.#processes.start(name, args, this.address);
   }
 
   get address(): Readonly<Record<string, string>> {
@@ -166,15 +150,11 @@ export class ClusterEnvironment {
 
   /** kill -9, then waits for the end. */
   async kill(name: string): Promise<void> {
-    const child = this.#processes.get(name);
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    const exited = new Promise((done) => child.once('exit', done));
-    child.kill('SIGKILL');
-    await exited;
+    await this.#processes.kill(name);
   }
 
   get log(): string {
-    return this.#output.join('').slice(-4000);
+    return this.#processes.log;
   }
 
   /** The rollout's status once it is as `look` says. */
@@ -256,7 +236,7 @@ export class ClusterEnvironment {
   }
 
   async close(): Promise<void> {
-    for (const name of this.#processes.keys()) await this.kill(name);
+    await this.#processes.killAll();
     await this.temporal.connection.close();
     await this.kv.stop();
     await this.server.kill();
