@@ -39,17 +39,21 @@ export class FleetEnvironment {
   readonly temporal: Client;
   readonly #server: KillableServer;
   readonly #processes = new ReadyProcesses();
+  readonly #withPrograms: readonly string[];
   readonly #placed = new Map<string, Record<string, string>>();
 
   /** With these clusters, of three members each, spread over the machines; nothing runs yet. */
   static async create(given: {
     readonly machines: number;
     readonly clusters: readonly string[];
+    /** Those of them whose members have programs that can be replaced. */
+    readonly withPrograms?: readonly string[];
   }): Promise<FleetEnvironment> {
     const root = await mkdtemp(join(tmpdir(), 'quorumshift-fleet-'));
     const server = await KillableServer.start(process.env['QUORUMSHIFT_TEMPORAL_BIN'] ?? '');
     const temporal = await connectClient(server);
-    const environment = new FleetEnvironment({ root, server, temporal, count: given.machines });
+    const { machines: count, withPrograms = [] } = given;
+    const environment = new FleetEnvironment({ root, server, temporal, count, withPrograms });
     await environment.#makeClusters(given.clusters);
     await environment.#configure();
     return environment;
@@ -60,8 +64,10 @@ export class FleetEnvironment {
     server: KillableServer;
     temporal: Client;
     count: number;
+    withPrograms: readonly string[];
   }) {
     this.root = given.root;
+    this.#withPrograms = given.withPrograms;
     this.machines = Array.from({ length: given.count }, (_, i) => `m${i + 1}`);
     this.temporal = given.temporal;
     this.#server = given.server;
@@ -324,8 +330,11 @@ export class FleetEnvironment {
   #replicaConfig(cluster: string, member: string): Record<string, unknown> {
     const views = this.path('views', cluster);
     const transfer = `cp ${views}/"$QUORUMSHIFT_TO"/* ${views}/now/`;
+    const nothing = { exec: ['true'] };
+    const program = { stop: nothing, replace: nothing, start: nothing };
+    const probe = { exec: ['test', '!', '-e', this.path('broken', cluster)] };
     return {
-      hooks: { probe: { exec: ['test', '!', '-e', this.path('broken', cluster)] } },
+      hooks: { probe, ...(this.#withPrograms.includes(cluster) && program) },
       adapter: {
         kind: 'exec',
         status: { exec: ['cat', join(views, 'now', member)] },
