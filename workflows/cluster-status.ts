@@ -1,7 +1,7 @@
 /** What a cluster's rollout says of itself, and what may be wished of it as it stands. */
 import type { ClusterState } from './cluster-state.ts';
 import type { ClusterReport, ClusterStatus } from './rollout-messages.ts';
-import { isOpen, memberStatus, type TrackedMember } from './tracked-members.ts';
+import { isOpen, isWaitingPaused, memberStatus, type TrackedMember } from './tracked-members.ts';
 
 export function clusterStatus(state: ClusterState): ClusterStatus {
   const { rollout, stage, members, order, waiting, refusals, paused, outcome } = state;
@@ -52,7 +52,8 @@ export function canBeSkipped({ foreign }: ClusterState, member: TrackedMember): 
 function actionsOf(state: ClusterState): string[] {
   if (state.outcome !== null) return [];
   const { members, paused, stage, undecided } = state;
-  const stops = undecided.length > 0 || stage === 'preflight' || paused;
+  const stands = paused || members.some(isWaitingPaused);
+  const stops = undecided.length > 0 || stage === 'preflight' || stands;
   return [
     ...(paused ? [] : ['pause']),
     ...(stops ? ['resume'] : []),

@@ -59,7 +59,13 @@ export async function planMember(
     const request = { contractVersion, agentId, replica: input.replica, input };
     const { findings, entries, bytes, mode } = await calls.measure.preflight(request);
     const size = { mode, entries, bytes };
-    return { member, host, findings, size, problem: null, isAway: false };
+    const plan = { member, host, size, problem: null, isAway: false };
+    if (rollout.policy.shape !== 'staged' || step === 'binary') return { ...plan, findings };
+    // What its second step needs is checked before the first one changes anything.
+    const second = { ...input, source: spec.source, target: spec.source, mode: 'binary' } as const;
+    const later = await calls.measure.preflight({ ...request, input: second });
+    const isNew = ({ check }: Finding) => findings.every((known) => known.check !== check);
+    return { ...plan, findings: [...findings, ...later.findings.filter(isNew)] };
   } catch (error) {
     const isAway = isUnreachable(error);
     const problem = isAway

@@ -23,11 +23,13 @@ describe.skipIf(missing('temporal'))('a fleet of clusters migrates by a workflow
   const first = named('a', most);
   const second = named('b', 4);
   const third = named('c', 3);
+  const inTwoSteps = named('d', 2);
   let environment: FleetEnvironment;
 
   beforeAll(async () => {
-    const clusters = [...first, ...second, ...third];
-    environment = await FleetEnvironment.create({ machines: 4, clusters });
+    const clusters = [...first, ...second, ...third, ...inTwoSteps];
+    const withPrograms = inTwoSteps;
+    environment = await FleetEnvironment.create({ machines: 4, clusters, withPrograms });
     await environment.run();
   }, 120_000);
 
@@ -169,6 +171,27 @@ describe.skipIf(missing('temporal'))('a fleet of clusters migrates by a workflow
         expect(actions).toContain('start');
       } finally {
         await store.close();
+      }
+    },
+  );
+
+  test.runIf(isLong)(
+    'clusters that move in two steps are finalized wave by wave in both [ROLL-1]',
+    long,
+    async () => {
+      const files = await environment.files({
+        shape: 'staged',
+        waves: [{ clusters: 1 }, { clusters: '100%' }],
+        finalize: 'per-wave',
+      });
+      const only = ['--clusters', ...inTwoSteps];
+      await environment.cli('fleet', 'start', 'steps', ...files, ...only, '--id', 'r4');
+      expect(await environment.outcome('steps')).toBe('finalized');
+      for (const cluster of inTwoSteps) {
+        expect(await environment.primaries(cluster)).toEqual(environment.targets(cluster));
+        expect(await environment.storeOf(cluster, 'n1').read()).toMatchObject({
+          lastEnded: { id: 'r4-b1', result: 'finalized' },
+        });
       }
     },
   );
