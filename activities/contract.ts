@@ -97,6 +97,8 @@ export interface StepRequest extends Addressee {
   readonly step: number;
   /** For `swap` under a policy of manual approval: what was approved. */
   readonly approved?: ProofName;
+  /** Who let it begin: approved the cutover, or ended the soak. Absent: the policy did. */
+  readonly decidedBy?: string;
 }
 
 /** Of a replica that soaks under this lease. */

@@ -19,6 +19,7 @@ const groups: readonly (readonly [string, () => Promise<(program: Command) => vo
   ['plan', async () => (await import('./commands/plan.ts')).addPlan],
   ['start', async () => (await import('./commands/start.ts')).addStart],
   [operations, async () => (await import('./commands/operate.ts')).addOperations],
+  ['journal', async () => (await import('./commands/journal.ts')).addJournal],
   ['dev agent control', async () => (await import('./commands/processes.ts')).addProcesses],
   ['host', async () => (await import('./commands/host.ts')).addHost],
   ['replica', async () => (await import('./commands/replica.ts')).addReplica],

@@ -7,6 +7,7 @@ import { storeTaskQueue } from '../core/ids.ts';
 import type { ClusterState } from './cluster-state.ts';
 import { askStore } from './retry-policies.ts';
 import type { RolloutWaiting } from './rollout-messages.ts';
+import { storeWaiting } from './store-records.ts';
 
 /** What is waited for is looked at again after this, doubled each time nothing has changed. */
 const firstLookMs = 2_000;
@@ -98,9 +99,8 @@ export class ClusterWaits {
       const waiting = { kind, reason, remedy: 'wait, or abandon and change it' } as const;
       return { is: 'closed', waiting, againMs };
     } catch {
-      const reason = 'whether a maintenance window is open is not known: the store does not answer';
-      const remedy = 'start the control plane’s store ("quorumshift control --config", or "dev")';
-      return { is: 'unknown', waiting: { kind, reason, remedy }, againMs: firstLookMs };
+      const waiting = storeWaiting('whether a maintenance window is open is not known');
+      return { is: 'unknown', waiting, againMs: firstLookMs };
     }
   }
 }

@@ -34,7 +34,7 @@ import { agentCalls, type AgentCalls } from './agent-calls.ts';
 import { describeFailure, isHostAway, isSuperseded, isUnreachable } from './failures.ts';
 import type { MigrateReplicaRequest, MigrateReplicaResult, MigrationOutcome } from './messages.ts';
 import { MigrationState } from './migration-state.ts';
-import { passGates, untilTurn } from './gates.ts';
+import { decidedBy, passGates, untilTurn } from './gates.ts';
 import { GroupLeases } from './group-leases.ts';
 import { reportToCoordinator } from './member-reports.ts';
 import { showMigration } from './shown-migration.ts';
@@ -286,7 +286,7 @@ class ReplicaMigration {
     const { state } = this.#context();
     // From here on no rollback is accepted: the machine will refuse it, too.
     if (phase === 'finalize') state.enterFinalize();
-    const request = this.#stepRequest();
+    const request = { ...this.#stepRequest(), ...decidedBy(state, phase) };
     const scope = new CancellationScope({ cancellable: true });
     const running = scope.run(() => this.#calls.step(phase)(request));
     if (phases[phase].kind !== 'bulk') return running;

@@ -1,6 +1,6 @@
 /**
  * The example's cluster with a machine for each node, as Quorumshift sees it: an agent each, one
- * control worker, and a Temporal server of its own, so that names are free.
+ * control worker with the store, and a Temporal server of its own, so that names are free.
  */
 import { copyFile, mkdtemp, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -19,12 +19,22 @@ import { nodeFileLayer } from '../../storage/node-file-layer.ts';
 import type { MigrationStatus } from '../../workflows/messages.ts';
 import type { ClusterStatus, MemberStage } from '../../workflows/rollout-messages.ts';
 import { connectClient } from '../../worker/temporal-connection.ts';
-import { startTemporalServer, type TemporalServer } from '../../worker/temporal-server.ts';
+import type { TemporalServer } from '../../worker/temporal-server.ts';
+import { runCli } from '../cli/run-cli.ts';
 import { KvCluster, type NodeStatus } from '../go/kv-cluster.ts';
+import { startTestServer } from '../setup/test-server.ts';
+import { changeHook, failingWhere } from './agent-hooks.ts';
 import { eventually } from './migration-environment.ts';
 import { ReadyProcesses } from './ready-processes.ts';
 
 export type RolloutPolicyInput = Readonly<Record<string, unknown>>;
+
+/** Of a member's journal. */
+export interface MemberLine {
+  readonly at: string;
+  readonly decision?: { readonly by: string; readonly digest?: string };
+  readonly info?: Readonly<Record<string, unknown>>;
+}
 
 export class ClusterEnvironment {
   readonly kv: KvCluster;
@@ -47,22 +57,27 @@ export class ClusterEnvironment {
     readonly families?: string[];
     readonly learners?: number;
   } = {}): Promise<ClusterEnvironment> {
-    const bin = process.env['QUORUMSHIFT_TEMPORAL_BIN'] ?? '';
     const directory = await mkdtemp(join(tmpdir(), 'quorumshift-cluster-'));
     const [server, kv] = await Promise.all([
-      startTemporalServer({ bin, dbFile: join(directory, 'temporal.db') }),
+      startTestServer(),
       KvCluster.start({ ...given, spares: learners }),
     ]);
     const temporal = await connectClient(server);
     const environment = new ClusterEnvironment({ directory, server, kv, temporal });
+    const { controlDir, controlConfig } = environment;
+    await writeFile(controlConfig, JSON.stringify({ controlDir }));
     const [first = ''] = kv.nodes;
     await kv.until('the cluster commits', () => kv.write(first, 'first', 'value of first'));
     for (let i = 0; i < learners; i += 1) await kv.addLearner();
     // All have opened: each has its record.
     await environment.leader();
-    const controlDir = join(directory, 'control');
-    await writeFile(join(directory, 'control.json'), JSON.stringify({ controlDir }));
-    await Promise.all(environment.members.map((member) => environment.#makeProbeFailing(member)));
+    for (const member of environment.members) {
+      await changeHook(
+        environment.#agentOf(member),
+        'probe',
+        failingWhere(environment.#brokenOf(member)),
+      );
+    }
     await Promise.all(['control', ...environment.members].map((name) => environment.run(name)));
     return environment;
   }
@@ -80,6 +95,14 @@ export class ClusterEnvironment {
     const options = { client: given.temporal, identity: 'test' };
     this.client = new ClusterClient(options);
     this.migrations = new MigrationClient(options);
+  }
+
+  get controlDir(): string {
+    return join(this.#directory, 'control');
+  }
+
+  get controlConfig(): string {
+    return join(this.#directory, 'control.json');
   }
 
   get members(): readonly string[] {
@@ -152,9 +175,21 @@ export class ClusterEnvironment {
     return new RecordStore({ files: nodeFileLayer, stateDir, replica, now: () => new Date() });
   }
 
-  /** Starts `control`, or the agent of a member's machine, and waits until it is ready. */
+  /** What was done to the member on its machine, and on whose word. */
+  async journalOf(member: string): Promise<MemberLine[]> {
+    const stateDir = join(this.kv.directory(member), 'state');
+    const args = ['journal', `kv/${member}`, '--state-dir', stateDir, '-o', 'jsonl'];
+    const { stdout } = await runCli(args);
+    return stdout
+      .toString('utf8')
+      .trim()
+      .split('\n')
+      .map((line): MemberLine => JSON.parse(line));
+  }
+
+  /** Starts `control`, with the store, or a machine's agent, and waits until it is ready. */
   async run(name: string): Promise<void> {
-    const config = name === 'control' ? join(this.#directory, 'control.json') : this.#agentOf(name);
+    const config = name === 'control' ? this.controlConfig : this.#agentOf(name);
     const args = [name === 'control' ? name : 'agent', '--config', config];
     await this.#processes.start(name, args, this.address);
   }
@@ -166,11 +201,7 @@ export class ClusterEnvironment {
 
   /** Of the agent of its machine, which is started anew with it. */
   async setHook(member: string, hook: string, is: unknown): Promise<unknown> {
-    const file = this.#agentOf(member);
-    const config = JSON.parse(await readFile(file, 'utf8'));
-    const before: unknown = config.hooks[hook];
-    config.hooks[hook] = is;
-    await writeFile(file, JSON.stringify(config));
+    const before = await changeHook(this.#agentOf(member), hook, () => is);
     await this.kill(member);
     await this.run(member);
     return before;
@@ -187,16 +218,6 @@ export class ClusterEnvironment {
 
   #brokenOf(member: string): string {
     return join(this.kv.directory(member), 'broken');
-  }
-
-  async #makeProbeFailing(member: string): Promise<void> {
-    const file = this.#agentOf(member);
-    const config = JSON.parse(await readFile(file, 'utf8'));
-    const { probe } = config.hooks;
-    const isBroken = `[ "$(cat '${this.#brokenOf(member)}')" = "$QUORUMSHIFT_MIGRATION" ]`;
-    const script = `if ${isBroken} && [ "$QUORUMSHIFT_DIRECTION" = forward ]; then exit 1; fi`;
-    probe.exec = ['/bin/sh', '-c', `${script}; exec "$0" "$@"`, ...probe.exec];
-    await writeFile(file, JSON.stringify(config));
   }
 
   /** An operator puts another program beside the one that runs. */
@@ -218,7 +239,12 @@ export class ClusterEnvironment {
 
   get address(): Readonly<Record<string, string>> {
     const { address, namespace } = this.server;
-    return { TEMPORAL_ADDRESS: address, TEMPORAL_NAMESPACE: namespace };
+    const { controlDir } = this;
+    return {
+      TEMPORAL_ADDRESS: address,
+      TEMPORAL_NAMESPACE: namespace,
+      QUORUMSHIFT_CONTROL_DIR: controlDir,
+    };
   }
 
   /** kill -9, then waits for the end. */

@@ -6,6 +6,7 @@ import { isLong } from '../setup/long.ts';
 import { missing } from '../setup/toolchain.ts';
 import type { ClusterStatus } from '../../workflows/rollout-messages.ts';
 import { ClusterEnvironment, stagesOf } from './cluster-environment.ts';
+import { memberOf, stage, waitsForWord } from './cluster-looks.ts';
 import { begun, ended, resultsOf } from './cluster-journals.ts';
 import { eventually } from './migration-environment.ts';
 
@@ -20,18 +21,9 @@ describe.skipIf(missing('temporal') || missing('go'))('a rollout of a cluster', 
 
   afterAll(async () => environment.close());
 
-  const memberOf = ({ members }: ClusterStatus, name: string) =>
-    members.find(({ member }) => member === name);
-
-  const stage = (member: string, is: string) => (status: ClusterStatus) =>
-    memberOf(status, member)?.stage === is;
-
   /** In the second step of two. */
   const isBinary = (status: ClusterStatus, member: string) =>
     memberOf(status, member)?.step === 'binary';
-
-  const waitsForWord = (member: string) => (status: ClusterStatus) =>
-    memberOf(status, member)?.report?.waiting?.kind === 'approval';
 
   async function runNextProgram(): Promise<boolean[]> {
     return Promise.all(environment.members.map((member) => environment.runsNextProgram(member)));

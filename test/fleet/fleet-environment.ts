@@ -31,6 +31,9 @@ const entries = 10;
 /** A fleet's steps wait for disks and for each other. */
 const patienceMs = 500_000;
 
+/** A control worker that runs workflows alone: where it runs by itself, no store answers. */
+export const storeless = 'workflows';
+
 export class FleetEnvironment {
   readonly root: string;
   readonly machines: readonly string[];
@@ -154,15 +157,16 @@ export class FleetEnvironment {
     return stdout;
   }
 
-  /** Starts processes and waits until they are ready. */
+  /** Starts processes and waits until they are ready; {@link storeless}, too. */
   async run(names: readonly string[] = this.processes): Promise<void> {
     await Promise.all(names.map((name) => this.#runOne(name)));
   }
 
   async #runOne(name: string): Promise<void> {
-    const config = this.path(`${name}.json`);
-    const kind = name === 'control' ? 'control' : 'agent';
-    await this.#processes.start(name, [kind, '--config', config], this.#env);
+    const config = ['--config', this.path(`${name}.json`)];
+    const kind = this.machines.includes(name) ? 'agent' : 'control';
+    const args = [kind, ...(name === storeless ? [] : config)];
+    await this.#processes.start(name, args, this.#env);
   }
 
   /** kill -9 of everything at once, the Temporal server included. */
