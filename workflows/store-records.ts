@@ -12,6 +12,9 @@ import { storeCalls } from './store-calls.ts';
 /** The store is said to be away after this. */
 const storePatienceMs = 10_000;
 
+/** One line is written in some milliseconds: an attempt that takes longer has lost its process. */
+const lineMs = 10_000;
+
 /** What the store refused is asked for again after this: somebody may have mended it. */
 const refusedMs = 30_000;
 
@@ -39,6 +42,7 @@ export interface Recorded {
 
 export class StoreRecords<State extends Recorded> {
   readonly store = storeCalls();
+  readonly #lines = storeCalls(lineMs);
   protected readonly state: State;
   readonly #tellsOfLines: boolean;
 
@@ -63,7 +67,7 @@ export class StoreRecords<State extends Recorded> {
 
   async #write({ entry }: Decision): Promise<void> {
     await this.insist(() => {
-      const call = this.store.audit(entry);
+      const call = this.#lines.audit(entry);
       return this.#tellsOfLines ? this.answer(call) : call;
     });
   }
