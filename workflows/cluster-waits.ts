@@ -12,12 +12,16 @@ import type { RolloutWaiting } from './rollout-messages.ts';
 const firstLookMs = 2_000;
 const longestLookMs = 60_000;
 
-/** A window's end may have moved with the machine's clock; the store is asked again after this. */
-const windowLookMs = 60_000;
+/** The store is asked again after this at the latest: time zones' rules may be renewed meanwhile. */
+const windowLookMs = 6 * 60 * 60_000;
 
 const store = proxyActivities<StoreActivities>({ ...askStore, taskQueue: storeTaskQueue });
 
 export type ClusterWaitReason = Omit<RolloutWaiting, 'sinceMs'>;
+
+type Window =
+  | { readonly open: true; readonly closesInMs: number | null }
+  | { readonly open: false; readonly waiting: ClusterWaitReason; readonly againMs: number };
 
 export class ClusterWaits {
   readonly #state: ClusterState;
@@ -60,33 +64,32 @@ export class ClusterWaits {
     await this.forNews(waiting, this.#lookMs);
   }
 
-  /** True while no window is closed; waits until one may be open otherwise. */
+  /** True while no window is closed; waits until one opens otherwise. */
   async passWindow(): Promise<boolean> {
     const window = await this.window();
-    if (window === 'open') return true;
+    if (window.open) return true;
     await this.forNews(window.waiting, window.againMs);
     return false;
   }
 
   /** How the policy's windows stand now. */
-  async window(): Promise<
-    'open' | { readonly waiting: ClusterWaitReason; readonly againMs: number }
-  > {
+  async window(): Promise<Window> {
     const { windows } = this.#state.rollout.policy;
-    if (windows.length === 0) return 'open';
+    if (windows.length === 0) return { open: true, closesInMs: null };
     const kind = 'window';
     try {
       const answer = await store.windowAt({ windows, atMs: Date.now() });
-      if (answer.open) return 'open';
+      if (answer.open) return answer;
       const { opensInMs } = answer;
       const opens = opensInMs === null ? 'none opens any more' : 'the next one has not opened yet';
       const reason = `no maintenance window is open: ${opens}`;
       const againMs = Math.min(opensInMs ?? windowLookMs, windowLookMs);
-      return { waiting: { kind, reason, remedy: 'wait, or abandon and change it' }, againMs };
+      const waiting = { kind, reason, remedy: 'wait, or abandon and change it' } as const;
+      return { open: false, waiting, againMs };
     } catch {
       const reason = 'whether a maintenance window is open is not known: the store does not answer';
       const remedy = 'start the control plane’s store ("quorumshift dev" or "quorumshift api")';
-      return { waiting: { kind, reason, remedy }, againMs: firstLookMs };
+      return { open: false, waiting: { kind, reason, remedy }, againMs: firstLookMs };
     }
   }
 }

@@ -2,6 +2,8 @@
  * The turns of a rollout: which member begins, which may cut over, which goes back. Each looks at
  * the group first, does one thing, or waits for the next report.
  */
+import { patched } from '@temporalio/workflow';
+
 import {
   orderOf,
   refusalsOf,
@@ -17,8 +19,8 @@ import { beginAnew, isMoved, isOpen, type TrackedMember } from './tracked-member
 /** Members that say nothing are asked after this, whether their workflows still run. */
 const silenceMs = 10 * 60_000;
 
-/** Of one that waits for an operator, perhaps for weeks: each report is a part of its history. */
-const stoppedSilenceMs = 60 * 60_000;
+/** Of one that soaks or waits for an operator, perhaps for weeks: each report is in its history. */
+const idleSilenceMs = 60 * 60_000;
 
 /** A cluster that was told to hand leadership over, and has not, is told again after this. */
 const transferMs = 15_000;
@@ -120,9 +122,12 @@ export class MemberTurns {
       return;
     }
     if (!state.isApproved && (report.proof !== null || member.step === 'binary')) {
-      return this.#untilApproved();
+      // Histories of before wait for the approval alone.
+      if (!this.#detaches || !patched('approval-in-window')) return this.#untilApproved();
+      const window = await this.#passWindow(member);
+      return window === null ? undefined : this.#untilApproved(window.closesInMs);
     }
-    if (!(await this.#passWindow(member))) return;
+    if ((await this.#passWindow(member)) === null) return;
     if (!(await this.#isSafe(member, await this.#calls.look()))) return;
     if (state.paused || hasWish(state) || this.#isTooLate()) return;
     member.granted = { digest, atMs: Date.now() };
@@ -137,34 +142,42 @@ export class MemberTurns {
     });
   }
 
-  async #untilApproved(): Promise<void> {
+  /** At a window's end a member that is not cut over gives up what it has. */
+  get #detaches(): boolean {
+    const { windows, atWindowEnd } = this.#state.rollout.policy;
+    return windows.length > 0 && atWindowEnd === 'detach';
+  }
+
+  async #untilApproved(closesInMs: number | null = null): Promise<void> {
     const { rollout, coordinator } = this.#state;
     const byWave = rollout.policy.approval === 'per-wave' && coordinator !== null;
     const kind = byWave ? 'wave-approval' : 'approval';
     const reason = 'the first cutover waits for approval';
     const remedy = byWave ? 'approve the wave' : 'approve';
-    await this.#waits.forNews({ kind, reason, remedy });
+    await this.#waits.forNews({ kind, reason, remedy }, closesInMs ?? undefined);
   }
 
   /** Until it says something; a window that ends meanwhile may take its mirror. */
   async #watch(member: TrackedMember): Promise<void> {
-    const { windows, atWindowEnd } = this.#state.rollout.policy;
     const { waiting } = member.report ?? {};
     const says = waiting ? `waits (${waiting.kind}): ${waiting.reason}` : 'is being moved';
-    const watchesWindow = windows.length > 0 && atWindowEnd === 'detach';
-    if (watchesWindow && !(await this.#passWindow(member))) return;
-    const timeoutMs = Math.min(this.#untilDeadlineMs(), watchesWindow ? 60_000 : silenceMs);
+    const detaches = this.#detaches;
+    const window = detaches ? await this.#passWindow(member) : null;
+    if (detaches && window === null) return;
+    const endsMs = Math.min(this.#untilDeadlineMs(), window?.closesInMs ?? Infinity);
+    const timeoutMs = Math.min(endsMs, silenceMs);
     const heard = await this.#waits.forNews(waitFor(member, says), timeoutMs);
-    if (!heard && timeoutMs === silenceMs) await this.#askThoseOpen();
+    if (!heard && !detaches && timeoutMs === silenceMs) await this.#askThoseOpen();
   }
 
-  async #passWindow(member: TrackedMember): Promise<boolean> {
+  /** The window that is open; null once it was waited for, or the member goes back. */
+  async #passWindow(member: TrackedMember): Promise<{ closesInMs: number | null } | null> {
     const window = await this.#waits.window();
-    if (window === 'open') return true;
+    if (window.open) return window;
     if (this.#state.rollout.policy.atWindowEnd === 'detach') {
       await this.#giveUp(member, 'again', 'its maintenance window has ended');
     } else await this.#waits.forNews(window.waiting, window.againMs);
-    return false;
+    return null;
   }
 
   /** Not cut over, it goes back: to be begun again, or not. */
@@ -255,7 +268,7 @@ export class MemberTurns {
     await this.#idle({ kind: 'finalize', reason, remedy: 'complete or roll back' });
   }
 
-  async #idle(waiting: ClusterWaitReason, askAfterMs = silenceMs): Promise<void> {
+  async #idle(waiting: ClusterWaitReason, askAfterMs = idleSilenceMs): Promise<void> {
     if (!(await this.#waits.forNews(waiting, askAfterMs))) await this.#askThoseOpen();
   }
 
@@ -273,7 +286,7 @@ export class MemberTurns {
         .filter(({ stage }) => stage === 'soaking')
         .map(({ spec }) => spec.member);
       const reason = `${names.join(', ')}: the sources are being retired`;
-      await this.#idle({ kind: 'member', reason, remedy: 'wait' });
+      await this.#idle({ kind: 'member', reason, remedy: 'wait' }, silenceMs);
     }
   }
 
@@ -367,7 +380,7 @@ export class MemberTurns {
       .map((member) => `${member.spec.member}: ${member.reason ?? member.stage}`)
       .join('; ');
     const remedy = 'resume to try again, skip it, roll back, or abandon';
-    await this.#idle({ kind: 'stopped', reason, remedy }, stoppedSilenceMs);
+    await this.#idle({ kind: 'stopped', reason, remedy });
   }
 
   async #askThoseOpen(): Promise<void> {

@@ -13,6 +13,7 @@ import { hasCode } from '../../core/errors.ts';
 import { findTemporalBinary } from '../../worker/temporal-server-source.ts';
 import { startTemporalServer, type TemporalServer } from '../../worker/temporal-server.ts';
 import { findSchemathesis } from './schemathesis.ts';
+import { findTimeSkipping } from './time-skipping.ts';
 
 declare module 'vitest' {
   export interface ProvidedContext {
@@ -29,6 +30,8 @@ export async function setup(project: TestProject): Promise<void> {
   await nameBinary();
   const schemathesis = findSchemathesis(process.env);
   if (schemathesis !== null) process.env['QUORUMSHIFT_SCHEMATHESIS'] = schemathesis;
+  const timeSkipping = findTimeSkipping(process.env);
+  if (timeSkipping !== null) process.env['QUORUMSHIFT_TIME_SKIPPING'] = timeSkipping;
   starter = createServer((_request, response) => {
     starting ??= startServer();
     starting.then(
