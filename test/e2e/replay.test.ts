@@ -179,7 +179,7 @@ async function recordQuestions(environment: FleetEnvironment): Promise<void> {
   await environment.cli('cluster', 'plan', 'c', ...files);
   const [source = ''] = environment.sources('c');
   const target = environment.target('c', 'n1');
-  const [host = ''] = environment.machines;
+  const host = environment.machines.at(-1) ?? '';
   const at = ['--host', host, '--source', source, '--target', target];
   await environment.cli('plan', 'c/n1', ...at);
   const machines = new MachineClient(environment.temporal);
