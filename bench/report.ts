@@ -149,11 +149,22 @@ function fleetSection({ shape, pairs }: FleetResult): string {
     const pick = (of: (run: FleetRun) => number, digits: number) =>
       median(runs.map(of)).toFixed(digits);
     const rate = (run: FleetRun) => run.activities / run.wallSeconds;
-    return [name, pick((run) => run.activities, 0), pick((run) => run.wallSeconds, 1), pick(rate, 1)];
+    return [
+      name,
+      pick((run) => run.activities, 0),
+      pick((run) => run.wallSeconds, 1),
+      pick(rate, 1),
+    ];
   };
   const rows = [
-    cells('rollout', pairs.map(({ ours }) => ours)),
-    cells('no-ops', pairs.map(({ reference }) => reference)),
+    cells(
+      'rollout',
+      pairs.map(({ ours }) => ours),
+    ),
+    cells(
+      'no-ops',
+      pairs.map(({ reference }) => reference),
+    ),
   ];
   return (
     `A fleet of ${clusters} clusters of ${members} on ${machines} simulated machines (real workflows ` +

@@ -12,7 +12,7 @@ import type { RolloutWaiting } from './rollout-messages.ts';
 const firstLookMs = 2_000;
 const longestLookMs = 60_000;
 
-/** The store is asked again after this at the latest: time zones' rules may be renewed meanwhile. */
+/** The store is asked again after this at the latest: rules of time zones may be renewed. */
 const windowLookMs = 6 * 60 * 60_000;
 
 const store = proxyActivities<StoreActivities>({ ...askStore, taskQueue: storeTaskQueue });

@@ -279,7 +279,7 @@ describe('the workflow of today', () => {
     );
     // Whoever adds a workflow records a run of it.
     const types = new Set(stored.map(({ history }) => typeOf(history)));
-    expect([...types].toSorted()).toEqual(Object.keys(workflows).toSorted());
+    expect(types).toEqual(new Set(Object.keys(workflows)));
     installRuntime();
     const workflowBundle = await bundleWorkflows();
     const replayed: string[] = [];

@@ -127,7 +127,10 @@ export class FleetCampaign {
     });
     return {
       log: found,
-      rates: { fleet: found.activities / busySeconds(found.beganAtMs), noop: (children * activities) / noopSeconds },
+      rates: {
+        fleet: found.activities / busySeconds(found.beganAtMs),
+        noop: (children * activities) / noopSeconds,
+      },
       seconds,
       stopDelayMs,
       controlMiB: memory,

@@ -154,7 +154,8 @@ export class SkippedTime {
     const { firstRunId } = await this.#history(workflowId, undefined);
     const found: Happening[] = [];
     for (const { children } of await this.#chain(workflowId, firstRunId)) {
-      for (const child of children) found.push(...(await this.#from(child.workflowId, child.runId)));
+      for (const child of children)
+        found.push(...(await this.#from(child.workflowId, child.runId)));
     }
     return found.toSorted((a, b) => a.atMs - b.atMs);
   }
