@@ -13,8 +13,8 @@ import { storeWaiting } from './store-records.ts';
 const firstLookMs = 2_000;
 const longestLookMs = 60_000;
 
-/** A window's end may have moved with the machine's clock; the store is asked again after this. */
-const windowLookMs = 60_000;
+/** The store is asked again after this at the latest: rules of time zones may be renewed. */
+const windowLookMs = 6 * 60 * 60_000;
 
 const store = proxyActivities<StoreActivities>({ ...askStore, taskQueue: storeTaskQueue });
 
@@ -72,7 +72,7 @@ export class ClusterWaits {
     await this.forNews(waiting, this.#lookMs);
   }
 
-  /** True while no window is closed; waits until one may be open otherwise. */
+  /** True while no window is closed; waits until one opens otherwise. */
   async passWindow(): Promise<boolean> {
     const window = await this.window();
     if (window.is === 'open') return true;

@@ -2,6 +2,7 @@
  * The turns of a rollout: which member begins, which may cut over, which goes back. Each looks at
  * the group first, does one thing, or waits for the next report.
  */
+
 import {
   orderOf,
   refusalsOf,
@@ -18,8 +19,8 @@ import { beginAnew, isMoved, isOpen, type TrackedMember } from './tracked-member
 /** Members that say nothing are asked after this, whether their workflows still run. */
 const silenceMs = 10 * 60_000;
 
-/** Of one that waits for an operator, perhaps for weeks: each report is a part of its history. */
-const stoppedSilenceMs = 60 * 60_000;
+/** Of one that soaks or waits for an operator, perhaps for weeks: each report is in its history. */
+const idleSilenceMs = 60 * 60_000;
 
 /** A cluster that was told to hand leadership over, and has not, is told again after this. */
 const transferMs = 15_000;
@@ -275,7 +276,7 @@ export class MemberTurns {
     await this.#idle({ kind: 'finalize', reason, remedy: 'complete or roll back' });
   }
 
-  async #idle(waiting: ClusterWaitReason, askAfterMs = silenceMs): Promise<void> {
+  async #idle(waiting: ClusterWaitReason, askAfterMs = idleSilenceMs): Promise<void> {
     if (!(await this.#waits.forNews(waiting, askAfterMs))) await this.#askThoseOpen();
   }
 
@@ -294,7 +295,7 @@ export class MemberTurns {
         .filter(({ stage }) => stage === 'soaking')
         .map(({ spec }) => spec.member);
       const reason = `${names.join(', ')}: the sources are being retired`;
-      await this.#idle({ kind: 'member', reason, remedy: 'wait' });
+      await this.#idle({ kind: 'member', reason, remedy: 'wait' }, silenceMs);
     }
   }
 
@@ -390,7 +391,7 @@ export class MemberTurns {
       .map((member) => `${member.spec.member}: ${member.reason ?? member.stage}`)
       .join('; ');
     const remedy = 'resume to try again, skip it, roll back, or abandon';
-    await this.#idle({ kind: 'stopped', reason, remedy }, stoppedSilenceMs);
+    await this.#idle({ kind: 'stopped', reason, remedy });
   }
 
   async #askThoseOpen(): Promise<void> {

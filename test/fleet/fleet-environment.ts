@@ -5,7 +5,7 @@
  * member would say of its group.
  */
 import { execFile } from 'node:child_process';
-import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -98,6 +98,17 @@ export class FleetEnvironment {
 
   async mend(cluster: string): Promise<void> {
     await rm(this.path('broken', cluster));
+  }
+
+  /** What the cluster's members say from now on, whoever leads. */
+  async changeViews(cluster: string, change: object): Promise<void> {
+    for (const leader of [...members, 'now']) {
+      for (const member of members) {
+        const file = this.path('views', cluster, leader, member);
+        const view = { ...JSON.parse(await readFile(file, 'utf8')), ...change };
+        await writeFile(file, JSON.stringify(view));
+      }
+    }
   }
 
   target(cluster: string, member: string): string {
