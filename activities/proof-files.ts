@@ -1,4 +1,4 @@
-/** What the machine keeps of a replica's validations, for whoever wants to see it. Changes nothing. */
+/** What the machine keeps of a replica's validations, for whoever asks. Changes nothing. */
 import { join } from 'node:path';
 
 import { fail, hasCode } from '../core/errors.ts';
