@@ -10,17 +10,17 @@ export class ReadyProcesses {
   readonly #processes = new Map<string, ChildProcess>();
   readonly #output: string[] = [];
 
-  /** `quorumshift <args>`; returns when it says that it is ready. */
-  async start(name: string, args: readonly string[], env: NodeJS.ProcessEnv): Promise<void> {
+  /** `quorumshift <args>`; returns what it says when it is ready. */
+  async start(name: string, args: readonly string[], env: NodeJS.ProcessEnv): Promise<string> {
     const child = spawn(process.execPath, [program, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...env },
     });
     this.#processes.set(name, child);
-    await new Promise<void>((ready, reject) => {
+    return new Promise<string>((ready, reject) => {
       const hear = (text: string) => {
         this.#output.push(text);
-        if (text.includes('ready')) ready();
+        if (text.includes('ready')) ready(text);
       };
       child.stdout.setEncoding('utf8').on('data', hear);
       child.stderr.setEncoding('utf8').on('data', hear);

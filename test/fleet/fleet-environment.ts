@@ -44,6 +44,8 @@ export class FleetEnvironment {
   readonly #processes = new ReadyProcesses();
   readonly #withPrograms: readonly string[];
   readonly #placed = new Map<string, Record<string, string>>();
+  /** Of the process `api`, which runs when it is named to {@link run}. */
+  apiUrl = '';
 
   /** With these clusters, of three members each, spread over the machines; nothing runs yet. */
   static async create(given: {
@@ -174,10 +176,12 @@ export class FleetEnvironment {
   }
 
   async #runOne(name: string): Promise<void> {
-    const config = ['--config', this.path(`${name}.json`)];
-    const kind = this.machines.includes(name) ? 'agent' : 'control';
+    const ofMachine = this.machines.includes(name);
+    const config = ['--config', this.path(ofMachine ? `${name}.json` : 'control.json')];
+    const kind = ofMachine ? 'agent' : name === 'api' ? 'api' : 'control';
     const args = [kind, ...(name === storeless ? [] : config)];
-    await this.#processes.start(name, args, this.#env);
+    const said = await this.#processes.start(name, args, this.#env);
+    if (name === 'api') this.apiUrl = /ready at (http:\S+),/.exec(said)?.[1] ?? '';
   }
 
   /** kill -9 of everything at once, the Temporal server included. */
@@ -338,7 +342,7 @@ export class FleetEnvironment {
     const notify = { exec: ['sh', '-c', `cat >> ${this.path('notices')}`] };
     await writeFile(
       this.path('control.json'),
-      JSON.stringify({ controlDir: this.controlDir, notify }),
+      JSON.stringify({ controlDir: this.controlDir, notify, api: { listen: '127.0.0.1:0' } }),
     );
   }
 
