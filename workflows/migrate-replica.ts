@@ -31,7 +31,13 @@ import {
   type StepPhase,
 } from '../core/phases.ts';
 import { agentCalls, type AgentCalls } from './agent-calls.ts';
-import { describeFailure, isHostAway, isSuperseded, isUnreachable } from './failures.ts';
+import {
+  areOfHostAway,
+  describeFailure,
+  isHostAway,
+  isSuperseded,
+  isUnreachable,
+} from './failures.ts';
 import type { MigrateReplicaRequest, MigrateReplicaResult, MigrationOutcome } from './messages.ts';
 import { MigrationState } from './migration-state.ts';
 import { passGates, untilTurn } from './gates.ts';
@@ -216,6 +222,7 @@ class ReplicaMigration {
     const failed = answer.findings.filter((finding) => !finding.ok);
     if (failed.length === 0) return answer;
     const summary = failed.map((finding) => `${finding.check}: ${finding.measured}`).join('; ');
+    if (areOfHostAway(failed)) throw ApplicationFailure.nonRetryable(summary, failed[0]?.code);
     throw ApplicationFailure.nonRetryable(
       `Cannot start migration of ${replicaText(input.replica)}: every preflight check must pass: ${summary}`,
       'preflight.failed',
@@ -416,8 +423,9 @@ class ReplicaMigration {
         state.waiting = null;
         return answer;
       } catch (error) {
-        if (!isUnreachable(error)) throw error;
-        await this.#waits.forHost();
+        if (isHostAway(error)) await this.#waits.forHost('storage host');
+        else if (isUnreachable(error)) await this.#waits.forHost();
+        else throw error;
         if (state.abandonWish !== null) return 'abandoned';
       }
     }
