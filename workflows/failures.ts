@@ -30,6 +30,19 @@ export function areOfHostAway(failed: readonly Finding[]): boolean {
   return failed.length > 0 && failed.every(({ code }) => code === hostAway);
 }
 
+/** Throws what ends the run, or that the storage host is away. */
+export function requirePassed(replica: string, findings: readonly Finding[]): void {
+  const failed = findings.filter(({ ok }) => !ok);
+  if (failed.length === 0) return;
+  const summary = failed.map(({ check, measured }) => `${check}: ${measured}`).join('; ');
+  if (areOfHostAway(failed)) throw ApplicationFailure.nonRetryable(summary, hostAway);
+  throw ApplicationFailure.nonRetryable(
+    `Cannot start migration of ${replica}: every preflight check must pass: ${summary}`,
+    'preflight.failed',
+    failed,
+  );
+}
+
 export function describeFailure(error: unknown): { reason: string; remedy: string } {
   const cause = error instanceof ActivityFailure ? error.cause : error;
   const code = errorCode(error);

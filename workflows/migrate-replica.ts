@@ -32,11 +32,11 @@ import {
 } from '../core/phases.ts';
 import { agentCalls, type AgentCalls } from './agent-calls.ts';
 import {
-  areOfHostAway,
   describeFailure,
   isHostAway,
   isSuperseded,
   isUnreachable,
+  requirePassed,
 } from './failures.ts';
 import type { MigrateReplicaRequest, MigrateReplicaResult, MigrationOutcome } from './messages.ts';
 import { MigrationState } from './migration-state.ts';
@@ -219,15 +219,8 @@ class ReplicaMigration {
     const addressee = { contractVersion, agentId, replica: input.replica };
     const answer: PreflightAnswer = await this.#calls.measure.preflight({ ...addressee, input });
     state.findings = answer.findings;
-    const failed = answer.findings.filter((finding) => !finding.ok);
-    if (failed.length === 0) return answer;
-    const summary = failed.map((finding) => `${finding.check}: ${finding.measured}`).join('; ');
-    if (areOfHostAway(failed)) throw ApplicationFailure.nonRetryable(summary, failed[0]?.code);
-    throw ApplicationFailure.nonRetryable(
-      `Cannot start migration of ${replicaText(input.replica)}: every preflight check must pass: ${summary}`,
-      'preflight.failed',
-      failed,
-    );
+    requirePassed(replicaText(input.replica), answer.findings);
+    return answer;
   }
 
   /** Asks for steps until the record says that the migration has ended. */

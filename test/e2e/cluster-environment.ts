@@ -16,6 +16,8 @@ import { RecordStore } from '../../storage/binding/record-store.ts';
 import type { InstanceUris } from '../../storage/contracts.ts';
 import { defaultFamilies } from '../../storage/families/registry.ts';
 import { nodeFileLayer } from '../../storage/node-file-layer.ts';
+import { readAgentConfig } from '../../worker/agent-configuration.ts';
+import type { AgentConfig, HookName } from '../../schemas/agent-config.ts';
 import type { MigrationStatus } from '../../workflows/messages.ts';
 import type { ClusterStatus, MemberStage } from '../../workflows/rollout-messages.ts';
 import { connectClient } from '../../worker/temporal-connection.ts';
@@ -25,6 +27,8 @@ import { eventually } from './migration-environment.ts';
 import { ReadyProcesses } from './ready-processes.ts';
 
 export type RolloutPolicyInput = Readonly<Record<string, unknown>>;
+
+type Hook = AgentConfig['hooks'][HookName];
 
 export class ClusterEnvironment {
   readonly kv: KvCluster;
@@ -165,11 +169,11 @@ export class ClusterEnvironment {
   }
 
   /** Of the agent of its machine, which is started anew with it. */
-  async setHook(member: string, hook: string, is: unknown): Promise<unknown> {
+  async setHook(member: string, name: HookName, hook: Hook): Promise<Hook> {
     const file = this.#agentOf(member);
-    const config = JSON.parse(await readFile(file, 'utf8'));
-    const before: unknown = config.hooks[hook];
-    config.hooks[hook] = is;
+    const config = await readAgentConfig(file);
+    const before = config.hooks[name];
+    config.hooks[name] = hook;
     await writeFile(file, JSON.stringify(config));
     await this.kill(member);
     await this.run(member);
@@ -191,8 +195,9 @@ export class ClusterEnvironment {
 
   async #makeProbeFailing(member: string): Promise<void> {
     const file = this.#agentOf(member);
-    const config = JSON.parse(await readFile(file, 'utf8'));
+    const config = await readAgentConfig(file);
     const { probe } = config.hooks;
+    if (probe === 'none') throw new Error(`${member} has no probe`);
     const isBroken = `[ "$(cat '${this.#brokenOf(member)}')" = "$QUORUMSHIFT_MIGRATION" ]`;
     const script = `if ${isBroken} && [ "$QUORUMSHIFT_DIRECTION" = forward ]; then exit 1; fi`;
     probe.exec = ['/bin/sh', '-c', `${script}; exec "$0" "$@"`, ...probe.exec];

@@ -1,4 +1,4 @@
-/** What the members' journals say of a rollout's migrations, whatever has become of its workflow. */
+/** What the members' journals say of a rollout's migrations, whatever became of its workflow. */
 import { readJournal, type JournalLine } from '../../storage/binding/journal.ts';
 import { nodeFileLayer } from '../../storage/node-file-layer.ts';
 import type { ClusterEnvironment } from './cluster-environment.ts';
