@@ -33,6 +33,8 @@ export interface Finding {
   readonly limit: string;
   /** Empty when ok. */
   readonly remedy: string;
+  /** The registry's, where it failed with one; absent in histories of before. */
+  readonly code?: string;
 }
 
 export interface PreflightAnswer {

@@ -253,7 +253,7 @@ class ClusterMigration {
     if (state.isChecked) return;
     const reason = `nothing has begun: ${problems.join('; ')}`;
     if (isAway) {
-      const remedy = 'start the agents of these machines';
+      const remedy = 'start the agents, or the storage hosts, of these machines';
       return this.#waits.toLookAgain({ kind: 'host-unreachable', reason, remedy });
     }
     const remedy = 'mend what is named, then resume: it is checked again';

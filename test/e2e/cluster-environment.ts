@@ -16,6 +16,7 @@ import { RecordStore } from '../../storage/binding/record-store.ts';
 import type { InstanceUris } from '../../storage/contracts.ts';
 import { defaultFamilies } from '../../storage/families/registry.ts';
 import { nodeFileLayer } from '../../storage/node-file-layer.ts';
+import type { HookName } from '../../schemas/agent-config.ts';
 import type { MigrationStatus } from '../../workflows/messages.ts';
 import type { ClusterStatus, MemberStage } from '../../workflows/rollout-messages.ts';
 import { connectClient } from '../../worker/temporal-connection.ts';
@@ -23,7 +24,7 @@ import type { TemporalServer } from '../../worker/temporal-server.ts';
 import { runCli } from '../cli/run-cli.ts';
 import { KvCluster, type NodeStatus } from '../go/kv-cluster.ts';
 import { startTestServer } from '../setup/test-server.ts';
-import { changeHook, failingWhere } from './agent-hooks.ts';
+import { changeHook, failingWhere, type Hook } from './agent-hooks.ts';
 import { eventually } from './migration-environment.ts';
 import { ReadyProcesses } from './ready-processes.ts';
 
@@ -200,8 +201,8 @@ export class ClusterEnvironment {
   }
 
   /** Of the agent of its machine, which is started anew with it. */
-  async setHook(member: string, hook: string, is: unknown): Promise<unknown> {
-    const before = await changeHook(this.#agentOf(member), hook, () => is);
+  async setHook(member: string, name: HookName, hook: Hook): Promise<Hook> {
+    const before = await changeHook(this.#agentOf(member), name, () => hook);
     await this.kill(member);
     await this.run(member);
     return before;

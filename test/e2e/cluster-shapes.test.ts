@@ -108,7 +108,7 @@ describe.skipIf(missing('temporal') || missing('go'))('a rollout of a cluster', 
     },
   );
 
-  test(
+  test.runIf(isLong)(
     'of programs alone, under load: planned as such, the leader last, no write is lost [ROLL-1] [ROLL-3] [ROLL-4] [ROLL-5]',
     { timeout: 180_000 },
     async () => {
@@ -135,7 +135,7 @@ describe.skipIf(missing('temporal') || missing('go'))('a rollout of a cluster', 
     },
   );
 
-  test(
+  test.runIf(isLong)(
     'goes back as a whole where the policy says so: a member’s probe fails after its cutover, and all are where they were, the newest first [ROLL-6] [OPS-2]',
     { timeout: 120_000 },
     async () => {
