@@ -2,12 +2,14 @@
 import { cpus, release } from 'node:os';
 
 import type { BenchmarkCase } from './cases.ts';
+import type { FleetResult, FleetRun } from './fleet.ts';
 import { median, type Measurement } from './measure.ts';
 import {
   eventLoopP99Ms,
   medianRatio,
   peakMegabytes,
   type CaseResult,
+  type StoredResults,
   type Workload,
 } from './results.ts';
 
@@ -105,7 +107,10 @@ function limits(cases: readonly ReportedCase[]): string {
   return [...names].map(({ name, limitedBy }) => `- **${name}**: ${limitedBy}`).join('\n');
 }
 
-export function benchmarkDocument(cases: readonly ReportedCase[], workload: Workload): string {
+export function benchmarkDocument(
+  cases: readonly ReportedCase[],
+  { workload, fleet }: Omit<StoredResults, 'results'>,
+): string {
   const aims = table(
     ['work', 'payload', 'ratio', 'aim', 'judgement', 'peak MB', 'event loop p99 ms'],
     2,
@@ -130,10 +135,46 @@ export function benchmarkDocument(cases: readonly ReportedCase[], workload: Work
     '## Measured',
     'Wall and CPU seconds: medians, ours / the reference; CPU is user and system time together.',
     measured,
+    ...(fleet === null ? [] : ['## Fleets', fleetSection(fleet)]),
     '## How',
     howMeasured(workload),
   ];
   return `${parts.join('\n\n')}\n`;
+}
+
+function fleetSection({ shape, pairs }: FleetResult): string {
+  const { clusters, members, machines, window } = shape;
+  const ratios = pairs.map(({ ours, reference }) => ours.wallSeconds / reference.wallSeconds);
+  const cells = (name: string, runs: readonly FleetRun[]) => {
+    const pick = (of: (run: FleetRun) => number, digits: number) =>
+      median(runs.map(of)).toFixed(digits);
+    const rate = (run: FleetRun) => run.activities / run.wallSeconds;
+    return [
+      name,
+      pick((run) => run.activities, 0),
+      pick((run) => run.wallSeconds, 1),
+      pick(rate, 1),
+    ];
+  };
+  const rows = [
+    cells(
+      'rollout',
+      pairs.map(({ ours }) => ours),
+    ),
+    cells(
+      'no-ops',
+      pairs.map(({ reference }) => reference),
+    ),
+  ];
+  return (
+    `A fleet of ${clusters} clusters of ${members} on ${machines} simulated machines (real workflows ` +
+    `and activities, storage in memory), ${window} clusters at once, against ${clusters} children in ` +
+    'the same window that run as many activities which do nothing, on the same Temporal ' +
+    'development server (SQLite, synced on every commit). Medians of the pairs.\n\n' +
+    `${table(['run', 'activities', 'wall s', 'activities a second'], 1, rows)}\n\n` +
+    `Ratio of wall times: ${median(ratios).toFixed(2)}; of each pair: ` +
+    `${ratios.map((ratio) => ratio.toFixed(2)).join(', ')}.`
+  );
 }
 
 function howMeasured({ size, entryBytes, seed }: Workload): string {

@@ -5,6 +5,7 @@
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 
+import type { FleetResult } from './fleet.ts';
 import { median, type Measurement } from './measure.ts';
 import type { PayloadKind } from './payload-source.ts';
 
@@ -24,23 +25,25 @@ export interface Workload {
   readonly seed: number;
 }
 
-interface StoredResults {
+export interface StoredResults {
   readonly workload: Workload;
   readonly results: readonly CaseResult[];
+  /** Null: never measured. It is of no workload. */
+  readonly fleet: FleetResult | null;
 }
 
 /** The stored results of the same workload, with those of the same case and kind replaced. */
 export function mergedResults(
   path: string,
-  workload: Workload,
-  results: readonly CaseResult[],
-): CaseResult[] {
+  { workload, results, fleet }: StoredResults,
+): StoredResults {
   const stored = readResults(path);
   const same = JSON.stringify(stored?.workload) === JSON.stringify(workload);
   const kept = same ? (stored?.results ?? []) : [];
   const isNew = (old: CaseResult) =>
     results.some(({ name, kind }) => name === old.name && kind === old.kind);
-  return [...kept.filter((old) => !isNew(old)), ...results];
+  const merged = [...kept.filter((old) => !isNew(old)), ...results];
+  return { workload, results: merged, fleet: fleet ?? stored?.fleet ?? null };
 }
 
 function readResults(path: string): StoredResults | null {
@@ -48,12 +51,7 @@ function readResults(path: string): StoredResults | null {
   return JSON.parse(readFileSync(path, 'utf8')) as StoredResults;
 }
 
-export function writeResults(
-  path: string,
-  workload: Workload,
-  results: readonly CaseResult[],
-): void {
-  const stored: StoredResults = { workload, results };
+export function writeResults(path: string, stored: StoredResults): void {
   writeFileSync(path, `${JSON.stringify(stored, null, 1)}\n`);
 }
 

@@ -4,6 +4,7 @@
  *     npm run bench -- --bytes 1GiB --pairs 5
  *     npm run bench -- --only "import into" --kinds text
  *     npm run bench -- --bytes 64MiB --pairs 1 --only export --print
+ *     npm run bench -- --only fleet --pairs 3
  *
  * A run of some cases replaces theirs in docs/benchmarks.md and keeps the others.
  * Pairs run as A B, B A, A B, … in one process, so that what the machine does besides hits both.
@@ -17,7 +18,9 @@ import { parseArgs } from 'node:util';
 
 import { writeBraftDirectory } from './braft-directory.ts';
 import { parseByteSize } from './byte-size.ts';
+import { findTemporalBinary } from '../worker/temporal-server-source.ts';
 import { benchmarkCases, quorumshift, type BenchmarkCase, type Workplace } from './cases.ts';
+import { measureFleet, type FleetResult } from './fleet.ts';
 import { bash, measure, type Measurement } from './measure.ts';
 import type { PayloadKind } from './payload-source.ts';
 import { benchmarkDocument, resultLine, type ReportedCase } from './report.ts';
@@ -43,26 +46,34 @@ const seed = Number(values.seed);
 const entryBytes = parseByteSize(values['entry-bytes']);
 const workload = { size: values.bytes, entryBytes, seed };
 const wanted = values.only.split(',');
-const cases = benchmarkCases.filter(({ name }) => wanted.some((part) => name.includes(part)));
+const isWanted = (name: string) => wanted.some((part) => name.includes(part));
+const cases = benchmarkCases.filter(({ name }) => isWanted(name));
 const work = mkdtempSync(join(values.work, 'quorumshift-bench-'));
 try {
   const results: CaseResult[] = [];
   // Without a case (`--only none`) the document is written anew from what is stored.
   const kinds = cases.length === 0 ? [] : kindsOf(values.kinds);
-  if (kinds.length === 0) save([]);
   for (const kind of kinds) results.push(...(await runKind(kind)));
-  if (values.print) console.log(benchmarkDocument(reported(results), workload));
+  const fleet = isWanted('fleet') ? await runFleet() : null;
+  if (!values.print) save([], fleet);
+  else console.log(benchmarkDocument(reported(results), { workload, fleet }));
 } finally {
   rmSync(work, { recursive: true, force: true });
 }
 
 /** After each case: a run that is stopped leaves those that it has measured. */
-function save(results: readonly CaseResult[]): void {
+function save(results: readonly CaseResult[], fleet: FleetResult | null): void {
   const docs = fileURLToPath(new URL('../../docs/', import.meta.url));
   const stored = join(docs, 'benchmarks.json');
-  const merged = mergedResults(stored, workload, results);
-  writeResults(stored, workload, merged);
-  writeFileSync(join(docs, 'benchmarks.md'), benchmarkDocument(reported(merged), workload));
+  const merged = mergedResults(stored, { workload, results, fleet });
+  writeResults(stored, merged);
+  writeFileSync(join(docs, 'benchmarks.md'), benchmarkDocument(reported(merged.results), merged));
+}
+
+async function runFleet(): Promise<FleetResult> {
+  const log = (line: string) => console.log(line);
+  const { binary: bin } = await findTemporalBinary({ env: process.env, install: true, log });
+  return measureFleet({ bin, pairs, log });
 }
 
 /** In the order of the cases, text before random. */
@@ -89,7 +100,7 @@ async function runKind(kind: PayloadKind): Promise<CaseResult[]> {
     const result = await runCase({ benchmark, kind, at });
     console.log(resultLine({ benchmark, result }));
     results.push(result);
-    if (!values.print) save([result]);
+    if (!values.print) save([result], null);
   }
   rmSync(join(work, kind), { recursive: true });
   return results;

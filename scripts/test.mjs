@@ -40,14 +40,14 @@ async function temporalForTests() {
   }
 }
 
-async function schemathesisForTests() {
-  const { installSchemathesis } = await import(
-    pathToFileURL(join(root, 'dist', 'test', 'setup', 'schemathesis.js')).href
-  );
+/** Programs that tests alone need, each installed by its module of test/setup/. */
+async function installForTests(module, installer, suite) {
+  const path = join(root, 'dist', 'test', 'setup', `${module}.js`);
+  const installers = await import(pathToFileURL(path).href);
   try {
-    await part('schemathesis', () => installSchemathesis(process.env));
+    await part(module, () => installers[installer](process.env));
   } catch (error) {
-    reportSkip('the suite that needs schemathesis', error.message);
+    reportSkip(suite, error.message);
   }
 }
 
@@ -79,7 +79,8 @@ await launch(async () => {
   await install();
   await build();
   const env = await temporalForTests();
-  await schemathesisForTests();
+  await installForTests('schemathesis', 'installSchemathesis', 'the suite that needs schemathesis');
+  await installForTests('time-skipping', 'installTimeSkipping', 'suites that skip time');
   for (const name of ['go', 'python3', 'cc']) {
     if (!onPath(name)) reportSkip(`suites that need ${name}`, 'it is not on PATH');
   }

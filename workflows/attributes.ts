@@ -3,9 +3,12 @@
  * the server would refuse a whole workflow task for another one. Nothing rests on them.
  */
 import { defineSearchAttributeKey, type SearchAttributePair } from '@temporalio/common';
-import { condition, upsertSearchAttributes } from '@temporalio/workflow';
+import { condition, patched, upsertSearchAttributes } from '@temporalio/workflow';
 
 import type { SearchAttributeName } from '../core/search-attributes.ts';
+
+/** Steps that take less are passed over: each change is a write of the server's own database. */
+const showAfterMs = 5_000;
 
 export type AttributeValues = Partial<Record<SearchAttributeName, string>>;
 
@@ -37,7 +40,7 @@ export class OwnAttributes {
   }
 }
 
-/** Shows them whenever they change, until it is over. */
+/** Shows them as they change, until it is over. */
 export async function keepShown(
   registered: readonly string[] | undefined,
   values: () => AttributeValues,
@@ -49,6 +52,8 @@ export async function keepShown(
     const shown = JSON.stringify(values());
     attributes.show(values());
     await condition(() => isOver() || JSON.stringify(values()) !== shown);
+    // Histories of before show each change.
+    if (!isOver() && patched('shown-in-time')) await condition(isOver, showAfterMs);
     if (!isOver()) continue;
     attributes.show(values());
     return;

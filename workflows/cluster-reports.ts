@@ -11,7 +11,11 @@ export async function reportToFleet(state: ClusterState, isOver: () => boolean):
   const matters = () => state.coordinator !== null && whatMatters(state) !== told;
   for (;;) {
     await condition(() => matters() || isOver());
-    if (!matters() || state.coordinator === null) return;
+    // What has changed may have changed back by now.
+    if (!matters() || state.coordinator === null) {
+      if (isOver()) return;
+      continue;
+    }
     told = whatMatters(state);
     await getExternalWorkflowHandle(state.coordinator)
       .signal(clusterReportSignal, state.report())

@@ -2,7 +2,7 @@
 import type { ClusterState } from './cluster-state.ts';
 import type { ClusterReport, ClusterStatus, RolloutWaiting } from './rollout-messages.ts';
 import { storeWaiting } from './store-records.ts';
-import { isOpen, memberStatus, type TrackedMember } from './tracked-members.ts';
+import { isOpen, isWaitingPaused, memberStatus, type TrackedMember } from './tracked-members.ts';
 
 export function clusterStatus(state: ClusterState): ClusterStatus {
   const { rollout, stage, members, order, refusals, paused, outcome } = state;
@@ -63,7 +63,8 @@ export function canBeSkipped({ foreign }: ClusterState, member: TrackedMember): 
 function actionsOf(state: ClusterState): string[] {
   if (state.isOver) return [];
   const { members, paused, stage, undecided } = state;
-  const stops = undecided.length > 0 || stage === 'preflight' || paused;
+  const stands = paused || members.some(isWaitingPaused);
+  const stops = undecided.length > 0 || stage === 'preflight' || stands;
   return [
     ...(paused ? [] : ['pause']),
     ...(stops ? ['resume'] : []),

@@ -13,12 +13,23 @@ import { storeWaiting } from './store-records.ts';
 const firstLookMs = 2_000;
 const longestLookMs = 60_000;
 
-/** A window's end may have moved with the machine's clock; the store is asked again after this. */
-const windowLookMs = 60_000;
+/** The store is asked again after this at the latest: rules of time zones may be renewed. */
+const windowLookMs = 6 * 60 * 60_000;
 
 const store = proxyActivities<StoreActivities>({ ...askStore, taskQueue: storeTaskQueue });
 
 export type ClusterWaitReason = Omit<RolloutWaiting, 'sinceMs'>;
+
+/** How the policy's windows stand. */
+export type WindowLook =
+  /** Look again after this, milliseconds: it may have closed by then. */
+  | { readonly is: 'open'; readonly againMs: number }
+  | {
+      /** Unknown: the store does not answer. */
+      readonly is: 'closed' | 'unknown';
+      readonly waiting: ClusterWaitReason;
+      readonly againMs: number;
+    };
 
 export class ClusterWaits {
   readonly #state: ClusterState;
@@ -61,32 +72,35 @@ export class ClusterWaits {
     await this.forNews(waiting, this.#lookMs);
   }
 
-  /** True while no window is closed; waits until one may be open otherwise. */
+  /** True while no window is closed; waits until one opens otherwise. */
   async passWindow(): Promise<boolean> {
     const window = await this.window();
-    if (window === 'open') return true;
+    if (window.is === 'open') return true;
     await this.forNews(window.waiting, window.againMs);
     return false;
   }
 
-  /** How the policy's windows stand now. */
-  async window(): Promise<
-    'open' | { readonly waiting: ClusterWaitReason; readonly againMs: number }
-  > {
+  /** Asks the store. */
+  async window(): Promise<WindowLook> {
     const { windows } = this.#state.rollout.policy;
-    if (windows.length === 0) return 'open';
+    if (windows.length === 0) return { is: 'open', againMs: Infinity };
     const kind = 'window';
+    const atMs = Date.now();
     try {
-      const answer = await store.windowAt({ windows, atMs: Date.now() });
-      if (answer.open) return 'open';
-      const { opensInMs } = answer;
-      const opens = opensInMs === null ? 'none opens any more' : 'the next one has not opened yet';
+      const answer = await store.windowAt({ windows, atMs });
+      const changesInMs = answer.open ? answer.closesInMs : answer.opensInMs;
+      const againMs = Math.min(changesInMs ?? windowLookMs, windowLookMs);
+      if (answer.open) return { is: 'open', againMs };
+      const opens =
+        changesInMs === null
+          ? 'none opens any more'
+          : `the next one opens at ${new Date(atMs + changesInMs).toISOString()}`;
       const reason = `no maintenance window is open: ${opens}`;
-      const againMs = Math.min(opensInMs ?? windowLookMs, windowLookMs);
-      return { waiting: { kind, reason, remedy: 'wait, or abandon and change it' }, againMs };
+      const waiting = { kind, reason, remedy: 'wait, or abandon and change it' } as const;
+      return { is: 'closed', waiting, againMs };
     } catch {
       const waiting = storeWaiting('whether a maintenance window is open is not known');
-      return { waiting, againMs: firstLookMs };
+      return { is: 'unknown', waiting, againMs: firstLookMs };
     }
   }
 }

@@ -2,7 +2,7 @@
  * What a fleet's rollout remembers: its place in the fleet's order, the clusters that have not
  * ended, what operators wish.
  */
-import { uuid4 } from '@temporalio/workflow';
+import { patched, uuid4 } from '@temporalio/workflow';
 
 import type { AuditEntry, ClusterResult, FleetCluster, Notice } from '../activities/contract.ts';
 import { BegunPositions, isBudgetSpent, planWaves, type PlannedWave } from '../core/fleet-plan.ts';
@@ -255,7 +255,9 @@ export class FleetState implements Recorded {
   /** Its workflow has ended, as it says; what nobody wished for is a failure. */
   ends(member: FleetMember, outcome: RolloutOutcome, reason: string | null): void {
     const wished = member.rollingBack || outcome === 'finalized' || outcome === 'partly';
-    if (wished) this.end(member, outcome, reason);
+    // At the deadline what has not been cut over goes back. Histories of before take it for failed.
+    const late = outcome === 'rolled-back' && this.isLate && patched('late-goes-back');
+    if (wished || late) this.end(member, outcome, reason);
     else {
       member.absent = true;
       this.fails(member, `it ended ${outcome}: ${reason ?? 'by an operator'}`);

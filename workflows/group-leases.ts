@@ -19,6 +19,9 @@ import type { Waits } from './waits.ts';
 /** A lease whose run was terminated has forgotten who waits. */
 const askAgainMs = 15 * 60_000;
 
+/** A lease that is not granted within this is a wait. */
+const atOnceMs = 5_000;
+
 /** A run that ends between the signal and the start is started by the next try. */
 const tries = 10;
 
@@ -123,6 +126,10 @@ export class GroupLeases {
       if (Date.now() - askedMs >= askAgainMs) {
         askedMs = Date.now();
         await this.#ask(group, request);
+        const isOver = () => answer() !== undefined || state.isCalledOff;
+        // Most are granted at once: that is no wait to be told of.
+        if (answer() === undefined && patched('lease-at-once')) await condition(isOver, atOnceMs);
+        continue;
       }
       const seen = answer();
       const reason = `the lease of group ${group} is asked for`;

@@ -2,6 +2,7 @@
  * The turns of a rollout: which member begins, which may cut over, which goes back. Each looks at
  * the group first, does one thing, or waits for the next report.
  */
+
 import {
   orderOf,
   refusalsOf,
@@ -18,8 +19,8 @@ import { beginAnew, isMoved, isOpen, type TrackedMember } from './tracked-member
 /** Members that say nothing are asked after this, whether their workflows still run. */
 const silenceMs = 10 * 60_000;
 
-/** Of one that waits for an operator, perhaps for weeks: each report is a part of its history. */
-const stoppedSilenceMs = 60 * 60_000;
+/** Of one that soaks or waits for an operator, perhaps for weeks: each report is in its history. */
+const idleSilenceMs = 60 * 60_000;
 
 /** A cluster that was told to hand leadership over, and has not, is told again after this. */
 const transferMs = 15_000;
@@ -110,28 +111,30 @@ export class MemberTurns {
   async accompany(member: TrackedMember): Promise<void> {
     const state = this.#state;
     state.stage = 'moving';
-    const { report } = member;
     if (this.#isTooLate()) return this.#giveUp(member, 'skip', 'the rollout’s deadline has passed');
-    if (report?.waiting?.kind !== 'approval') return this.#watch(member);
+    const staysMs = await this.#untilWindowEnds(member);
+    if (staysMs === null) return;
+    const { report } = member;
+    if (report?.waiting?.kind !== 'approval') return this.#watch(member, staysMs);
     // Without a proof: one that is to be stopped, and has all that it needs for it.
     const { digest, generation } = report.proof ?? { digest: 'begin', generation: 0 };
     const sinceGrant = Date.now() - (member.granted?.atMs ?? 0);
     if (member.granted?.digest === digest && sinceGrant < tellAgainMs) {
       await this.#waits.forNews(
         waitFor(member, 'has been told to go on'),
-        tellAgainMs - sinceGrant,
+        Math.min(tellAgainMs - sinceGrant, staysMs),
       );
       return;
     }
     if (state.paused) {
       const reason = 'an operator paused it';
-      await this.#waits.forNews({ kind: 'paused', reason, remedy: 'resume' });
+      await this.#waits.forNews({ kind: 'paused', reason, remedy: 'resume' }, staysMs);
       return;
     }
     if (!state.isApproved && (report.proof !== null || member.step === 'binary')) {
-      return this.#untilApproved();
+      return this.#untilApproved(staysMs);
     }
-    if (!(await this.#passWindow(member))) return;
+    if (!(await this.#waits.passWindow())) return;
     if (!(await this.#isSafe(member, { look: await this.#calls.look() }))) return;
     if (!(await this.#trail.mayCutOver(member, report.proof))) return;
     if (state.paused || hasWish(state) || this.#isTooLate()) return;
@@ -145,34 +148,36 @@ export class MemberTurns {
     await this.#calls.order(member, { order: 'approveCutover', by, proof });
   }
 
-  async #untilApproved(): Promise<void> {
+  async #untilApproved(timeoutMs?: number): Promise<void> {
     const { rollout, coordinator } = this.#state;
     const byWave = rollout.policy.approval === 'per-wave' && coordinator !== null;
     const kind = byWave ? 'wave-approval' : 'approval';
     const reason = 'the first cutover waits for approval';
     const remedy = byWave ? 'approve the wave' : 'approve';
-    await this.#waits.forNews({ kind, reason, remedy });
+    await this.#waits.forNews({ kind, reason, remedy }, timeoutMs);
   }
 
-  /** Until it says something; a window that ends meanwhile may take its mirror. */
-  async #watch(member: TrackedMember): Promise<void> {
-    const { windows, atWindowEnd } = this.#state.rollout.policy;
+  /** Until it says something. */
+  async #watch(member: TrackedMember, staysMs: number): Promise<void> {
     const { waiting } = member.report ?? {};
     const says = waiting ? `waits (${waiting.kind}): ${waiting.reason}` : 'is being moved';
-    const watchesWindow = windows.length > 0 && atWindowEnd === 'detach';
-    if (watchesWindow && !(await this.#passWindow(member))) return;
-    const timeoutMs = Math.min(this.#untilDeadlineMs(), watchesWindow ? 60_000 : silenceMs);
+    const timeoutMs = Math.min(this.#untilDeadlineMs(), staysMs, silenceMs);
     const heard = await this.#waits.forNews(waitFor(member, says), timeoutMs);
     if (!heard && timeoutMs === silenceMs) await this.#askThoseOpen();
   }
 
-  async #passWindow(member: TrackedMember): Promise<boolean> {
+  /**
+   * Under `detach` a window that has ended takes the mirror, whatever its member waits for: null,
+   * and it goes back. So many milliseconds it may stay otherwise, before it is looked at again.
+   */
+  async #untilWindowEnds(member: TrackedMember): Promise<number | null> {
+    if (this.#state.rollout.policy.atWindowEnd === 'hold') return Infinity;
     const window = await this.#waits.window();
-    if (window === 'open') return true;
-    if (this.#state.rollout.policy.atWindowEnd === 'detach') {
-      await this.#giveUp(member, 'again', 'its maintenance window has ended');
-    } else await this.#waits.forNews(window.waiting, window.againMs);
-    return false;
+    if (window.is === 'open') return window.againMs;
+    // A store that is away says nothing of a window's end.
+    if (window.is === 'unknown') await this.#waits.forNews(window.waiting, window.againMs);
+    else await this.#giveUp(member, 'again', 'its maintenance window has ended');
+    return null;
   }
 
   /** Not cut over, it goes back: to be begun again, or not. */
@@ -271,7 +276,7 @@ export class MemberTurns {
     await this.#idle({ kind: 'finalize', reason, remedy: 'complete or roll back' });
   }
 
-  async #idle(waiting: ClusterWaitReason, askAfterMs = silenceMs): Promise<void> {
+  async #idle(waiting: ClusterWaitReason, askAfterMs = idleSilenceMs): Promise<void> {
     if (!(await this.#waits.forNews(waiting, askAfterMs))) await this.#askThoseOpen();
   }
 
@@ -290,7 +295,7 @@ export class MemberTurns {
         .filter(({ stage }) => stage === 'soaking')
         .map(({ spec }) => spec.member);
       const reason = `${names.join(', ')}: the sources are being retired`;
-      await this.#idle({ kind: 'member', reason, remedy: 'wait' });
+      await this.#idle({ kind: 'member', reason, remedy: 'wait' }, silenceMs);
     }
   }
 
@@ -386,7 +391,7 @@ export class MemberTurns {
       .map((member) => `${member.spec.member}: ${member.reason ?? member.stage}`)
       .join('; ');
     const remedy = 'resume to try again, skip it, roll back, or abandon';
-    await this.#idle({ kind: 'stopped', reason, remedy }, stoppedSilenceMs);
+    await this.#idle({ kind: 'stopped', reason, remedy });
   }
 
   async #askThoseOpen(): Promise<void> {

@@ -185,6 +185,7 @@ class ClusterMigration {
         beginAnew(member);
       }
     }
+    if (state.members.some(({ step }) => step === 'binary')) this.#beginSecondStep();
   }
 
   /** Null when it is to be abandoned instead. */
@@ -252,7 +253,7 @@ class ClusterMigration {
     if (state.isChecked) return;
     const reason = `nothing has begun: ${problems.join('; ')}`;
     if (isAway) {
-      const remedy = 'start the agents of these machines';
+      const remedy = 'start the agents, or the storage hosts, of these machines';
       return this.#waits.toLookAgain({ kind: 'host-unreachable', reason, remedy });
     }
     const remedy = 'mend what is named, then resume: it is checked again';
@@ -298,14 +299,23 @@ class ClusterMigration {
     const isEnded = ({ stage }: TrackedMember) =>
       ['finalized', 'skipped', 'rolled-back'].includes(stage);
     if (state.takeBack.length > 0 || !state.members.every(isEnded)) return null;
-    const finalized = state.of('finalized');
-    if (state.rollout.policy.shape === 'staged' && finalized.some(isOfStorage)) {
-      for (const member of finalized) Object.assign(member, trackedMember(member.spec, 'binary'));
+    const { shape } = state.rollout.policy;
+    if (shape === 'staged' && this.#beginSecondStep()) {
       state.isChecked = false;
       return null;
     }
+    const finalized = state.of('finalized');
     if (finalized.length === state.members.length) return 'finalized';
-    return finalized.length > 0 ? 'partly' : 'rolled-back';
+    // Whoever has come to the second step has its storage moved for good.
+    const isMovedInPart = shape === 'staged' && !state.members.every(isOfStorage);
+    return finalized.length > 0 || isMovedInPart ? 'partly' : 'rolled-back';
+  }
+
+  /** Of members whose storage has been moved for good the programs are next; false: of none. */
+  #beginSecondStep(): boolean {
+    const done = this.#state.of('finalized').filter(isOfStorage);
+    for (const member of done) Object.assign(member, trackedMember(member.spec, 'binary'));
+    return done.length > 0;
   }
 
   async #continueWhenLong(): Promise<void> {

@@ -2,7 +2,7 @@
  * What a running migration remembers between its steps: wishes of operators and the last known
  * record. Handlers are registered before the first await; they check, record and return.
  */
-import { setHandler, workflowInfo } from '@temporalio/workflow';
+import { patched, setHandler, workflowInfo } from '@temporalio/workflow';
 
 import type { BindingView, ControlWish, Finding, ProofName } from '../activities/contract.ts';
 import { replicaText } from '../core/ids.ts';
@@ -38,6 +38,9 @@ import {
   type LeaseAnswer,
   type MemberOrder,
 } from './rollout-messages.ts';
+
+/** Waits that a resume ends. */
+export const endedByResume: readonly Waiting['kind'][] = ['paused', 'failed', 'held', 'cancelled'];
 
 export class MigrationState {
   readonly request: MigrateReplicaRequest;
@@ -250,7 +253,11 @@ export class MigrationState {
     this.paused = paused;
     this.#wished.pause = true;
     this.controlVersion += 1;
-    if (!paused) this.retryVersion += 1;
+    if (paused) return;
+    this.retryVersion += 1;
+    // A report that is made before the wait itself goes on must not tell of it any more.
+    if (this.waiting === null || !endedByResume.includes(this.waiting.kind)) return;
+    if (patched('resumed-at-once')) this.waiting = null;
   }
 
   #throttle(bytesPerSecond: number | null): void {
@@ -319,7 +326,7 @@ export class MigrationState {
   #actions(): string[] {
     if (this.stage === 'ended') return [];
     const { waiting } = this;
-    const resumable = this.paused || ['failed', 'held', 'cancelled'].includes(waiting?.kind ?? '');
+    const resumable = this.paused || (waiting !== null && endedByResume.includes(waiting.kind));
     return [
       ...(this.paused ? [] : ['pause']),
       ...(resumable ? ['resume'] : []),

@@ -2,7 +2,7 @@
  * The soak: the replica runs on the target and is probed now and then; so many probes in a row that
  * fail are a wish to roll back.
  */
-import { workflowInfo } from '@temporalio/workflow';
+import { patched, workflowInfo } from '@temporalio/workflow';
 
 import { contractVersion } from '../core/ids.ts';
 import type { StepOutcome } from '../core/phases.ts';
@@ -32,18 +32,27 @@ export class Soak {
     const completed = () => state.completeWish !== null;
     const isOver = () => completed() || workflowInfo().continueAsNewSuggested;
     const dueMs = earliest(this.#untilProbeMs(), this.#untilValidationMs());
+    let waited: Promise<void>;
     if (left > 0) {
       const reason = `the replica runs on the target for ${soakSeconds} s${this.#problem()}`;
       const remedy = 'wait, complete or roll back';
       const waitMs = dueMs === null ? left : Math.min(left, dueMs);
-      await this.#waits.until({ kind: 'soak', reason, remedy }, isOver, waitMs);
+      waited = this.#waits.until({ kind: 'soak', reason, remedy }, isOver, waitMs);
     } else {
       if (finalize === 'auto' && state.soakFailures === 0) return true;
       const reason = `the soak has ended; the source is kept until finalize${this.#problem()}`;
       const remedy = 'complete or roll back';
-      await this.#waits.until({ kind: 'finalize', reason, remedy }, isOver, dueMs ?? undefined);
+      const wait = { kind: 'finalize', reason, remedy } as const;
+      waited = this.#waits.until(wait, isOver, dueMs ?? undefined);
     }
-    if ((this.#untilProbeMs() ?? 1) <= 0 && !completed()) await this.#probe();
+    const shown = state.waiting;
+    await waited;
+    if ((this.#untilProbeMs() ?? 1) <= 0 && !completed()) {
+      // Histories of before report each probe, as a wait that has ended and one that begins.
+      if (patched('quiet-probes')) state.waiting = shown;
+      await this.#probe();
+      if (state.wantsRollback) state.waiting = null;
+    }
     return false;
   }
 

@@ -9,6 +9,7 @@ import { missing } from '../setup/toolchain.ts';
 import { clusterWorkflowId, replicaWorkflowId } from '../../core/ids.ts';
 import { memberOrderSignal, type ClusterStatus } from '../../workflows/rollout-messages.ts';
 import { ClusterEnvironment, stagesOf } from './cluster-environment.ts';
+import { memberOf, stage, waitsForWord } from './cluster-looks.ts';
 
 describe.skipIf(missing('temporal') || missing('go'))('a cluster migrates by a workflow', () => {
   let environment: ClusterEnvironment;
@@ -18,13 +19,6 @@ describe.skipIf(missing('temporal') || missing('go'))('a cluster migrates by a w
   }, 120_000);
 
   afterAll(async () => environment.close());
-
-  const stage = (member: string, is: string) => (status: ClusterStatus) =>
-    stagesOf(status)[member] === is;
-
-  /** The member waits with its proof for the rollout's word. */
-  const waitsForWord = (member: string) => (status: ClusterStatus) =>
-    status.members.find((one) => one.member === member)?.report?.waiting?.kind === 'approval';
 
   const refused = (kind: string, member: string) => (status: ClusterStatus) =>
     status.waiting?.kind === 'health' &&
@@ -110,7 +104,7 @@ describe.skipIf(missing('temporal') || missing('go'))('a cluster migrates by a w
   );
 
   test(
-    'a member that is down, lags or stands half way is waited for, by name, before a start and before a cutover [ROLL-2] [ROLL-3] [I14]',
+    'a member that is down, lags or stands half way, and a change of the group that is not committed, are waited for, by name, before a start or a cutover [ROLL-2] [ROLL-3] [I14]',
     {
       timeout: 180_000,
     },
@@ -148,6 +142,7 @@ describe.skipIf(missing('temporal') || missing('go'))('a cluster migrates by a w
       expect(new Set(Object.values(stagesOf(held)))).toEqual(new Set(['pending']));
       await migrations.rollback(replica, 'test');
       await environment.until('the first waits', waitsForWord(first));
+      let changed: Promise<boolean> | null = null;
       try {
         kv.signal(`${second} node`, 'SIGSTOP');
         await client.approve('kv');
@@ -158,26 +153,32 @@ describe.skipIf(missing('temporal') || missing('go'))('a cluster migrates by a w
         kv.signal(`${second} node`, 'SIGCONT');
         const lags = await environment.until('the member that lags', refused('lagging', second));
         expect(stagesOf(lags)[first]).toBe('moving');
+        // Nobody but the leader can append; heartbeats go on, so it leads.
+        kv.signal(`${first} host`, 'SIGSTOP');
+        changed = kv.changeNothing(leader);
+        await environment.until('the change', refused('change-pending', leader));
       } finally {
         kv.signal(`${second} node`, 'SIGCONT');
-        kv.signal(`${second} host`, 'SIGCONT');
+        for (const follower of [first, second]) kv.signal(`${follower} host`, 'SIGCONT');
       }
+      expect(await changed).toBe(true);
       expect(await environment.outcome()).toBe('finalized');
       expect(leader).not.toBe(await environment.leader());
     },
   );
 
   test(
-    'paused while a member’s probe runs, and resumed when it soaks: that member goes on, too [ROLL-5] [OPS-3]',
+    'paused while a member’s probe runs, abandoned when it soaks, started again and resumed: that member goes on, too [ROLL-5] [OPS-3]',
     { timeout: 180_000 },
     async () => {
       const { kv, client } = environment;
       const [first = ''] = await environment.inOrder();
       const replica = { cluster: 'kv', member: first };
       const operationId = 'granted';
-      await client.start(await environment.rollout({ approval: 'per-cluster' }));
-      const { members } = await environment.until('the first waits', waitsForWord(first));
-      const proof = members.find(({ member }) => member === first)?.report?.proof;
+      const rollout = await environment.rollout({ approval: 'per-cluster' });
+      await client.start(rollout);
+      const waits = await environment.until('the first waits', waitsForWord(first));
+      const proof = memberOf(waits, first)?.report?.proof;
       if (proof == null) throw new Error('no proof');
       kv.signal(`${first} node`, 'SIGSTOP');
       try {
@@ -192,6 +193,14 @@ describe.skipIf(missing('temporal') || missing('go'))('a cluster migrates by a w
         kv.signal(`${first} node`, 'SIGCONT');
       }
       await environment.until('it soaks', stage(first, 'soaking'));
+      await client.abandon('kv', 'another day');
+      await client.start(rollout);
+      // Its migration stays as its operators left it until they say otherwise.
+      const stands = await environment.until(
+        'it stands',
+        (status) => memberOf(status, first)?.report?.waiting?.kind === 'paused',
+      );
+      expect(stands.actions).toContain('resume');
       await client.resume('kv');
       await client.approve('kv');
       expect(await environment.outcome()).toBe('finalized');
@@ -217,7 +226,7 @@ describe.skipIf(missing('temporal') || missing('go'))('a cluster migrates by a w
       const waiting = await environment.until('the first waits', waitsForWord(first));
       expect(waiting.waiting?.kind).toBe('approval');
       const replica = { cluster: 'kv', member: first };
-      const proof = waiting.members.find(({ member }) => member === first)?.report?.proof;
+      const proof = memberOf(waiting, first)?.report?.proof;
       await expect(
         migrations.approve(replica, proof ?? { digest: '', generation: 0 }),
       ).rejects.toMatchObject({ code: 'migration.coordinated' });
@@ -302,8 +311,7 @@ describe.skipIf(missing('temporal') || missing('go'))('a cluster migrates by a w
       await environment.until('the first is back', stage(first, 'rolled-back'));
       await client.skip('kv', first);
       await client.resume('kv');
-      const idOf = ({ members }: ClusterStatus, of: string) =>
-        members.find(({ member }) => member === of)?.migrationId;
+      const idOf = (status: ClusterStatus, of: string) => memberOf(status, of)?.migrationId;
       const mixed = await environment.until('the second soaks', stage(second, 'soaking'));
       await client.pause('kv');
       await client.abandon('kv', 'another day');

@@ -7,20 +7,24 @@ import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 
-import type { Client } from '@temporalio/client';
+import type { Client, WorkflowExecutionInfo } from '@temporalio/client';
 import { Worker } from '@temporalio/worker';
 import { describe, expect, test } from 'vitest';
 
+import { MachineClient } from '../../client/machine-client.ts';
+import { ScheduleClient } from '../../client/schedule-client.ts';
 import {
   clusterWorkflowId,
   fleetWorkflowId,
   groupLeaseWorkflowId,
   replicaWorkflowId,
+  scheduleWatchWorkflowId,
 } from '../../core/ids.ts';
 import { urisNow } from '../../storage/binding/parking.ts';
 import { batchOf, EntryType } from '../../storage/entry-batch.ts';
 import { defaultFamilies } from '../../storage/families/registry.ts';
 import { nodeFileLayer } from '../../storage/node-file-layer.ts';
+import * as workflows from '../../workflows/index.ts';
 import type { ClusterStatus } from '../../workflows/rollout-messages.ts';
 import { workflowBundle } from '../../worker/workflow-bundle.ts';
 import { installRuntime } from '../../worker/temporal-runtime.ts';
@@ -133,7 +137,85 @@ async function recordFleet(environment: FleetEnvironment): Promise<void> {
   await environment.outcome('recorded');
 }
 
+/** The only history of its type, by that. */
+const othersByType = {
+  'scheduled-fleet': 'scheduledFleet',
+  'watch-schedule': 'watchSchedule',
+  'plan-replica': 'planReplica',
+  'plan-cluster': 'planCluster',
+  'read-machines': 'readMachines',
+  'list-machine-replicas': 'listMachineReplicas',
+} as const;
+
+/** A schedule whose run waits for a rollout that is under way; then it is deleted. */
+async function recordSchedule(environment: FleetEnvironment): Promise<void> {
+  const { client, temporal } = environment;
+  const files = await environment.files({ finalize: 'per-cluster', approval: 'per-cluster' });
+  await environment.cli('fleet', 'start', 'recorded', ...files, '--clusters', 'a', '--id', 'hand');
+  const at = new Date(Math.ceil(Date.now() / 1000) * 1000 + 5_000).toISOString();
+  const given = ['--fleet', 'recorded', '--clusters', 'b', '--at', at, '--overlap', 'buffer-one'];
+  const approved = await environment.files({ finalize: 'per-cluster' });
+  await environment.cli('schedule', 'create', 'recorded', ...approved, ...given);
+  await eventually('its run waits', async () => {
+    const [run] = await runsOf(temporal, 'scheduledFleet');
+    if (run === undefined) return false;
+    const { events } = await temporal.workflow.getHandle(run.workflowId).fetchHistory();
+    return events?.some((event) => event.timerStartedEventAttributes != null);
+  });
+  await environment.clusters.approve('a');
+  await client.result('recorded');
+  await eventually(
+    'its run has ended',
+    async () => {
+      const runs = await runsOf(temporal, 'scheduledFleet');
+      return runs.some(({ status }) => status.name === 'COMPLETED');
+    },
+    180_000,
+  );
+  await new ScheduleClient({ client: temporal }).delete('recorded');
+  await temporal.workflow.getHandle(scheduleWatchWorkflowId('recorded')).result();
+}
+
+/** What only asks. */
+async function recordQuestions(environment: FleetEnvironment): Promise<void> {
+  const files = await environment.files({});
+  await environment.cli('cluster', 'plan', 'c', ...files);
+  const [source = ''] = environment.sources('c');
+  const target = environment.target('c', 'n1');
+  const host = environment.machines.at(-1) ?? '';
+  const at = ['--host', host, '--source', source, '--target', target];
+  await environment.cli('plan', 'c/n1', ...at);
+  const machines = new MachineClient(environment.temporal);
+  await machines.machines(environment.machines);
+  await machines.replicas(environment.machines);
+}
+
+async function runsOf(temporal: Client, type: string) {
+  const runs: WorkflowExecutionInfo[] = [];
+  const query = `WorkflowType = "${type}"`;
+  for await (const run of temporal.workflow.list({ query })) runs.push(run);
+  return runs;
+}
+
 describe('the workflow of today', () => {
+  test.runIf(update)('writes the histories of a schedule anew', { timeout: 300_000 }, async () => {
+    const environment = await FleetEnvironment.create({ machines: 3, clusters: ['a', 'b', 'c'] });
+    try {
+      await environment.run();
+      await recordQuestions(environment);
+      await recordSchedule(environment);
+      for (const [name, type] of Object.entries(othersByType)) {
+        const workflowId = await eventually(`a run of ${type}`, async () => {
+          const [run] = await runsOf(environment.temporal, type);
+          return run?.workflowId;
+        });
+        await writeHistory(environment.temporal, { workflowId, name });
+      }
+    } finally {
+      await environment.close();
+    }
+  });
+
   test.runIf(update)('writes the histories of a fleet anew', { timeout: 240_000 }, async () => {
     const environment = await FleetEnvironment.create({ machines: 3, clusters: ['a', 'b', 'c'] });
     try {
@@ -190,6 +272,7 @@ describe('the workflow of today', () => {
         ...Object.keys(clusterRuns),
         ...Object.keys(fleetRuns),
         ...unaudited,
+        ...Object.keys(othersByType),
       ].toSorted(),
     );
     const stored = await Promise.all(
@@ -198,6 +281,9 @@ describe('the workflow of today', () => {
         history: JSON.parse(await readFile(join(histories, file), 'utf8')),
       })),
     );
+    // Whoever adds a workflow records a run of it.
+    const types = new Set(stored.map(({ history }) => typeOf(history)));
+    expect(types).toEqual(new Set(Object.keys(workflows)));
     installRuntime();
     const bundle = await workflowBundle();
     const replayed: string[] = [];
@@ -231,6 +317,16 @@ async function alterTargetBeforeValidation(
   await instance.apply({ entries: { after: lastIndex, batches: [batchOf([entry])] } });
   await instance.close();
   await hold?.release();
+}
+
+function typeOf(history: {
+  readonly events: readonly {
+    readonly workflowExecutionStartedEventAttributes?: {
+      readonly workflowType?: { readonly name?: string };
+    };
+  }[];
+}): string | undefined {
+  return history.events[0]?.workflowExecutionStartedEventAttributes?.workflowType?.name;
 }
 
 /** Without the names of the machines that recorded it. */

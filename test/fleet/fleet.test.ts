@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { openControlStore } from '../../control/control-store.ts';
-import { fleetWorkflowId } from '../../core/ids.ts';
+import { clusterWorkflowId, fleetWorkflowId } from '../../core/ids.ts';
 import { isLong } from '../setup/long.ts';
 import { missing } from '../setup/toolchain.ts';
 import { eventually } from '../e2e/migration-environment.ts';
@@ -11,6 +11,11 @@ import { FleetEnvironment } from './fleet-environment.ts';
 
 /** Of a loaded machine; alone it takes a minute. */
 const long = { timeout: 600_000 };
+
+const minuteMs = 60_000;
+
+/** Of a loaded machine, to end what is due. */
+const slackMs = 20_000;
 
 /** Twenty by QUORUMSHIFT_LONG=1: they take two minutes. */
 const most = isLong ? 20 : 8;
@@ -23,13 +28,43 @@ describe.skipIf(missing('temporal'))('a fleet of clusters migrates by a workflow
   const first = named('a', most);
   const second = named('b', 4);
   const third = named('c', 3);
+  const inTwoSteps = named('d', 2);
+  const nightly = named('e', 3);
   let environment: FleetEnvironment;
+  /** The window that the fleet `night` waits for, while the other tests run. */
+  let opensMs = 0;
+  let deadlineMs = 0;
 
   beforeAll(async () => {
-    const clusters = [...first, ...second, ...third];
-    environment = await FleetEnvironment.create({ machines: 4, clusters });
+    const clusters = [...first, ...second, ...third, ...inTwoSteps, ...nightly];
+    const withPrograms = inTwoSteps;
+    environment = await FleetEnvironment.create({ machines: 4, clusters, withPrograms });
     await environment.run();
+    await startNight();
   }, 120_000);
+
+  /** Its second cluster is not well, and stays so. */
+  async function startNight(): Promise<void> {
+    const [, unwell = ''] = nightly;
+    await environment.changeViews(unwell, { changePending: true });
+    const nowMs = Date.now();
+    opensMs = (Math.floor(nowMs / minuteMs) + 2) * minuteMs;
+    const deadlineSeconds = Math.round((opensMs - nowMs) / 1000) + 40;
+    const timeOf = (atMs: number) => new Date(atMs).toISOString().slice(11, 16);
+    const files = await environment.files({
+      windows: [{ from: timeOf(opensMs), to: timeOf(opensMs + 60 * minuteMs) }],
+      waves: [{ clusters: '100%' }],
+      concurrency: { clusters: 1 },
+      finalize: 'per-cluster',
+      deadlineSeconds,
+    });
+    const only = ['--clusters', ...nightly, '--id', 'r4'];
+    await environment.cli('fleet', 'start', 'night', ...files, ...only);
+    const { startedMs } = await environment.until('night', 'it waits', ({ waiting }) => {
+      return waiting?.kind === 'window';
+    });
+    deadlineMs = startedMs + deadlineSeconds * 1000;
+  }
 
   afterAll(async () => environment.close());
 
@@ -170,6 +205,48 @@ describe.skipIf(missing('temporal'))('a fleet of clusters migrates by a workflow
       } finally {
         await store.close();
       }
+    },
+  );
+
+  test.runIf(isLong)(
+    'clusters that move in two steps are finalized wave by wave in both [ROLL-1]',
+    long,
+    async () => {
+      const files = await environment.files({
+        shape: 'staged',
+        waves: [{ clusters: 1 }, { clusters: '100%' }],
+        finalize: 'per-wave',
+      });
+      const only = ['--clusters', ...inTwoSteps];
+      await environment.cli('fleet', 'start', 'steps', ...files, ...only, '--id', 'r4');
+      expect(await environment.outcome('steps')).toBe('finalized');
+      for (const cluster of inTwoSteps) {
+        expect(await environment.primaries(cluster)).toEqual(environment.targets(cluster));
+        expect(await environment.storeOf(cluster, 'n1').read()).toMatchObject({
+          lastEnded: { id: 'r4-b1', result: 'finalized' },
+        });
+      }
+    },
+  );
+
+  test(
+    'a fleet begins as its window opens, whatever was killed meanwhile; at its deadline what has not begun is left [OPS-6]',
+    long,
+    async () => {
+      const { client, temporal } = environment;
+      const [moved = '', unwell = '', never = ''] = nightly;
+      expect(await environment.outcome('night')).toBe('partly');
+      expect((await client.result('night')).counts).toMatchObject({ begun: 2, finalized: 1 });
+      const { closedAt } = await client.status('night');
+      const endedMs = Date.parse(closedAt ?? '');
+      expect(endedMs).toBeGreaterThanOrEqual(deadlineMs);
+      expect(endedMs).toBeLessThan(deadlineMs + slackMs);
+      const cluster = (name: string) => temporal.workflow.getHandle(clusterWorkflowId(name));
+      const { startTime } = await cluster(moved).describe();
+      expect(startTime.getTime()).toBeGreaterThanOrEqual(opensMs);
+      await expect(cluster(never).describe()).rejects.toThrow(/not found/);
+      expect(await environment.primaries(moved)).toEqual(environment.targets(moved));
+      expect(await environment.primaries(unwell)).toEqual([null, null, null]);
     },
   );
 });

@@ -11,6 +11,7 @@ import { findTemporalBinary } from '../../worker/temporal-server-source.ts';
 import type { TemporalServer } from '../../worker/temporal-server.ts';
 import { findSchemathesis } from './schemathesis.ts';
 import { startTestServer } from './test-server.ts';
+import { findTimeSkipping } from './time-skipping.ts';
 
 declare module 'vitest' {
   export interface ProvidedContext {
@@ -26,6 +27,8 @@ export async function setup(project: TestProject): Promise<void> {
   await nameBinary();
   const schemathesis = findSchemathesis(process.env);
   if (schemathesis !== null) process.env['QUORUMSHIFT_SCHEMATHESIS'] = schemathesis;
+  const timeSkipping = findTimeSkipping(process.env);
+  if (timeSkipping !== null) process.env['QUORUMSHIFT_TIME_SKIPPING'] = timeSkipping;
   starter = createServer((_request, response) => {
     starting ??= startTestServer();
     starting.then(

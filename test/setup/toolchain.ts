@@ -2,12 +2,13 @@
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
-export type Toolchain = 'temporal' | 'schemathesis' | 'go' | 'python3' | 'cc';
+export type Toolchain = 'temporal' | 'time-skipping' | 'schemathesis' | 'go' | 'python3' | 'cc';
 
 /** Found before the tests, and named by a variable of their environment. */
 const variables: Readonly<Partial<Record<Toolchain, string>>> = {
   temporal: 'QUORUMSHIFT_TEMPORAL_BIN',
   schemathesis: 'QUORUMSHIFT_SCHEMATHESIS',
+  'time-skipping': 'QUORUMSHIFT_TIME_SKIPPING',
 };
 
 /**

@@ -3,7 +3,7 @@ import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
 
 import { isStepPhase, phases, type Phase } from '../../core/phases.ts';
-import type { LoggedActivity } from './simulated-machines.ts';
+import type { LoggedActivity } from './simulated-agents.ts';
 
 export interface LogFindings {
   /** Clusters under way at once, at most. */
@@ -20,6 +20,11 @@ export interface LogFindings {
   readonly beganAtMs: readonly number[];
   /** When each step began. */
   readonly stepsAtMs: readonly number[];
+  /**
+   * Of the clusters that were under way at the resume: when the last of them began its next step,
+   * after it.
+   */
+  readonly resumedAfterMs: number;
 }
 
 const steps = new Set<string>((Object.keys(phases) as Phase[]).filter(isStepPhase));
@@ -32,7 +37,11 @@ export async function readActivityLog(
   logFile: string,
   /** Of each cluster's members. */
   hosts: ReadonlyMap<string, readonly string[]>,
+  /** When what had been stopped was resumed. */
+  resumedAtMs = Number.POSITIVE_INFINITY,
 ): Promise<LogFindings> {
+  let stood: Set<string> | null = null;
+  let resumedAfterMs = 0;
   const underWay = new Map<string, Set<string>>();
   const onMachine = new Map<string, Set<string>>();
   const moved = new Map<string, Set<string>>();
@@ -53,8 +62,10 @@ export async function readActivityLog(
       beganAtMs.push(atMs);
     }
     if (event === 'fail') found.failed += 1;
+    if (atMs >= resumedAtMs) stood ??= new Set(underWay.keys());
     if (activity !== 'own' && !steps.has(activity)) continue;
     if (event === 'begin') stepsAtMs.push(atMs);
+    if (event === 'begin' && stood?.delete(cluster)) resumedAfterMs = atMs - resumedAtMs;
     const members = setOf(moving, cluster);
     const done = setOf(moved, cluster);
     if (event === 'begin' && !done.has(member)) {
@@ -74,7 +85,8 @@ export async function readActivityLog(
     end(cluster);
   }
   const { failed, ...rest } = found;
-  return { ...rest, failedAttempts: failed, movedAtMs, beganAtMs, stepsAtMs };
+  if (stood !== null && stood.size > 0) resumedAfterMs = Number.POSITIVE_INFINITY;
+  return { ...rest, failedAttempts: failed, movedAtMs, beganAtMs, stepsAtMs, resumedAfterMs };
 }
 
 function setOf(sets: Map<string, Set<string>>, key: string): Set<string> {

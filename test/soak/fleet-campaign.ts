@@ -3,27 +3,17 @@
  * clusters are doomed until the budget stops the rollout, and it is stopped once as in an
  * emergency. What it held is then read from the agents' own log and the server's histories.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 
 import type { Client } from '@temporalio/client';
 
-import { FleetClient } from '../../client/fleet-client.ts';
-import { openControlStore } from '../../control/control-store.ts';
-import type { ReplicaName } from '../../core/ids.ts';
-import { contractVersion } from '../../core/ids.ts';
-import { clusterRolloutSchema, type ClusterRollout } from '../../schemas/cluster-rollout.ts';
+import type { FleetClient } from '../../client/fleet-client.ts';
+import type { ClusterRollout } from '../../schemas/cluster-rollout.ts';
 import { rolloutPolicySchema } from '../../schemas/rollout-policy.ts';
-import { connectClient } from '../../worker/temporal-connection.ts';
-import { startTemporalServer, type TemporalServer } from '../../worker/temporal-server.ts';
 import { eventually } from '../e2e/migration-environment.ts';
 import { readActivityLog, type LogFindings } from './activity-log.ts';
-import type { noopFleet } from './noop-workflows.ts';
-import type { SimulatedMachines } from './simulated-machines.ts';
+import { busySeconds } from './campaign-report.ts';
+import { clusterNames, placed, SimulatedFleet, simulatedRollouts } from './simulated-fleet.ts';
 
 export interface CampaignOptions {
   readonly bin: string;
@@ -62,123 +52,91 @@ export interface CampaignFindings {
   readonly rates: { readonly fleet: number; readonly noop: number };
 }
 
-/** As docs/rollouts.md has them for thousands of machines. */
-const serverSettings = {
-  'frontend.namespaceCount': 20_000,
-  'frontend.namespaceRPS': 50_000,
-  'matching.numTaskqueueReadPartitions': 1,
-  'matching.numTaskqueueWritePartitions': 1,
-};
-
 /** Enough for a rate. */
 const noopChildren = 20;
 
 const entries = 20;
-const memorySampleMs = 2_000;
 
 /** After a stop nothing may begin for so long. */
 const quietMs = 5_000;
 
 export class FleetCampaign {
   readonly #options: CampaignOptions;
-  readonly #root: string;
-  readonly #processes: ChildProcess[] = [];
-  readonly #controlMiB: number[] = [];
-  #server: TemporalServer | null = null;
+  readonly #fleet: SimulatedFleet;
+  readonly #rollouts: readonly ClusterRollout[];
 
   static async run(options: CampaignOptions): Promise<CampaignFindings> {
-    const root = await mkdtemp(join(tmpdir(), 'quorumshift-fleet-'));
-    const campaign = new FleetCampaign(options, root);
+    const { bin, doomed, failingShare, seed, log } = options;
+    const rollouts = rolloutsOf(options);
+    const fleet = await SimulatedFleet.start({
+      bin,
+      log,
+      machines: { failingShare, seed, entries, machines: placed(rollouts) },
+      // Of the second wave.
+      doomed: rollouts.slice(1, 1 + doomed).map(({ cluster }) => cluster),
+    });
     try {
-      return await campaign.#run();
+      return await new FleetCampaign(options, fleet, rollouts).#run();
     } finally {
-      await campaign.#close();
+      await fleet.close();
     }
   }
 
-  private constructor(options: CampaignOptions, root: string) {
+  private constructor(
+    options: CampaignOptions,
+    fleet: SimulatedFleet,
+    rollouts: readonly ClusterRollout[],
+  ) {
     this.#options = options;
-    this.#root = root;
+    this.#fleet = fleet;
+    this.#rollouts = rollouts;
   }
 
   async #run(): Promise<CampaignFindings> {
-    const { bin, log, clusters } = this.#options;
-    const { settings, rollouts } = this.#fleet();
-    this.#server = await startTemporalServer({
-      bin,
-      dbFile: this.#path('temporal.db'),
-      settings: serverSettings,
-    });
-    const { address, namespace } = this.#server;
-    const snapshot = await this.#store(rollouts);
-    await writeFile(
-      this.#path('machines.json'),
-      JSON.stringify({ ...settings, address, namespace } satisfies SimulatedMachines),
+    const { log, clusters, window } = this.#options;
+    const { client, temporal, logFile, controlMiB } = this.#fleet;
+    const snapshot = await this.#fleet.snapshot(this.#rollouts);
+    const startedMs = Date.now();
+    const [first] = this.#rollouts;
+    if (first === undefined) throw new Error('a fleet has a cluster');
+    const { policy, rolloutId, requestedBy } = first;
+    await client.start({ fleet: 'sim', rolloutId, snapshot, policy, requestedBy });
+    const failedClusters = await this.#untilBudgetStops(client);
+    await this.#fleet.mend();
+    await client.resume('sim');
+    const { stopDelayMs, resumedAtMs } = await this.#stopInTheMiddle(client, clusters);
+    await this.#untilEnded(client);
+    const result = await client.result('sim');
+    if (result.outcome !== 'finalized') throw new Error(JSON.stringify(result));
+    const seconds = (Date.now() - startedMs) / 1000;
+    const memory = [...controlMiB];
+    log(`all ${clusters} clusters are finalized after ${seconds.toFixed(0)} s`);
+    const hosts = new Map(
+      this.#rollouts.map(({ cluster, members }) => [cluster, members.map(({ host }) => host)]),
     );
-    const machines = fileURLToPath(new URL('simulated-machines.js', import.meta.url));
-    await this.#start([machines, this.#path('machines.json')]);
-    const controlConfig = this.#path('control.json');
-    await writeFile(controlConfig, JSON.stringify({ controlDir: this.#path('control') }));
-    const control = await this.#start([
-      resolve('bin/quorumshift.mjs'),
-      'control',
-      '--config',
-      controlConfig,
-    ]);
-    const sampling = setInterval(() => void this.#sample(control), memorySampleMs);
-    const temporal = await connectClient({ address, namespace });
-    try {
-      const client = new FleetClient({ client: temporal, identity: 'simulation' });
-      const startedMs = Date.now();
-      const [first] = rollouts;
-      if (first === undefined) throw new Error('a fleet has a cluster');
-      const { policy, rolloutId, requestedBy } = first;
-      await client.start({ fleet: 'sim', rolloutId, snapshot, policy, requestedBy });
-      const failedClusters = await this.#untilBudgetStops(client);
-      await writeFile(settings.doomedFile, '');
-      await client.resume('sim');
-      const stopDelayMs = await this.#stopInTheMiddle(client, clusters);
-      await this.#untilEnded(client);
-      const result = await client.result('sim');
-      if (result.outcome !== 'finalized') throw new Error(JSON.stringify(result));
-      const seconds = (Date.now() - startedMs) / 1000;
-      log(`all ${clusters} clusters are finalized after ${seconds.toFixed(0)} s`);
-      const hosts = new Map(
-        rollouts.map(({ cluster, members }) => [cluster, members.map(({ host }) => host)]),
-      );
-      const histories = await historySizes(temporal);
-      const found = await readActivityLog(settings.logFile, hosts);
-      const perCluster = Math.round(found.activities / clusters);
-      const noop = await this.#noopRate(temporal, perCluster);
-      return {
-        log: found,
-        rates: { fleet: busyRate(found.beganAtMs), noop },
-        seconds,
-        stopDelayMs,
-        controlMiB: this.#controlMiB,
-        histories,
-        failedClusters,
-      };
-    } finally {
-      clearInterval(sampling);
-      await temporal.connection.close();
-    }
-  }
-
-  /** Children of the same window, with as many activities each, that do nothing. */
-  async #noopRate(temporal: Client, activities: number): Promise<number> {
-    const { address = '', namespace = '' } = this.#server ?? {};
-    const workers = fileURLToPath(new URL('noop-workers.js', import.meta.url));
-    await this.#start([workers, address, namespace]);
-    const { window } = this.#options;
+    const histories = await historySizes(temporal);
+    const found = await readActivityLog(logFile, hosts, resumedAtMs);
+    const activities = Math.round(found.activities / clusters);
     const children = Math.max(window, noopChildren);
-    const startedMs = performance.now();
-    await temporal.workflow.execute<typeof noopFleet>('noopFleet', {
+    await this.#fleet.startNoops();
+    const noopSeconds = await this.#fleet.noop({
       workflowId: 'noop',
-      taskQueue: 'noop',
-      args: [{ children, window, activities }],
+      children,
+      window,
+      activities,
     });
-    return (children * activities * 1000) / (performance.now() - startedMs);
+    return {
+      log: found,
+      rates: {
+        fleet: found.activities / busySeconds(found.beganAtMs),
+        noop: (children * activities) / noopSeconds,
+      },
+      seconds,
+      stopDelayMs,
+      controlMiB: memory,
+      histories,
+      failedClusters,
+    };
   }
 
   /** Doomed clusters fail; with one more than the budget nothing else begins. */
@@ -196,8 +154,8 @@ export class FleetCampaign {
     return failed;
   }
 
-  /** Returns how long after the call the last step began. */
-  async #stopInTheMiddle(client: FleetClient, clusters: number): Promise<number> {
+  /** Returns how long after the call the last step began, and when it was resumed. */
+  async #stopInTheMiddle(client: FleetClient, clusters: number) {
     const { log } = this.#options;
     await this.#until(client, 'half of it is done', ({ counts }) => {
       return counts.finalized >= clusters / 2;
@@ -206,11 +164,14 @@ export class FleetCampaign {
     await client.stop('sim', 'a drill');
     const acceptedMs = Date.now() - calledMs;
     await delay(2 * quietMs);
-    const { stepsAtMs } = await readActivityLog(this.#path('activities.jsonl'), new Map());
-    const delayMs = Math.max(0, (stepsAtMs.at(-1) ?? 0) - calledMs);
-    log(`emergency stop: accepted after ${acceptedMs} ms, the last step began after ${delayMs} ms`);
+    const { stepsAtMs } = await readActivityLog(this.#fleet.logFile, new Map());
+    const stopDelayMs = Math.max(0, (stepsAtMs.at(-1) ?? 0) - calledMs);
+    log(
+      `emergency stop: accepted after ${acceptedMs} ms, the last step began after ${stopDelayMs} ms`,
+    );
+    const resumedAtMs = Date.now();
     await client.resume('sim');
-    return delayMs;
+    return { stopDelayMs, resumedAtMs };
   }
 
   async #untilEnded(client: FleetClient): Promise<void> {
@@ -251,110 +212,22 @@ export class FleetCampaign {
       this.#options.patienceMs,
     );
   }
-
-  #fleet(): {
-    settings: Omit<SimulatedMachines, 'address' | 'namespace'>;
-    rollouts: ClusterRollout[];
-  } {
-    const { replicas, clusters, machines, window, perMachine, doomed, seed } = this.#options;
-    const size = Math.max(1, Math.round(replicas / clusters));
-    const policy = rolloutPolicySchema.parse({
-      target: 'memory://new-{cluster}-{member}',
-      waves: [{ name: 'canary', clusters: 1 }, { clusters: '10%' }, { clusters: '100%' }],
-      concurrency: { clusters: window, perMachine },
-      failureBudget: Math.max(0, doomed - 1),
-      soakSeconds: 0,
-      finalize: 'per-cluster',
-    });
-    const placed: Record<string, ReplicaName[]> = {};
-    const rollouts = Array.from({ length: clusters }, (_, c) => {
-      const cluster = `c${c}`;
-      const members = Array.from({ length: size }, (_member, m) => {
-        const host = `sim-${(c * size + m) % machines}`;
-        const member = `n${m}`;
-        (placed[host] ??= []).push({ cluster, member });
-        const one = (name: string) => ({ log: name, meta: name, snapshot: name });
-        return {
-          member,
-          host,
-          agentId: null,
-          raftId: member,
-          source: one(`memory://${cluster}-${member}`),
-          target: one(`memory://new-${cluster}-${member}`),
-        };
-      });
-      const rolloutId = `sim-${seed}`;
-      const requestedBy = 'simulation';
-      return clusterRolloutSchema.parse({
-        ...{ contractVersion, rolloutId, cluster, members, policy, requestedBy },
-      });
-    });
-    const settings = {
-      logFile: this.#path('activities.jsonl'),
-      doomedFile: this.#path('doomed'),
-      failingShare: this.#options.failingShare,
-      seed,
-      entries,
-      machines: placed,
-    };
-    return { settings, rollouts };
-  }
-
-  /** Stores the snapshot, and dooms clusters of its second wave. */
-  async #store(rollouts: readonly ClusterRollout[]): Promise<string> {
-    const { doomed } = this.#options;
-    const names = rollouts.slice(1, 1 + doomed).map(({ cluster }) => cluster);
-    await writeFile(this.#path('doomed'), names.join('\n'));
-    const store = await openControlStore({ controlDir: this.#path('control') });
-    try {
-      return await store.snapshots.put(rollouts);
-    } finally {
-      await store.close();
-    }
-  }
-
-  #path(name: string): string {
-    return join(this.#root, name);
-  }
-
-  /** Waits until it says that it is ready. */
-  async #start(command: readonly string[]): Promise<ChildProcess> {
-    const { address = '', namespace = '' } = this.#server ?? {};
-    const child = spawn(process.execPath, command, {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, TEMPORAL_ADDRESS: address, TEMPORAL_NAMESPACE: namespace },
-    });
-    this.#processes.push(child);
-    await new Promise<void>((ready, reject) => {
-      const hear = (text: string) => {
-        if (text.includes('ready')) ready();
-        else this.#options.log(text.trimEnd());
-      };
-      child.stdout.setEncoding('utf8').on('data', hear);
-      child.stderr.setEncoding('utf8').on('data', hear);
-      child.once('exit', (code) => reject(new Error(`${command.join(' ')} ended: ${code}`)));
-    });
-    return child;
-  }
-
-  async #sample({ pid }: ChildProcess): Promise<void> {
-    const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
-    const kib = /VmRSS:\s+(\d+)/.exec(status)?.[1];
-    if (kib !== undefined) this.#controlMiB.push(Math.round(Number(kib) / 1024));
-  }
-
-  async #close(): Promise<void> {
-    for (const child of this.#processes) child.kill('SIGKILL');
-    await this.#server?.kill();
-    if (process.env['QUORUMSHIFT_KEEP'] !== '1')
-      await rm(this.#root, { recursive: true, force: true });
-  }
 }
 
-/** In the seconds in which any began: not while it was stopped, or waited for an operator. */
-function busyRate(atMs: readonly number[]): number {
-  const seconds = new Set(atMs.map((time) => Math.floor(time / 1000)));
-  return atMs.length / Math.max(1, seconds.size);
+function rolloutsOf(options: CampaignOptions): ClusterRollout[] {
+  const { replicas, clusters, machines, window, perMachine, doomed, seed } = options;
+  const policy = rolloutPolicySchema.parse({
+    target: 'memory://new-{cluster}-{member}',
+    waves: [{ name: 'canary', clusters: 1 }, { clusters: '10%' }, { clusters: '100%' }],
+    concurrency: { clusters: window, perMachine },
+    failureBudget: Math.max(0, doomed - 1),
+    soakSeconds: 0,
+    finalize: 'per-cluster',
+  });
+  const members = Math.max(1, Math.round(replicas / clusters));
+  const rolloutId = `sim-${seed}`;
+  const names = clusterNames('c', clusters);
+  return simulatedRollouts({ names, members, machines, rolloutId, policy });
 }
 
 /** Of every run that the server knows. */
