@@ -2,8 +2,6 @@
  * What a fleet's rollout remembers: its place in the fleet's order, the clusters that have not
  * ended, what operators wish.
  */
-import { patched } from '@temporalio/workflow';
-
 import type { ClusterResult, FleetCluster, Notice } from '../activities/contract.ts';
 import { BegunPositions, isBudgetSpent, planWaves, type PlannedWave } from '../core/fleet-plan.ts';
 import {
@@ -24,6 +22,7 @@ import type {
   RolloutOutcome,
   RolloutWaiting,
 } from './rollout-messages.ts';
+import { tellsLess } from './less-told.ts';
 
 type Ended = Record<'finalized' | 'rolledBack' | 'skipped', number>;
 
@@ -261,7 +260,7 @@ export class FleetState {
   ends(member: FleetMember, outcome: RolloutOutcome, reason: string | null): void {
     const wished = member.rollingBack || outcome === 'finalized' || outcome === 'partly';
     // At the deadline what has not been cut over goes back. Histories of before take it for failed.
-    const late = outcome === 'rolled-back' && this.isLate && patched('late-goes-back');
+    const late = outcome === 'rolled-back' && this.isLate && tellsLess();
     if (wished || late) this.end(member, outcome, reason);
     else {
       member.absent = true;

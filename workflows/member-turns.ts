@@ -2,8 +2,6 @@
  * The turns of a rollout: which member begins, which may cut over, which goes back. Each looks at
  * the group first, does one thing, or waits for the next report.
  */
-import { patched } from '@temporalio/workflow';
-
 import {
   orderOf,
   refusalsOf,
@@ -15,6 +13,7 @@ import type { ClusterCalls } from './cluster-calls.ts';
 import type { ClusterState } from './cluster-state.ts';
 import type { ClusterWaitReason, ClusterWaits } from './cluster-waits.ts';
 import { beginAnew, isMoved, isOpen, type TrackedMember } from './tracked-members.ts';
+import { tellsLess } from './less-told.ts';
 
 /** Members that say nothing are asked after this, whether their workflows still run. */
 const silenceMs = 10 * 60_000;
@@ -123,7 +122,7 @@ export class MemberTurns {
     }
     if (!state.isApproved && (report.proof !== null || member.step === 'binary')) {
       // Histories of before wait for the approval alone.
-      if (!this.#detaches || !patched('approval-in-window')) return this.#untilApproved();
+      if (!this.#detaches || !tellsLess()) return this.#untilApproved();
       const window = await this.#passWindow(member);
       return window === null ? undefined : this.#untilApproved(window.closesInMs);
     }
