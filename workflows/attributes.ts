@@ -3,9 +3,10 @@
  * the server would refuse a whole workflow task for another one. Nothing rests on them.
  */
 import { defineSearchAttributeKey, type SearchAttributePair } from '@temporalio/common';
-import { condition, patched, upsertSearchAttributes } from '@temporalio/workflow';
+import { condition, upsertSearchAttributes } from '@temporalio/workflow';
 
 import type { SearchAttributeName } from '../core/search-attributes.ts';
+import { tellsLess } from './less-told.ts';
 
 /** Steps that take less are passed over: each change is a write of the server's own database. */
 const showAfterMs = 5_000;
@@ -53,7 +54,7 @@ export async function keepShown(
     attributes.show(values());
     await condition(() => isOver() || JSON.stringify(values()) !== shown);
     // Histories of before show each change.
-    if (!isOver() && patched('shown-in-time')) await condition(isOver, showAfterMs);
+    if (!isOver() && tellsLess()) await condition(isOver, showAfterMs);
     if (!isOver()) continue;
     attributes.show(values());
     return;

@@ -2,7 +2,7 @@
  * What a fleet's rollout remembers: its place in the fleet's order, the clusters that have not
  * ended, what operators wish.
  */
-import { patched, uuid4 } from '@temporalio/workflow';
+import { uuid4 } from '@temporalio/workflow';
 
 import type { AuditEntry, ClusterResult, FleetCluster, Notice } from '../activities/contract.ts';
 import { BegunPositions, isBudgetSpent, planWaves, type PlannedWave } from '../core/fleet-plan.ts';
@@ -26,6 +26,7 @@ import type {
   RolloutWaiting,
 } from './rollout-messages.ts';
 import type { Decision, Recorded, StoreProblem } from './store-records.ts';
+import { tellsLess } from './less-told.ts';
 
 type Ended = Record<'finalized' | 'rolledBack' | 'skipped', number>;
 
@@ -256,7 +257,7 @@ export class FleetState implements Recorded {
   ends(member: FleetMember, outcome: RolloutOutcome, reason: string | null): void {
     const wished = member.rollingBack || outcome === 'finalized' || outcome === 'partly';
     // At the deadline what has not been cut over goes back. Histories of before take it for failed.
-    const late = outcome === 'rolled-back' && this.isLate && patched('late-goes-back');
+    const late = outcome === 'rolled-back' && this.isLate && tellsLess();
     if (wished || late) this.end(member, outcome, reason);
     else {
       member.absent = true;

@@ -15,6 +15,7 @@ import { heldAgainMs, type groupLease } from './group-lease.ts';
 import type { MigrationState } from './migration-state.ts';
 import { acquireLeaseSignal, releaseLeaseSignal, type LeaseRequest } from './rollout-messages.ts';
 import type { Waits } from './waits.ts';
+import { tellsLess } from './less-told.ts';
 
 /** A lease whose run was terminated has forgotten who waits. */
 const askAgainMs = 15 * 60_000;
@@ -128,7 +129,7 @@ export class GroupLeases {
         await this.#ask(group, request);
         const isOver = () => answer() !== undefined || state.isCalledOff;
         // Most are granted at once: that is no wait to be told of.
-        if (answer() === undefined && patched('lease-at-once')) await condition(isOver, atOnceMs);
+        if (answer() === undefined && tellsLess()) await condition(isOver, atOnceMs);
         continue;
       }
       const seen = answer();

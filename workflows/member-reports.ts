@@ -1,8 +1,9 @@
 /** Tells the rollout that coordinates a migration how it stands, whenever that matters to it. */
-import { condition, getExternalWorkflowHandle, patched } from '@temporalio/workflow';
+import { condition, getExternalWorkflowHandle } from '@temporalio/workflow';
 
 import { endedByResume, type MigrationState } from './migration-state.ts';
 import { memberReportSignal, type MemberReport } from './rollout-messages.ts';
+import { tellsLess } from './less-told.ts';
 
 /**
  * A wait that has ended is told with what follows it, or after this: a report is a task of two
@@ -37,7 +38,7 @@ export async function reportToCoordinator(state: MigrationState): Promise<void> 
     } else if (isNew() && state.coordinator !== null) {
       const follows = () => isAsked() || !isNew() || !isPassing();
       // Histories of before tell each.
-      const waits = isPassing() && patched('fewer-reports');
+      const waits = isPassing() && tellsLess();
       if (waits && (await condition(follows, untilFollowedMs)) && !isAsked()) continue;
       const { coordinator } = state;
       if (coordinator === null) continue;

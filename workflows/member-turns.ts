@@ -2,7 +2,6 @@
  * The turns of a rollout: which member begins, which may cut over, which goes back. Each looks at
  * the group first, does one thing, or waits for the next report.
  */
-
 import {
   orderOf,
   refusalsOf,

@@ -29,6 +29,7 @@ import type {
   MigrateFleetResult,
   RolloutOutcome,
 } from './rollout-messages.ts';
+import { tellsLess } from './less-told.ts';
 
 /** Those under way that have not been heard from for so long are asked about; then the others. */
 const silenceMs = 10 * 60_000;
@@ -109,6 +110,9 @@ class FleetRollout {
     // Before anything begins: what has failed counts against the budget, what soaks has no slot.
     const heard = () => state.members('under-way').every(({ report }) => report !== null);
     if (adopts) await condition(heard, firstReportsMs);
+    // What waits for its first window says so, and of how many. Histories of before read later.
+    const waits = state.request.policy.windows.length > 0;
+    if (waits && tellsLess()) await this.#order.candidates();
     if (carried === undefined) return;
     const open = state.members('under-way', 'failed').filter(({ absent }) => !absent);
     await this.#children.coordinate(open);

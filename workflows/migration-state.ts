@@ -2,7 +2,7 @@
  * What a running migration remembers between its steps: wishes of operators and the last known
  * record. Handlers are registered before the first await; they check, record and return.
  */
-import { patched, setHandler, workflowInfo } from '@temporalio/workflow';
+import { setHandler, workflowInfo } from '@temporalio/workflow';
 
 import type { BindingView, ControlWish, Finding, ProofName } from '../activities/contract.ts';
 import { replicaText } from '../core/ids.ts';
@@ -38,6 +38,7 @@ import {
   type LeaseAnswer,
   type MemberOrder,
 } from './rollout-messages.ts';
+import { tellsLess } from './less-told.ts';
 
 /** Waits that a resume ends. */
 export const endedByResume: readonly Waiting['kind'][] = ['paused', 'failed', 'held', 'cancelled'];
@@ -257,7 +258,7 @@ export class MigrationState {
     this.retryVersion += 1;
     // A report that is made before the wait itself goes on must not tell of it any more.
     if (this.waiting === null || !endedByResume.includes(this.waiting.kind)) return;
-    if (patched('resumed-at-once')) this.waiting = null;
+    if (tellsLess()) this.waiting = null;
   }
 
   #throttle(bytesPerSecond: number | null): void {

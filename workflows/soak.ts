@@ -2,7 +2,7 @@
  * The soak: the replica runs on the target and is probed now and then; so many probes in a row that
  * fail are a wish to roll back.
  */
-import { patched, workflowInfo } from '@temporalio/workflow';
+import { workflowInfo } from '@temporalio/workflow';
 
 import { contractVersion } from '../core/ids.ts';
 import type { StepOutcome } from '../core/phases.ts';
@@ -10,6 +10,7 @@ import type { AgentCalls } from './agent-calls.ts';
 import { describeFailure } from './failures.ts';
 import type { MigrationState } from './migration-state.ts';
 import type { Waits } from './waits.ts';
+import { tellsLess } from './less-told.ts';
 
 export class Soak {
   readonly #state: MigrationState;
@@ -49,7 +50,7 @@ export class Soak {
     await waited;
     if ((this.#untilProbeMs() ?? 1) <= 0 && !completed()) {
       // Histories of before report each probe, as a wait that has ended and one that begins.
-      if (patched('quiet-probes')) state.waiting = shown;
+      if (tellsLess()) state.waiting = shown;
       await this.#probe();
       if (state.wantsRollback) state.waiting = null;
     }

@@ -7,8 +7,8 @@ import { missing } from '../setup/toolchain.ts';
 import type { LoggedActivity } from '../soak/simulated-agents.ts';
 import { placed, SimulatedFleet, simulatedRollouts } from '../soak/simulated-fleet.ts';
 
-/** As if a wait of weeks had filled the histories: the server asks for new ones at once. */
-const settings = { 'limit.historyCount.suggestContinueAsNew': 60 };
+/** As if a wait of weeks had filled the histories: the server asks for new ones soon. */
+const settings = { 'limit.historyCount.suggestContinueAsNew': 150 };
 
 const soakSeconds = 12;
 const soakMs = soakSeconds * 1000;
