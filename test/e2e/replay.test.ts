@@ -145,6 +145,8 @@ const othersByType = {
   'plan-cluster': 'planCluster',
   'read-machines': 'readMachines',
   'list-machine-replicas': 'listMachineReplicas',
+  'list-replica-proofs': 'listReplicaProofs',
+  'read-replica-proof': 'readReplicaProof',
 } as const;
 
 /** A schedule whose run waits for a rollout that is under way; then it is deleted. */
@@ -188,6 +190,10 @@ async function recordQuestions(environment: FleetEnvironment): Promise<void> {
   const machines = new MachineClient(environment.temporal);
   await machines.machines(environment.machines);
   await machines.replicas(environment.machines);
+  const replica = { cluster: 'c', member: 'n1' };
+  const { files: proofs } = await machines.proofs(host, { replica, after: null, limit: 1 });
+  expect(proofs).toEqual([]);
+  await expect(machines.proof(host, replica, 'none.json')).rejects.toThrow(/none\.json/);
 }
 
 async function runsOf(temporal: Client, type: string) {
