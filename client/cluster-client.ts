@@ -32,6 +32,9 @@ import {
 
 const workflowIdPrefix = clusterWorkflowId('');
 
+/** An abandoned run has ended by then, unless the store is away. */
+const endsWithinMs = 5_000;
+
 /** What can be said of a rollout from outside, even when its workflow does not answer. */
 export interface ClusterReportSeen {
   readonly cluster: string;
@@ -227,9 +230,16 @@ export class ClusterClient {
     return this.#update(cluster, 'complete', { options });
   }
 
-  /** Ends the rollout; its members' migrations go on by themselves. */
-  abandon(cluster: string, reason: string, options?: OperationOptions): Promise<Accepted> {
-    return this.#update(cluster, 'abandon', { options, extra: { reason } });
+  /**
+   * Ends the rollout; its members' migrations go on by themselves. The run's end is waited for, so
+   * that a start that follows finds it ended; not for long: the store that writes it down may be
+   * away.
+   */
+  async abandon(cluster: string, reason: string, options?: OperationOptions): Promise<Accepted> {
+    const accepted = await this.#update(cluster, 'abandon', { options, extra: { reason } });
+    const atMs = Date.now() + endsWithinMs;
+    await this.#client.withDeadline(atMs, () => this.result(cluster)).catch(() => {});
+    return accepted;
   }
 
   /** Rollouts that Temporal knows, newest first; visibility lags by a moment. */
