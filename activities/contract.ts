@@ -33,6 +33,8 @@ export interface Finding {
   readonly limit: string;
   /** Empty when ok. */
   readonly remedy: string;
+  /** The registry's, where it failed with one; absent in histories of before. */
+  readonly code?: string;
 }
 
 export interface PreflightAnswer {
@@ -97,6 +99,8 @@ export interface StepRequest extends Addressee {
   readonly step: number;
   /** For `swap` under a policy of manual approval: what was approved. */
   readonly approved?: ProofName;
+  /** Who let it begin: approved the cutover, or ended the soak. Absent: the policy did. */
+  readonly decidedBy?: string;
 }
 
 /** Of a replica that soaks under this lease. */
@@ -212,11 +216,54 @@ export interface ReplicaPage {
   readonly total: number;
 }
 
+export interface ListProofsRequest {
+  readonly contractVersion: number;
+  readonly replica: ReplicaName;
+  /** The name of a file: those older than it. Null: from the newest. */
+  readonly after: string | null;
+  readonly limit: number;
+}
+
+/** A proof, or what a comparison found that was none: a file of the replica's `proofs/`. */
+export interface ProofFile {
+  readonly file: string;
+  readonly kind: 'proof' | 'report';
+  readonly bytes: number;
+  /** Of a proof: what it is named by; null for a report, and for a file that is damaged. */
+  readonly digest: string | null;
+  /** ISO 8601, UTC; null where `digest` is. */
+  readonly createdAt: string | null;
+}
+
+export interface ProofPage {
+  /** The newest first, by migration: what names say. */
+  readonly files: readonly ProofFile[];
+  /** Where the next page begins; null at the end. */
+  readonly next: string | null;
+}
+
+export interface ReadProofRequest {
+  readonly contractVersion: number;
+  readonly replica: ReplicaName;
+  readonly file: string;
+  /** In bytes. */
+  readonly from: number;
+}
+
+export interface ProofPart {
+  readonly base64: string;
+  /** Where the next part begins; null at the end. */
+  readonly next: number | null;
+}
+
 /** Activities on `host-<id>-control`: short, with slots of their own. */
 export interface ControlActivities {
   ping(): Promise<PingAnswer>;
   readMachine(): Promise<MachineAnswer>;
   listReplicas(request: ListReplicasRequest): Promise<ReplicaPage>;
+  listProofs(request: ListProofsRequest): Promise<ProofPage>;
+  /** Null where there is no such file. */
+  readProof(request: ReadProofRequest): Promise<ProofPart | null>;
   readBinding(request: Addressee): Promise<BindingView | null>;
   setControl(request: ControlRequest): Promise<void>;
   /** Asks the member itself, through the adapter of the agent's configuration. */

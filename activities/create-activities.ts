@@ -6,6 +6,7 @@ import { checkSoak } from './check-soak.ts';
 import { own, readBinding } from './own.ts';
 import { preflight } from './preflight.ts';
 import { decideToGoForward, decideToRollBack } from './decide.ts';
+import { listProofs, readProofPart } from './proof-files.ts';
 import { listReplicas, readMachine } from './read-machine.ts';
 import { readMember, transferLeadership } from './read-member.ts';
 import { setControl } from './set-control.ts';
@@ -76,6 +77,8 @@ export function createControlActivities(context: AgentContext): ControlActivitie
     }),
     readMachine: () => readMachine(context),
     listReplicas: asActivity((request) => listReplicas(context, request)),
+    listProofs: asActivity((request) => listProofs(context, request)),
+    readProof: asActivity((request) => readProofPart(context, request)),
     readBinding: asActivity((request) => readBinding(context, request)),
     setControl: asActivity((request) => setControl(context, request)),
     readMember: asActivity((request) => readMember(context, request)),

@@ -47,6 +47,7 @@ async function finding(
     const measured = error instanceof Error ? error.message : String(error);
     const known = error instanceof QuorumshiftError;
     const remedy = known ? error.definition.remedy : (remedies[check] ?? 'mend it first');
-    return { check, ok: false, measured: measured.slice(0, 500), limit, remedy };
+    const code = known && { code: error.code };
+    return { check, ok: false, measured: measured.slice(0, 500), limit, remedy, ...code };
   }
 }

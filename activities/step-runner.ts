@@ -5,7 +5,12 @@ import { assert, fail } from '../core/errors.ts';
 import { describe, lookAt } from '../storage/binding/fence-file.ts';
 import { ownPaths } from '../storage/binding/parking.ts';
 import type { StepPhase } from '../core/phases.ts';
-import { beginStep, type StepEnding, type StepGuard } from '../storage/binding/step-guard.ts';
+import {
+  beginStep,
+  type StepDecision,
+  type StepEnding,
+  type StepGuard,
+} from '../storage/binding/step-guard.ts';
 import type { RecordStore } from '../storage/binding/record-store.ts';
 import {
   checkAddressee,
@@ -44,7 +49,12 @@ export async function runStep(
   checkAddressee(context, request);
   const store = recordStore(context, request);
   if (phase === 'finalize') await requireTarget(context, store);
-  const begun = await beginStep(store, { ...claimOf(request, attempt), phase });
+  const decision = decisionOf(phase, request);
+  const begun = await beginStep(store, {
+    ...claimOf(request, attempt),
+    phase,
+    ...(decision && { decision }),
+  });
   if ('done' in begun) return answer(store, request, begun.done);
   const { guard } = begun;
   // Under the lock: a late attempt must not replace its successor's note.
@@ -58,6 +68,12 @@ export async function runStep(
     },
   );
   return answer(store, request, await guard.finish(ending));
+}
+
+/** What an operator has decided is in the journal before it has an effect (I18). */
+function decisionOf(phase: StepPhase, { approved, decidedBy }: StepRequest): StepDecision | null {
+  if (decidedBy === undefined) return null;
+  return { by: decidedBy, ...(phase === 'swap' && approved) };
 }
 
 /**

@@ -80,7 +80,7 @@ export class Authentication {
   }
 }
 
-function allows(given: Role, required: Role): boolean {
+export function allows(given: Role, required: Role): boolean {
   return roles.indexOf(given) >= roles.indexOf(required);
 }
 

@@ -10,6 +10,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { FastifyBaseLogger, FastifyReply, FastifyRequest } from 'fastify';
 
 import type { ControlStore } from '../control/control-store.ts';
+import type { Role } from '../control/token-table.ts';
 import { canonicalJson } from '../core/canonical-json.ts';
 import { fail } from '../core/errors.ts';
 import type { OperationAnswer } from '../schemas/http/operation.ts';
@@ -49,6 +50,7 @@ export interface Asker {
   readonly operationId: string;
   /** Recorded in workflows and in the audit trail. */
   readonly by: string;
+  readonly role: Role;
 }
 
 interface Taken {
@@ -98,7 +100,7 @@ export class Changes {
     const principal = principalOf(request);
     const id = operationIdOf(principal, keyOf(request));
     const by = identityOf(principal);
-    const change = make({ operationId: id, by });
+    const change = make({ operationId: id, by, role: principal.role });
     const { action, subject } = change;
     const payload: OperationPayload = { action, subject, by, request: fingerprint(request) };
     const stored = { principal: storedAs, key: id, payload: canonicalJson(payload) };

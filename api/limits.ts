@@ -6,6 +6,8 @@ export const limits = {
   /** Of a body; an inventory of 10,000 members has some 2 MB and a limit of its own. */
   bodyBytes: 256 * kibibyte,
   inventoryBytes: 16 * 1024 * kibibyte,
+  /** Of what names its clusters, up to 10,000. */
+  selectionBytes: 1024 * kibibyte,
   /** Objects and arrays within each other; ours have at most eight. */
   jsonDepth: 32,
   /** The longest that is meant is a cursor's, 1,200, with its filters. */

@@ -1,5 +1,5 @@
 /** What a fleet's rollout would do, as far as inventory, policy and some agents tell. */
-import type { ClusterClient } from '../client/cluster-client.ts';
+import type { Clusters } from '../client/control-plane.ts';
 import { planWaves } from '../core/fleet-plan.ts';
 import type { ClusterRollout } from '../schemas/cluster-rollout.ts';
 import type { FleetPlan } from './fleet-text.ts';
@@ -16,7 +16,7 @@ export async function planFleet(given: {
   readonly fleet: string;
   readonly rollouts: readonly ClusterRollout[];
   readonly measure: number;
-  readonly clusters: ClusterClient;
+  readonly clusters: Clusters;
 }): Promise<FleetPlan> {
   const { fleet, rollouts, measure, clusters } = given;
   const measured = new Map<string, Measured>();
@@ -59,7 +59,7 @@ export async function planFleet(given: {
   }
 }
 
-async function measureCluster(clusters: ClusterClient, rollout: ClusterRollout): Promise<Measured> {
+async function measureCluster(clusters: Clusters, rollout: ClusterRollout): Promise<Measured> {
   try {
     const { members, refusals } = await clusters.plan(rollout);
     const sizes = members.map(({ size }) => size?.bytes ?? null);

@@ -8,6 +8,32 @@ import { exitCodes } from '../core/error-registry.ts';
 import { fail } from '../core/errors.ts';
 import { printError, type OutputFormat } from './output.ts';
 
+const operations =
+  'status list pause resume approve throttle rollback complete abandon repair-record';
+
+/** What adds commands to a program, in the order of the help, and the names of the commands. */
+const groups: readonly (readonly [string, () => Promise<(program: Command) => void>])[] = [
+  ['inspect', async () => (await import('./commands/inspect.ts')).addInspect],
+  ['export import verify', async () => (await import('./commands/transfer.ts')).addTransfers],
+  ['discard', async () => (await import('./commands/discard.ts')).addDiscard],
+  ['plan', async () => (await import('./commands/plan.ts')).addPlan],
+  ['start', async () => (await import('./commands/start.ts')).addStart],
+  [operations, async () => (await import('./commands/operate.ts')).addOperations],
+  ['journal', async () => (await import('./commands/journal.ts')).addJournal],
+  ['dev agent control', async () => (await import('./commands/processes.ts')).addProcesses],
+  ['host', async () => (await import('./commands/host.ts')).addHost],
+  ['replica', async () => (await import('./commands/replica.ts')).addReplica],
+  ['api', async () => (await import('./commands/api.ts')).addApi],
+  ['inventory', async () => (await import('./commands/inventory.ts')).addInventory],
+  ['token', async () => (await import('./commands/token.ts')).addTokens],
+  ['audit', async () => (await import('./commands/audit.ts')).addAudit],
+  ['doctor', async () => (await import('./commands/doctor.ts')).addDoctor],
+  ['cluster', async () => (await import('./commands/cluster.ts')).addCluster],
+  ['fleet', async () => (await import('./commands/fleet.ts')).addFleet],
+  ['schedule', async () => (await import('./commands/schedule.ts')).addSchedule],
+];
+
+/** With the command that is asked for alone; with all where none of them is. */
 async function buildProgram(): Promise<Command> {
   const program = new Command('quorumshift')
     .description("moves a Raft node's durable state from one storage family to another")
@@ -16,66 +42,15 @@ async function buildProgram(): Promise<Command> {
     // Printed below, as every other error is.
     .configureOutput({ outputError: () => {} })
     .configureHelp({ sortSubcommands: false });
-  // Bulk work begins sooner without the others.
-  const { addTransfers } = await import('./commands/transfer.ts');
-  if (['export', 'import', 'verify'].includes(process.argv[2] ?? '')) {
-    addTransfers(program);
-    return program;
-  }
-  const [{ addInspect }, { addDiscard }] = await Promise.all([
-    import('./commands/inspect.ts'),
-    import('./commands/discard.ts'),
-  ]);
-  const offline = ['inspect', 'discard'].includes(process.argv[2] ?? '');
-  addInspect(program);
-  addTransfers(program);
-  addDiscard(program);
-  if (!offline) {
-    const [
-      { addStart },
-      { addPlan },
-      { addOperations },
-      { addProcesses },
-      { addHost },
-      { addReplica },
-      { addApi },
-      { addCluster },
-      { addFleet },
-      { addSchedule },
-    ] = await Promise.all([
-      import('./commands/start.ts'),
-      import('./commands/plan.ts'),
-      import('./commands/operate.ts'),
-      import('./commands/processes.ts'),
-      import('./commands/host.ts'),
-      import('./commands/replica.ts'),
-      import('./commands/api.ts'),
-      import('./commands/cluster.ts'),
-      import('./commands/fleet.ts'),
-      import('./commands/schedule.ts'),
-    ]);
-    addPlan(program);
-    addStart(program);
-    addOperations(program);
-    addProcesses(program);
-    addHost(program);
-    addReplica(program);
-    addApi(program);
-    const [{ addInventory }, { addTokens }, { addAudit }, { addDoctor }] = await Promise.all([
-      import('./commands/inventory.ts'),
-      import('./commands/token.ts'),
-      import('./commands/audit.ts'),
-      import('./commands/doctor.ts'),
-    ]);
-    addInventory(program);
-    addTokens(program);
-    addAudit(program);
-    addDoctor(program);
-    addCluster(program);
-    addFleet(program);
-    addSchedule(program);
-  }
+  const asked = process.argv[2] ?? '';
+  const meant = groups.filter(([names]) => names.split(' ').includes(asked));
+  const wanted = meant.length > 0 || isAboutProgram(asked) ? meant : groups;
+  for (const add of await Promise.all(wanted.map(([, load]) => load()))) add(program);
   return program;
+}
+
+function isAboutProgram(asked: string): boolean {
+  return asked === '--version' || asked === '-V';
 }
 
 function packageVersion(): string {

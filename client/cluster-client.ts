@@ -6,9 +6,9 @@ import { createHash } from 'node:crypto';
 
 import { type Client, type WorkflowExecutionDescription } from '@temporalio/client';
 
-import { canonicalJson } from '../core/canonical-json.ts';
 import { fail, hasCode } from '../core/errors.ts';
 import { clusterWorkflowId, controlTaskQueue } from '../core/ids.ts';
+import { rolloutText } from '../core/rollout-text.ts';
 import type { ClusterRollout } from '../schemas/cluster-rollout.ts';
 import type { Accepted } from '../workflows/messages.ts';
 import type { migrateCluster } from '../workflows/migrate-cluster.ts';
@@ -263,9 +263,9 @@ function subjectOf(cluster: string): Subject {
   return { workflowId: clusterWorkflowId(cluster), text: `cluster ${cluster}` };
 }
 
-/** Whoever asks, it is the same rollout. */
-export function rolloutDigest({ requestedBy: _who, ...meant }: ClusterRollout): string {
-  return createHash('sha256').update(canonicalJson(meant)).digest('hex');
+/** SHA-256: whoever asks, it is the same rollout. */
+export function rolloutDigest(rollout: ClusterRollout): string {
+  return createHash('sha256').update(rolloutText(rollout)).digest('hex');
 }
 
 function listedRun({ workflowId, memo, run, startedAt, closedAt }: Run): ClusterListing {

@@ -3,10 +3,23 @@ import { randomUUID } from 'node:crypto';
 
 import { TimeoutFailure, WorkflowFailedError, type Client } from '@temporalio/client';
 
-import type { HostedReplica, MachineAnswer, ReplicaPage } from '../activities/contract.ts';
+import type {
+  HostedReplica,
+  ListProofsRequest,
+  MachineAnswer,
+  ProofPage,
+  ProofPart,
+  ReplicaPage,
+} from '../activities/contract.ts';
 import { fail } from '../core/errors.ts';
-import { controlTaskQueue } from '../core/ids.ts';
-import type { Asked, listMachineReplicas, readMachines } from '../workflows/read-machines.ts';
+import { controlTaskQueue, replicaText, type ReplicaName } from '../core/ids.ts';
+import type {
+  Asked,
+  listMachineReplicas,
+  listReplicaProofs,
+  readMachines,
+  readReplicaProof,
+} from '../workflows/read-machines.ts';
 
 /** Machines that one workflow asks at once. */
 const atOnce = 16;
@@ -43,6 +56,41 @@ export class MachineClient {
       found.push(...(await this.#replicasOf(hosts.slice(at, at + atOnce))));
     }
     return found;
+  }
+
+  /**
+   * Proofs and reports of a replica, the newest first.
+   * @throws `control.no-worker`, `agent.unreachable`
+   */
+  async proofs(
+    host: string,
+    request: Omit<ListProofsRequest, 'contractVersion'>,
+  ): Promise<ProofPage> {
+    const given = { host, ...request };
+    const [asked] = await this.#run<typeof listReplicaProofs>('listReplicaProofs', given);
+    return answerOf(asked, host);
+  }
+
+  /**
+   * The bytes of one of them.
+   * @throws `control.no-worker`, `agent.unreachable`, `proof.not-found`
+   */
+  async proof(host: string, replica: ReplicaName, file: string): Promise<Buffer> {
+    const parts: Buffer[] = [];
+    for (let from: number | null = 0; from !== null;) {
+      const part = await this.#partOf({ host, replica, file, from });
+      if (part === null) {
+        throw fail('proof.not-found', { file, replica: replicaText(replica), host });
+      }
+      parts.push(Buffer.from(part.base64, 'base64'));
+      from = part.next;
+    }
+    return Buffer.concat(parts);
+  }
+
+  async #partOf(given: Parameters<typeof readReplicaProof>[0]): Promise<ProofPart | null> {
+    const [asked] = await this.#run<typeof readReplicaProof>('readReplicaProof', given);
+    return answerOf(asked, given.host).part;
   }
 
   async #replicasOf(hosts: readonly string[]): Promise<Asked<readonly HostedReplica[]>[]> {
@@ -89,4 +137,10 @@ export class MachineClient {
       throw fail('control.no-worker', details, { cause: error });
     }
   }
+}
+
+/** @throws `agent.unreachable` */
+function answerOf<Answer>(asked: Asked<Answer> | undefined, host: string): Answer {
+  if (asked !== undefined && asked.problem === null) return asked.answer;
+  throw fail('agent.unreachable', { host, reason: asked?.problem ?? 'it was not asked' });
 }

@@ -35,7 +35,12 @@ export interface DeclaredInventory {
 }
 
 export type CheckedInventory =
-  | { readonly ok: true; readonly inventory: DeclaredInventory }
+  | {
+      readonly ok: true;
+      readonly inventory: DeclaredInventory;
+      /** As it says itself, nothing filled in. */
+      readonly given: Inventory;
+    }
   | { readonly ok: false; readonly problems: readonly FileProblem[] };
 
 export type CheckedPolicy =
@@ -49,7 +54,7 @@ export function checkInventory(families: FamilyRegistry, text: string): CheckedI
   const reading = new InventoryReading(families, checked.value, checked.file);
   const inventory = reading.inventory();
   if (reading.problems.length > 0) return { ok: false, problems: reading.problems };
-  return { ok: true, inventory };
+  return { ok: true, inventory, given: checked.value };
 }
 
 /** @throws `inventory.invalid` naming each problem's line, column and path */
@@ -58,8 +63,12 @@ export function parseInventory(
   text: string,
   file: string,
 ): DeclaredInventory {
+  return parseChecked(families, text, file).inventory;
+}
+
+function parseChecked(families: FamilyRegistry, text: string, file: string) {
   const checked = checkInventory(families, text);
-  if (checked.ok) return checked.inventory;
+  if (checked.ok) return checked;
   throw fail('inventory.invalid', { file, problems: problemsText(checked.problems) });
 }
 
@@ -68,7 +77,15 @@ export async function readInventory(
   families: FamilyRegistry,
   path: string,
 ): Promise<DeclaredInventory> {
-  return parseInventory(families, await textOf(path, 'inventory.invalid'), path);
+  return (await readChecked(families, path)).inventory;
+}
+
+/** With what the file says itself. @throws `inventory.invalid` */
+export async function readChecked(
+  families: FamilyRegistry,
+  path: string,
+): Promise<Extract<CheckedInventory, { ok: true }>> {
+  return parseChecked(families, await textOf(path, 'inventory.invalid'), path);
 }
 
 /** Never throws for what the text holds. */

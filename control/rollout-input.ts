@@ -106,23 +106,6 @@ export function clusterRollouts(
   });
 }
 
-/** One cluster's. @throws `rollout.invalid` */
-export function clusterRollout(
-  families: FamilyRegistry,
-  given: {
-    readonly inventory: DeclaredInventory;
-    readonly policy: RolloutPolicy;
-    readonly cluster: string;
-    readonly name: RolloutName;
-  },
-): ClusterRollout {
-  const { cluster, ...rest } = given;
-  const selection = { clusters: [cluster] };
-  const [rollout] = clusterRollouts(families, { ...rest, selection });
-  if (rollout !== undefined) return rollout;
-  throw fail('rollout.invalid', { subject: `cluster "${cluster}"`, reason: 'it has no members' });
-}
-
 function rolloutOf(
   cluster: DeclaredCluster,
   members: readonly RolloutMember[],

@@ -545,6 +545,21 @@ export const errorRegistry = {
     message: 'Cannot {action}: the token must have role {required} or more: it has {actual}',
     remedy: 'Use a token of that role; docs/api.md lists what each may do.',
   },
+  'auth.approval': {
+    ...refused,
+    httpStatus: 403,
+    message:
+      'Cannot {action}: under {setting} its start is the approval of cutovers, so the token must have role {required} or more: it has {actual}',
+    remedy:
+      'Use a token of that role, or a policy under which every cutover waits for one; docs/api.md says which.',
+  },
+  'proof.not-found': {
+    ...refused,
+    httpStatus: 404,
+    message: 'Cannot find proof or report {file} of replica {replica} on machine {host}',
+    remedy:
+      'GET /v1/migrations/<cluster>/<member>/proofs lists those that are kept, on the machine that the replica lies on now.',
+  },
   'idempotency.key-missing': {
     ...invalid,
     message: 'Cannot take change: the header Idempotency-Key must come with it: {actual}',

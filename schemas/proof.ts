@@ -29,4 +29,9 @@ export const proofSchema = z.strictObject({
   readSince: z.string().min(1).exactOptional(),
 });
 
+/** Of a proof or a report: as `validate` names them, and nothing that leads elsewhere. */
+export const proofFileNameSchema = z
+  .string()
+  .regex(/^[A-Za-z0-9_-]{1,120}\.json$/, 'must be the name of a proof or a report');
+
 export type Proof = z.infer<typeof proofSchema>;

@@ -123,6 +123,10 @@ export async function install() {
 
 export async function build() {
   await part('build (tsc)', () => tool('typescript/bin/tsc', ['-p', '.']));
+  await part('build (workflow bundle)', async () => {
+    const code = await run(process.execPath, [join(root, 'scripts', 'bundle.mjs')]);
+    if (code !== 0) throw new LauncherError('The workflow code could not be bundled: see above.');
+  });
 }
 
 /**

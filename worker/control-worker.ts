@@ -1,10 +1,8 @@
 /** The control worker: runs workflows, touches no machine. Any number of them may run. */
-import { fileURLToPath } from 'node:url';
-
-import { bundleWorkflowCode, Worker, type NativeConnection } from '@temporalio/worker';
+import { Worker, type NativeConnection } from '@temporalio/worker';
 
 import { controlTaskQueue } from '../core/ids.ts';
-import { sdkLogger } from './temporal-runtime.ts';
+import { workflowBundle } from './workflow-bundle.ts';
 
 /**
  * Sticky tasks wait this long for a worker that was killed; the default of 10 s stalls a migration.
@@ -28,15 +26,9 @@ export async function createControlWorker(options: {
     connection,
     namespace,
     taskQueue: options.taskQueue ?? controlTaskQueue,
-    workflowBundle: await bundleWorkflows(),
+    workflowBundle: await workflowBundle(),
     stickyQueueScheduleToStartTimeout: stickyTimeout,
     shutdownGraceTime: shutdownGrace,
     maxCachedWorkflows,
   });
-}
-
-/** The workflow code as one script; takes 1.5 to 3 s, and is always that of this build. */
-export async function bundleWorkflows(): Promise<{ code: string }> {
-  const workflowsPath = fileURLToPath(new URL('../workflows/index.js', import.meta.url));
-  return bundleWorkflowCode({ workflowsPath, logger: sdkLogger });
 }

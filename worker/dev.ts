@@ -11,7 +11,8 @@ import { agentContext, createAgentWorkers, type AgentWorkers } from './agent-wor
 import { createControlWorker } from './control-worker.ts';
 import { drain } from './drain.ts';
 import { createStoreWorker } from './store-worker.ts';
-import { connectWorker, type TemporalTarget } from './temporal-connection.ts';
+import type { TemporalTarget } from './temporal-connection.ts';
+import { connectWorker } from './worker-connection.ts';
 import { resolveTemporalServer } from './temporal-server-source.ts';
 import { findLeftServer, startTemporalServer } from './temporal-server.ts';
 

@@ -1,13 +1,12 @@
 /**
  * How clients and workers find Temporal: its own environment and profiles (TEMPORAL_ADDRESS, …).
+ * Workers connect by worker-connection.ts: their package is a heavy one.
  */
 import { Client, Connection, isGrpcServiceError, ServiceError } from '@temporalio/client';
 import { NamespaceNotFoundError } from '@temporalio/common';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
-import { NativeConnection } from '@temporalio/worker';
 
 import { fail } from '../core/errors.ts';
-import { installRuntime } from './temporal-runtime.ts';
 
 /** Where a development server listens when nothing is configured. */
 const defaultAddress = '127.0.0.1:7233';
@@ -42,23 +41,6 @@ export async function connectClient(target: TemporalTarget): Promise<Client> {
   }
 }
 
-/** @throws `temporal.unavailable` */
-export async function connectWorker(target: TemporalTarget): Promise<NativeConnection> {
-  const { connectionOptions } = loadClientConnectConfig();
-  const { tls, apiKey, metadata } = connectionOptions;
-  installRuntime();
-  try {
-    return await NativeConnection.connect({
-      address: target.address,
-      ...(tls !== undefined && tls !== null && { tls }),
-      ...(typeof apiKey === 'string' && { apiKey }),
-      ...(metadata !== undefined && { metadata }),
-    });
-  } catch (cause) {
-    throw unavailable(target.address, cause);
-  }
-}
-
 /** What Temporal, or the way to it, refused, as an error of the registry; others as they are. */
 export function temporalFailure({ address }: TemporalTarget, error: unknown): unknown {
   if (error instanceof NamespaceNotFoundError) return unavailable(address, error);
@@ -67,7 +49,7 @@ export function temporalFailure({ address }: TemporalTarget, error: unknown): un
   return unavailable(address, isGrpcServiceError(cause) ? new Error(cause.details) : error);
 }
 
-function unavailable(address: string, cause: unknown): Error {
+export function unavailable(address: string, cause: unknown): Error {
   const reason = cause instanceof Error ? cause.message : String(cause);
   return fail('temporal.unavailable', { address, reason }, { cause });
 }

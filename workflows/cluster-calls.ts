@@ -20,7 +20,7 @@ import { describeFailure } from './failures.ts';
 import { memberInput, memberInputDigest, memberMigrationId } from './member-input.ts';
 import type { migrateReplica } from './migrate-replica.ts';
 import { coordinateSignal, memberOrderSignal, type MemberOrder } from './rollout-messages.ts';
-import { isOpen, type TrackedMember } from './tracked-members.ts';
+import { isOpen, isWaitingPaused, type TrackedMember } from './tracked-members.ts';
 
 /** Distributes over the kinds of orders, which Omit does not. */
 type Order = MemberOrder extends infer One
@@ -56,7 +56,8 @@ export class ClusterCalls {
       stage === 'moving' || (stage === 'pending' && migrationId !== null && state.foreign === null);
     const open = state.members.filter((member) => isBegun(member) && isOpen(member));
     if (!this.isPassedOn || (state.passed.paused && !paused)) {
-      const stands = ({ stage, isPaused }: TrackedMember) => stage === 'failed' || isPaused;
+      const stands = (one: TrackedMember) =>
+        one.stage === 'failed' || one.isPaused || isWaitingPaused(one);
       const toResume = state.members.filter((one) => isOpen(one) && (isBegun(one) || stands(one)));
       for (const member of toResume) await this.order(member, { order: 'resume', by });
       for (const member of state.undecided) member.wantsRetry = true;

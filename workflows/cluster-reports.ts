@@ -2,6 +2,7 @@
 import { condition, getExternalWorkflowHandle } from '@temporalio/workflow';
 
 import type { ClusterState } from './cluster-state.ts';
+import { waitingOf } from './cluster-status.ts';
 import { clusterReportSignal, type RolloutWaiting } from './rollout-messages.ts';
 
 /** Until it is over; a fleet that is gone holds nothing up. */
@@ -23,13 +24,13 @@ export async function reportToFleet(state: ClusterState, isOver: () => boolean):
 }
 
 function whatMatters(state: ClusterState): string {
-  const { coordinator, coordinatedAt, stage, waiting, moved, outcome, undecided } = state;
+  const { coordinator, coordinatedAt, stage, moved, outcome, undecided } = state;
   const failed = undecided.map(({ spec, reason }) => [spec.member, reason]);
   return JSON.stringify([
     coordinator,
     coordinatedAt,
     stage,
-    whyOf(waiting),
+    whyOf(waitingOf(state)),
     moved,
     failed,
     outcome,

@@ -1,43 +1,23 @@
-/**
- * What a cluster's rollout remembers: its members, and what operators and its fleet wish. Handlers
- * are registered before the first await; they check, record and return.
- */
-import { ApplicationFailure, setHandler, workflowInfo } from '@temporalio/workflow';
+/** What a cluster's rollout remembers: its members, and what operators and its fleet wish. */
+import { ApplicationFailure, workflowInfo } from '@temporalio/workflow';
 
-import type { ClusterRollout } from '../schemas/cluster-rollout.ts';
-import { canBeSkipped, canGoBack, clusterReport, clusterStatus } from './cluster-status.ts';
-import { memberAttemptOf } from './member-input.ts';
-import type { Accepted, Operation } from './messages.ts';
-import { refuse, SeenOperations } from './operations.ts';
-import {
-  clusterAbandonUpdate,
-  clusterApproveUpdate,
-  clusterCompleteUpdate,
-  clusterOrderSignal,
-  clusterPauseUpdate,
-  clusterResumeUpdate,
-  clusterRollbackUpdate,
-  clusterSkipUpdate,
-  clusterStatusQuery,
-  clusterThrottleUpdate,
-  coordinateClusterSignal,
-  memberReportSignal,
-  type CarriedCluster,
-  type ClusterOrder,
-  type ClusterReport,
-  type ClusterStage,
-  type MemberReport,
-  type MigrateClusterRequest,
-  type RolloutOutcome,
-  type RolloutWaiting,
-} from './rollout-messages.ts';
 import type { Refusal } from '../core/quorum.ts';
+import type { ClusterRollout } from '../schemas/cluster-rollout.ts';
+import { canGoBack, clusterReport } from './cluster-status.ts';
+import { memberAttemptOf } from './member-input.ts';
+import type { Operation, Wish } from './messages.ts';
+import { SeenOperations } from './operations.ts';
+import type {
+  CarriedCluster,
+  ClusterReport,
+  ClusterStage,
+  MemberReport,
+  MigrateClusterRequest,
+  RolloutOutcome,
+  RolloutWaiting,
+} from './rollout-messages.ts';
+import type { Decision, Recorded, StoreProblem } from './store-records.ts';
 import { isMoved, takeReport, trackedMember, type TrackedMember } from './tracked-members.ts';
-
-interface Wish {
-  readonly by: string;
-  readonly reason: string;
-}
 
 interface PassedOn {
   readonly paused: boolean;
@@ -57,13 +37,16 @@ interface Carried {
   readonly paused: boolean;
   readonly bytesPerSecond: number | null;
   readonly passed: PassedOn;
+  /** Absent from runs of before; the next likewise. */
+  readonly approvedBy?: string | null;
+  readonly completedBy?: string | null;
   readonly completeWish: boolean;
   readonly abandonWish: Wish | null;
   readonly takeBack: readonly string[];
   readonly takeBackWish: Wish | null;
 }
 
-export class ClusterState {
+export class ClusterState implements Recorded {
   readonly isFirstRun: boolean;
   /** Its members stand as their records and migrations say. */
   #isFound: boolean;
@@ -89,11 +72,16 @@ export class ClusterState {
   isChecked: boolean;
   /** Cutovers may begin. */
   isApproved: boolean;
+  /** Null: the policy, or whoever started it. */
+  approvedBy: string | null;
   paused: boolean;
+  /** Raised by each pause. */
+  pauses = 0;
   bytesPerSecond: number | null;
   /** What the members under way were told last. */
   passed: PassedOn;
   completeWish: boolean;
+  completedBy: string | null;
   abandonWish: Wish | null;
   /** Members to be rolled back, first to last. */
   takeBack: readonly string[];
@@ -104,6 +92,10 @@ export class ClusterState {
   retryVersion = 0;
   /** Another migration of a pending member, which runs already. */
   foreign: MemberReport | null = null;
+  readonly decisions: Decision[] = [];
+  storeProblem: StoreProblem | null = null;
+  /** It has come to its outcome, which is being written down: nothing is wished of it any more. */
+  isOver = false;
   #rollout: ClusterRollout | null = null;
   readonly #deadlineAtMs: number;
   readonly #seen: SeenOperations;
@@ -123,10 +115,12 @@ export class ClusterState {
     this.#seen = new SeenOperations(carried?.operationIds);
     this.isChecked = carried?.isChecked ?? false;
     this.isApproved = carried?.isApproved ?? false;
+    this.approvedBy = carried?.approvedBy ?? null;
     this.paused = carried?.paused ?? request.paused ?? false;
     this.bytesPerSecond = carried?.bytesPerSecond ?? request.bytesPerSecond ?? null;
     this.passed = carried?.passed ?? { paused: false, bytesPerSecond: this.bytesPerSecond };
     this.completeWish = carried?.completeWish ?? false;
+    this.completedBy = carried?.completedBy ?? null;
     this.abandonWish = carried?.abandonWish ?? null;
     this.takeBack = carried?.takeBack ?? [];
     this.takeBackWish = carried?.takeBackWish ?? null;
@@ -136,7 +130,6 @@ export class ClusterState {
   take(rollout: ClusterRollout): void {
     this.#rollout = rollout;
     if (this.isFirstRun) this.#begin(rollout);
-    for (const hear of this.#early.splice(0)) hear();
   }
 
   #begin(rollout: ClusterRollout): void {
@@ -164,7 +157,7 @@ export class ClusterState {
   carried(): CarriedCluster {
     const { members, startedMs, coordinator, reports, operations, isChecked, isApproved } = this;
     const { paused, bytesPerSecond, passed } = this;
-    const { completeWish, abandonWish, takeBack, takeBackWish } = this;
+    const { approvedBy, completeWish, completedBy, abandonWish, takeBack, takeBackWish } = this;
     const carried: Carried = {
       members,
       startedMs,
@@ -177,7 +170,9 @@ export class ClusterState {
       paused,
       bytesPerSecond,
       passed,
+      approvedBy,
       completeWish,
+      completedBy,
       abandonWish,
       takeBack,
       takeBackWish,
@@ -209,56 +204,15 @@ export class ClusterState {
     return this.members.filter(({ stage }) => stage === 'failed' || stage === 'rolled-back');
   }
 
-  registerHandlers(): void {
-    setHandler(clusterStatusQuery, () => clusterStatus(this));
-    setHandler(memberReportSignal, (report) => this.#soon(() => this.#heard(report)));
-    setHandler(clusterPauseUpdate, (operation) => this.#once(operation, () => this.#pause(true)));
-    setHandler(clusterResumeUpdate, (operation) => this.#once(operation, () => this.#pause(false)));
-    setHandler(clusterApproveUpdate, (operation) =>
-      this.#once(operation, () => {
-        this.isApproved = true;
-      }),
-    );
-    setHandler(clusterThrottleUpdate, (operation) =>
-      this.#once(operation, () => {
-        this.bytesPerSecond = operation.bytesPerSecond;
-      }),
-    );
-    setHandler(
-      clusterSkipUpdate,
-      (operation) => this.#once(operation, () => this.#skip(operation.member)),
-      { validator: ({ member }: { member: string }) => this.#checkSkip(member) },
-    );
-    setHandler(
-      clusterRollbackUpdate,
-      (operation) => this.#once(operation, () => this.wishBack(operation.member, operation)),
-      { validator: ({ member }: { member: string | null }) => this.#checkRollback(member) },
-    );
-    setHandler(
-      clusterCompleteUpdate,
-      (operation) =>
-        this.#once(operation, () => {
-          this.completeWish = true;
-        }),
-      { validator: (_operation) => this.#checkComplete() },
-    );
-    setHandler(clusterAbandonUpdate, (operation) =>
-      this.#once(operation, () => {
-        this.abandonWish = { by: operation.by, reason: operation.reason };
-      }),
-    );
-    setHandler(coordinateClusterSignal, ({ coordinator }) => {
-      this.coordinator = coordinator;
-      this.coordinatedAt += 1;
-      this.version += 1;
-    });
-    setHandler(clusterOrderSignal, (order) => this.#soon(() => this.#obey(order)));
-  }
-
-  /** A handler that throws would fail the workflow. */
-  #soon(act: () => void): void {
+  /** Once it is known what it is about: a handler that throws would fail the workflow. */
+  soon(act: () => void): void {
     if (this.#rollout === null) this.#early.push(act);
     else act();
+  }
+
+  /** What came before it was known. */
+  hearEarly(): void {
+    for (const hear of this.#early.splice(0)) hear();
   }
 
   /** All that have moved, or one: newest first. */
@@ -293,7 +247,7 @@ export class ClusterState {
     return clusterReport(this, this.reports);
   }
 
-  #heard(report: MemberReport): void {
+  hear(report: MemberReport): void {
     const member = this.named(report.member);
     if (member === undefined) return;
     // One that a run before this has begun, and whose record did not name it yet.
@@ -309,82 +263,8 @@ export class ClusterState {
     this.version += 1;
   }
 
-  #pause(paused: boolean): void {
-    this.paused = paused;
-    if (!paused) this.retryVersion += 1;
-  }
-
-  #skip(name: string): void {
-    const member = this.named(name);
-    if (member === undefined) return;
-    member.stage = 'skipped';
-    member.reason ??= 'an operator left it out';
-  }
-
-  /** A fleet's order that is not legal now changes nothing; the report that follows says why. */
-  #obey(order: ClusterOrder): void {
-    this.#once(order, () => {
-      switch (order.order) {
-        case 'pause':
-        case 'resume':
-          return this.#pause(order.order === 'pause');
-        case 'approve':
-          this.isApproved = true;
-          return;
-        case 'complete':
-          this.completeWish = this.of('soaking').length > 0;
-          return;
-        case 'throttle':
-          this.bytesPerSecond = order.bytesPerSecond;
-          return;
-        case 'abandon':
-          this.abandonWish = { by: order.by, reason: order.reason };
-          return;
-        case 'rollback':
-          this.wishBack(null, order);
-      }
-    });
-    this.coordinatedAt += 1;
-    this.version += 1;
-  }
-
-  #once(operation: Operation, act: () => void): Accepted {
-    if (!this.#seen.isNew(operation)) return { fresh: false };
-    act();
-    this.version += 1;
-    return { fresh: true, paused: this.paused };
-  }
-
-  #checkSkip(name: string): void {
-    const member = this.#known(name);
-    if (canBeSkipped(this, member)) return;
-    this.#refuse(`leave ${name} out of`, 'it must not be under way', `${name} is ${member.stage}`);
-  }
-
-  #checkRollback(name: string | null): void {
-    if (name === null) {
-      if (this.members.some((one) => canGoBack(one))) return;
-      this.#refuse('roll back', 'a member must have begun and not be final', 'none is');
-    }
-    const member = this.#known(name);
-    if (canGoBack(member)) return;
-    const required = 'it must have begun and not be final';
-    this.#refuse(`roll back ${name} of`, required, `it is ${member.stage}`);
-  }
-
-  #checkComplete(): void {
-    if (this.of('soaking').length > 0) return;
-    this.#refuse('finalize', 'a member must be soaking', 'none is');
-  }
-
-  #known(name: string): TrackedMember {
-    const member = this.named(name);
-    if (member !== undefined) return member;
-    return this.#refuse('find a member of', 'it must be declared', `${name} is not`);
-  }
-
-  #refuse(action: string, required: string, actual: string): never {
-    const subject = `cluster ${this.rollout.cluster}`;
-    refuse('rollout.illegal-action', { action, subject, required, actual });
+  /** Notes that it was asked for; false when it has been before. */
+  isNew(operation: Operation): boolean {
+    return this.#seen.isNew(operation);
   }
 }

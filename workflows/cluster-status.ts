@@ -1,16 +1,17 @@
 /** What a cluster's rollout says of itself, and what may be wished of it as it stands. */
 import type { ClusterState } from './cluster-state.ts';
-import type { ClusterReport, ClusterStatus } from './rollout-messages.ts';
-import { isOpen, memberStatus, type TrackedMember } from './tracked-members.ts';
+import type { ClusterReport, ClusterStatus, RolloutWaiting } from './rollout-messages.ts';
+import { storeWaiting } from './store-records.ts';
+import { isOpen, isWaitingPaused, memberStatus, type TrackedMember } from './tracked-members.ts';
 
 export function clusterStatus(state: ClusterState): ClusterStatus {
-  const { rollout, stage, members, order, waiting, refusals, paused, outcome } = state;
+  const { rollout, stage, members, order, refusals, paused, outcome } = state;
   return {
     rollout,
     stage,
     members: members.map(memberStatus),
     order,
-    waiting,
+    waiting: waitingOf(state),
     refusals,
     paused,
     actions: actionsOf(state),
@@ -20,19 +21,29 @@ export function clusterStatus(state: ClusterState): ClusterStatus {
 
 /** @param seq raised with each report */
 export function clusterReport(state: ClusterState, seq: number): ClusterReport {
-  const { rollout, stage, waiting, outcome, moved, endReason } = state;
+  const { rollout, stage, outcome, moved, endReason } = state;
   const [undecided] = state.undecided;
   return {
     cluster: rollout.cluster,
     rolloutId: rollout.rolloutId,
     seq,
     stage,
-    waiting,
+    waiting: waitingOf(state),
     moved,
     total: rollout.members.length,
     outcome,
     reason: endReason ?? undecided?.reason ?? null,
   };
+}
+
+/** A store that takes no line holds up whatever comes after that, but what holds still. */
+export function waitingOf({ waiting, storeProblem }: ClusterState): RolloutWaiting | null {
+  if (storeProblem === null) return waiting;
+  const { sinceMs } = storeProblem;
+  const store = storeWaiting(storeProblem.reason);
+  if (waiting?.kind !== 'paused') return { ...store, sinceMs };
+  const reason = `${waiting.reason}; ${store.reason}`;
+  return { ...waiting, reason, remedy: `${waiting.remedy}; ${store.remedy}` };
 }
 
 export function canGoBack({ stage, report, takenBack, migrationId }: TrackedMember): boolean {
@@ -50,9 +61,10 @@ export function canBeSkipped({ foreign }: ClusterState, member: TrackedMember): 
 }
 
 function actionsOf(state: ClusterState): string[] {
-  if (state.outcome !== null) return [];
+  if (state.isOver) return [];
   const { members, paused, stage, undecided } = state;
-  const stops = undecided.length > 0 || stage === 'preflight' || paused;
+  const stands = paused || members.some(isWaitingPaused);
+  const stops = undecided.length > 0 || stage === 'preflight' || stands;
   return [
     ...(paused ? [] : ['pause']),
     ...(stops ? ['resume'] : []),

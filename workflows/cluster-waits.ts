@@ -7,6 +7,7 @@ import { storeTaskQueue } from '../core/ids.ts';
 import type { ClusterState } from './cluster-state.ts';
 import { askStore } from './retry-policies.ts';
 import type { RolloutWaiting } from './rollout-messages.ts';
+import { storeWaiting } from './store-records.ts';
 
 /** What is waited for is looked at again after this, doubled each time nothing has changed. */
 const firstLookMs = 2_000;
@@ -19,9 +20,16 @@ const store = proxyActivities<StoreActivities>({ ...askStore, taskQueue: storeTa
 
 export type ClusterWaitReason = Omit<RolloutWaiting, 'sinceMs'>;
 
-type Window =
-  | { readonly open: true; readonly closesInMs: number | null }
-  | { readonly open: false; readonly waiting: ClusterWaitReason; readonly againMs: number };
+/** How the policy's windows stand. */
+export type WindowLook =
+  /** Look again after this, milliseconds: it may have closed by then. */
+  | { readonly is: 'open'; readonly againMs: number }
+  | {
+      /** Unknown: the store does not answer. */
+      readonly is: 'closed' | 'unknown';
+      readonly waiting: ClusterWaitReason;
+      readonly againMs: number;
+    };
 
 export class ClusterWaits {
   readonly #state: ClusterState;
@@ -67,29 +75,32 @@ export class ClusterWaits {
   /** True while no window is closed; waits until one opens otherwise. */
   async passWindow(): Promise<boolean> {
     const window = await this.window();
-    if (window.open) return true;
+    if (window.is === 'open') return true;
     await this.forNews(window.waiting, window.againMs);
     return false;
   }
 
-  /** How the policy's windows stand now. */
-  async window(): Promise<Window> {
+  /** Asks the store. */
+  async window(): Promise<WindowLook> {
     const { windows } = this.#state.rollout.policy;
-    if (windows.length === 0) return { open: true, closesInMs: null };
+    if (windows.length === 0) return { is: 'open', againMs: Infinity };
     const kind = 'window';
+    const atMs = Date.now();
     try {
-      const answer = await store.windowAt({ windows, atMs: Date.now() });
-      if (answer.open) return answer;
-      const { opensInMs } = answer;
-      const opens = opensInMs === null ? 'none opens any more' : 'the next one has not opened yet';
+      const answer = await store.windowAt({ windows, atMs });
+      const changesInMs = answer.open ? answer.closesInMs : answer.opensInMs;
+      const againMs = Math.min(changesInMs ?? windowLookMs, windowLookMs);
+      if (answer.open) return { is: 'open', againMs };
+      const opens =
+        changesInMs === null
+          ? 'none opens any more'
+          : `the next one opens at ${new Date(atMs + changesInMs).toISOString()}`;
       const reason = `no maintenance window is open: ${opens}`;
-      const againMs = Math.min(opensInMs ?? windowLookMs, windowLookMs);
       const waiting = { kind, reason, remedy: 'wait, or abandon and change it' } as const;
-      return { open: false, waiting, againMs };
+      return { is: 'closed', waiting, againMs };
     } catch {
-      const reason = 'whether a maintenance window is open is not known: the store does not answer';
-      const remedy = 'start the control plane’s store ("quorumshift dev" or "quorumshift api")';
-      return { open: false, waiting: { kind, reason, remedy }, againMs: firstLookMs };
+      const waiting = storeWaiting('whether a maintenance window is open is not known');
+      return { is: 'unknown', waiting, againMs: firstLookMs };
     }
   }
 }

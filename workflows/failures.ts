@@ -3,8 +3,11 @@
  */
 import { ActivityFailure, ApplicationFailure, TimeoutFailure } from '@temporalio/workflow';
 
+import type { Finding } from '../activities/contract.ts';
 import { errorRegistry } from '../core/error-registry.ts';
 import { type ErrorCode } from '../core/errors.ts';
+
+const hostAway = 'host.unreachable' satisfies ErrorCode;
 
 /** A newer attempt or another owner changed the replica. */
 export function isSuperseded(error: unknown): boolean {
@@ -19,7 +22,25 @@ export function isUnreachable(error: unknown): boolean {
 
 /** The agent answers, the storage host beside it does not. */
 export function isHostAway(error: unknown): boolean {
-  return errorCode(error) === 'host.unreachable';
+  return errorCode(error) === hostAway;
+}
+
+/** Nothing is wrong but that the storage host does not answer: it may be back in a moment. */
+export function areOfHostAway(failed: readonly Finding[]): boolean {
+  return failed.length > 0 && failed.every(({ code }) => code === hostAway);
+}
+
+/** Throws what ends the run, or that the storage host is away. */
+export function requirePassed(replica: string, findings: readonly Finding[]): void {
+  const failed = findings.filter(({ ok }) => !ok);
+  if (failed.length === 0) return;
+  const summary = failed.map(({ check, measured }) => `${check}: ${measured}`).join('; ');
+  if (areOfHostAway(failed)) throw ApplicationFailure.nonRetryable(summary, hostAway);
+  throw ApplicationFailure.nonRetryable(
+    `Cannot start migration of ${replica}: every preflight check must pass: ${summary}`,
+    'preflight.failed',
+    failed,
+  );
 }
 
 export function describeFailure(error: unknown): { reason: string; remedy: string } {

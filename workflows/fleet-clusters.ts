@@ -139,6 +139,8 @@ export function takeReport(member: FleetMember, report: ClusterReport): boolean 
   const standing = standingOf(report);
   if (standing === 'failed' && member.standing !== 'failed') member.retry = false;
   member.standing = standing;
+  // It moves on to its second step, which is finalized by another word.
+  if (standing === 'under-way') member.finalizes = false;
   if (standing === 'failed') member.counts = !member.rollingBack;
   if (standing === 'soaking' || standing === 'soaked') member.counts = false;
   return true;

@@ -48,7 +48,11 @@ export class FleetOperations {
       effect: ({ bytesPerSecond }) => this.#throttle(bytesPerSecond),
       reason: ({ bytesPerSecond }) => `${bytesPerSecond ?? 'no limit'}`,
     });
-    this.#on(fleetResumeUpdate, { effect: () => this.#resume() });
+    this.#on(fleetResumeUpdate, {
+      effect: (_given, isHeldAnew) => {
+        if (!isHeldAnew) this.#resume();
+      },
+    });
     this.#on(fleetApproveUpdate, {
       check: () => this.#checkApproval(),
       effect: () => (state.approvedWaves = state.wave + 1),
@@ -87,7 +91,8 @@ export class FleetOperations {
       /** Before it is in the audit trail: it only holds things still. */
       readonly atOnce?: boolean;
       readonly check?: (given: Given) => void;
-      readonly effect: (given: Given) => void;
+      /** What held things still while the line was written counts more than a wish before it. */
+      readonly effect: (given: Given, isHeldAnew: boolean) => void;
       readonly reason?: (given: Given) => string;
     },
   ): void {
@@ -96,17 +101,14 @@ export class FleetOperations {
     const handler = (given: Given): Accepted => {
       const { by } = given;
       if (!state.operations.isNew(given)) return { fresh: false };
+      const { holdings } = state;
       const act = () => {
-        effect(given);
+        effect(given, state.holdings !== holdings);
         state.version += 1;
       };
       if (atOnce) act();
-      state.decisions.push({
-        by,
-        action: update.name,
-        reason: reason?.(given) ?? '',
-        effect: atOnce ? null : act,
-      });
+      const line = { by, action: update.name, reason: reason?.(given) ?? '' };
+      state.record(line, atOnce ? null : act);
       return { fresh: true };
     };
     setHandler(update, handler, { validator: (given: Given) => check?.(given) });
@@ -116,6 +118,7 @@ export class FleetOperations {
     const state = this.#state;
     const held = state.holds;
     set();
+    state.holdings += 1;
     if (held) return;
     // Those under way first: each is a signal, and all are sent at once.
     const soaking = state.members('soaking', 'soaked');

@@ -2,8 +2,11 @@
  * What a fleet's rollout remembers: its place in the fleet's order, the clusters that have not
  * ended, what operators wish.
  */
-import type { ClusterResult, FleetCluster, Notice } from '../activities/contract.ts';
+import { uuid4 } from '@temporalio/workflow';
+
+import type { AuditEntry, ClusterResult, FleetCluster, Notice } from '../activities/contract.ts';
 import { BegunPositions, isBudgetSpent, planWaves, type PlannedWave } from '../core/fleet-plan.ts';
+import { fleetWorkflowId } from '../core/ids.ts';
 import {
   carriedMember,
   memberOf,
@@ -22,6 +25,7 @@ import type {
   RolloutOutcome,
   RolloutWaiting,
 } from './rollout-messages.ts';
+import type { Decision, Recorded, StoreProblem } from './store-records.ts';
 import { tellsLess } from './less-told.ts';
 
 type Ended = Record<'finalized' | 'rolledBack' | 'skipped', number>;
@@ -30,14 +34,6 @@ export interface Ending {
   readonly result: ClusterResult;
   /** Null for one that never began. */
   readonly member: FleetMember | null;
-}
-
-/** A decision on its way into the audit trail, and what it leads to then. */
-export interface Decision {
-  readonly by: string;
-  readonly action: string;
-  readonly reason: string;
-  readonly effect: (() => void) | null;
 }
 
 /** What a run hands to the next: plain, and small (see fleet-clusters.ts). */
@@ -68,7 +64,7 @@ export interface FleetMemory {
   readonly waiting: Pick<RolloutWaiting, 'kind' | 'sinceMs'> | null;
 }
 
-export class FleetState {
+export class FleetState implements Recorded {
   readonly request: MigrateFleetRequest;
   startedMs: number;
   total: number;
@@ -84,14 +80,15 @@ export class FleetState {
   paused: boolean;
   bytesPerSecond: number | null;
   stopped: Wish | null;
+  /** Raised by each pause and stop. */
+  holdings = 0;
   rollback: Wish | null;
   /** What it waits for, and since when: told once. */
   waiting: Pick<RolloutWaiting, 'kind' | 'sinceMs'> | null;
   /** Not carried: asked for again. */
   waves: readonly PlannedWave[] = [];
   window: { readonly open: boolean; readonly untilMs: number | null } | null = null;
-  /** Why what is to be written down, or read, is not yet; null: nothing waits for the store. */
-  storeProblem: string | null = null;
+  storeProblem: StoreProblem | null = null;
   outcome: RolloutOutcome | null = null;
   /** Raised by whatever may let something begin. */
   version = 0;
@@ -283,6 +280,19 @@ export class FleetState {
 
   /** What the rollout decides by itself is in the audit trail, too. */
   decide(action: string, reason: string): void {
-    this.decisions.push({ by: 'quorumshift', action, reason, effect: null });
+    this.record({ by: 'quorumshift', action, reason });
+  }
+
+  /** Writes a line; `effect` follows once that is durable. */
+  record(
+    line: Pick<AuditEntry, 'by' | 'action' | 'reason'>,
+    effect: (() => void) | null = null,
+  ): void {
+    const { fleet, snapshot } = this.request;
+    const subject = fleetWorkflowId(fleet);
+    this.decisions.push({
+      entry: { ...line, id: uuid4(), subject, digests: [snapshot] },
+      effect,
+    });
   }
 }

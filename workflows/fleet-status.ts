@@ -3,6 +3,7 @@ import { reportOf } from './fleet-clusters.ts';
 import type { FleetState } from './fleet-state.ts';
 import type { Waiting } from './messages.ts';
 import type { FleetStatus, RolloutWaiting, WaveStatus } from './rollout-messages.ts';
+import { storeWaiting } from './store-records.ts';
 
 /** Clusters that a status names: a message stays below some ten kB. */
 const namedClusters = 100;
@@ -97,8 +98,7 @@ function findWaiting(state: FleetState): Omit<RolloutWaiting, 'sinceMs'> | null 
     return { kind: 'paused', reason: 'an operator paused it', remedy: 'resume' };
   }
   if (storeProblem !== null) {
-    const reason = `the control plane’s store is waited for: ${storeProblem}`;
-    return { kind: 'host-unreachable', reason, remedy: 'start "quorumshift control --config"' };
+    return storeWaiting(storeProblem.reason);
   }
   if (state.rollback !== null) return null;
   const names = state.members('failed').map(({ cluster }) => cluster);

@@ -1,7 +1,7 @@
 /** What must be given before the next step of a migration may run: by operators, policy or time. */
 import { patched, workflowInfo } from '@temporalio/workflow';
 
-import type { MigrationMode } from '../core/phases.ts';
+import type { MigrationMode, StepPhase } from '../core/phases.ts';
 import type { MigrationState } from './migration-state.ts';
 import type { Soak } from './soak.ts';
 import type { Waits } from './waits.ts';
@@ -60,6 +60,16 @@ export async function untilTurn(
   if (state.mayBegin) return;
   const why = 'its rollout was abandoned before it had begun';
   if (!state.isCalledOff) state.abandonWish = { by: 'quorumshift', reason: why };
+}
+
+/** On whose word a step begins, where a human's is needed; its machine writes it down. */
+export function decidedBy(
+  { approvedBy, completeWish }: MigrationState,
+  phase: StepPhase,
+): { readonly decidedBy?: string } {
+  if (phase === 'swap' && approvedBy !== null) return { decidedBy: approvedBy };
+  if (phase === 'finalize' && completeWish !== null) return { decidedBy: completeWish.by };
+  return {};
 }
 
 function isApproved({ approved, view }: MigrationState): boolean {

@@ -5,6 +5,11 @@ export { migrateFleet } from './migrate-fleet.ts';
 export { migrateReplica } from './migrate-replica.ts';
 export { planCluster } from './plan-cluster.ts';
 export { planReplica } from './plan-replica.ts';
-export { listMachineReplicas, readMachines } from './read-machines.ts';
+export {
+  listMachineReplicas,
+  listReplicaProofs,
+  readMachines,
+  readReplicaProof,
+} from './read-machines.ts';
 export { scheduledFleet } from './scheduled-fleet.ts';
 export { watchSchedule } from './watch-schedule.ts';

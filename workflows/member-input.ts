@@ -1,10 +1,8 @@
 /** What a rollout asks of one member: the input of its migration, the same whenever it is made. */
-import { sha256 } from '@noble/hashes/sha2.js';
-import { bytesToHex, utf8ToBytes } from '@noble/hashes/utils.js';
-
 import { migrationInputText } from '../core/migration-input-text.ts';
 import type { ClusterRollout, RolloutMember } from '../schemas/cluster-rollout.ts';
 import type { MigrationInput } from '../schemas/migration.ts';
+import { sha256Text } from './sha256-text.ts';
 
 export interface MemberMigration {
   readonly rollout: ClusterRollout;
@@ -39,9 +37,9 @@ export function memberInput(migration: MemberMigration): MigrationInput {
   };
 }
 
-/** As schemas/input-digest.ts has it, where Node's own is not at hand. */
+/** As schemas/input-digest.ts has it. */
 export function memberInputDigest(input: MigrationInput): string {
-  return bytesToHex(sha256(utf8ToBytes(migrationInputText({ ...input }))));
+  return sha256Text(migrationInputText({ ...input }));
 }
 
 /** `<rollout>-s1`: at most 32 letters. */

@@ -11,9 +11,9 @@ import {
 } from '../core/quorum.ts';
 import type { ClusterCalls } from './cluster-calls.ts';
 import type { ClusterState } from './cluster-state.ts';
+import type { ClusterTrail } from './cluster-trail.ts';
 import type { ClusterWaitReason, ClusterWaits } from './cluster-waits.ts';
 import { beginAnew, isMoved, isOpen, type TrackedMember } from './tracked-members.ts';
-import { tellsLess } from './less-told.ts';
 
 /** Members that say nothing are asked after this, whether their workflows still run. */
 const silenceMs = 10 * 60_000;
@@ -32,12 +32,19 @@ export class MemberTurns {
   readonly #state: ClusterState;
   readonly #calls: ClusterCalls;
   readonly #waits: ClusterWaits;
+  readonly #trail: ClusterTrail;
   #transferMs = Number.NEGATIVE_INFINITY;
 
-  constructor(state: ClusterState, calls: ClusterCalls, waits: ClusterWaits) {
-    this.#state = state;
-    this.#calls = calls;
-    this.#waits = waits;
+  constructor(given: {
+    readonly state: ClusterState;
+    readonly calls: ClusterCalls;
+    readonly waits: ClusterWaits;
+    readonly trail: ClusterTrail;
+  }) {
+    this.#state = given.state;
+    this.#calls = given.calls;
+    this.#waits = given.waits;
+    this.#trail = given.trail;
   }
 
   /** The next member begins, or what keeps it is waited for. */
@@ -50,7 +57,8 @@ export class MemberTurns {
     const next = this.judge(look);
     // A program that is replaced has no cutover: with its stop it is out.
     if (next?.step === 'binary' && !state.isApproved) return this.#untilApproved();
-    if (next === undefined || !(await this.#isSafe(next, look))) return;
+    if (next === undefined || !(await this.#isSafe(next, { look }))) return;
+    if (!(await this.#trail.mayBegin(next))) return;
     // While the group was looked at something else may have been wished.
     if (next.stage !== 'pending' || state.paused || hasWish(state)) return;
     await this.#calls.attach(next);
@@ -102,80 +110,72 @@ export class MemberTurns {
   async accompany(member: TrackedMember): Promise<void> {
     const state = this.#state;
     state.stage = 'moving';
-    const { report } = member;
     if (this.#isTooLate()) return this.#giveUp(member, 'skip', 'the rollout’s deadline has passed');
-    if (report?.waiting?.kind !== 'approval') return this.#watch(member);
+    const staysMs = await this.#untilWindowEnds(member);
+    if (staysMs === null) return;
+    const { report } = member;
+    if (report?.waiting?.kind !== 'approval') return this.#watch(member, staysMs);
     // Without a proof: one that is to be stopped, and has all that it needs for it.
     const { digest, generation } = report.proof ?? { digest: 'begin', generation: 0 };
     const sinceGrant = Date.now() - (member.granted?.atMs ?? 0);
     if (member.granted?.digest === digest && sinceGrant < tellAgainMs) {
       await this.#waits.forNews(
         waitFor(member, 'has been told to go on'),
-        tellAgainMs - sinceGrant,
+        Math.min(tellAgainMs - sinceGrant, staysMs),
       );
       return;
     }
     if (state.paused) {
       const reason = 'an operator paused it';
-      await this.#waits.forNews({ kind: 'paused', reason, remedy: 'resume' });
+      await this.#waits.forNews({ kind: 'paused', reason, remedy: 'resume' }, staysMs);
       return;
     }
     if (!state.isApproved && (report.proof !== null || member.step === 'binary')) {
-      // Histories of before wait for the approval alone.
-      if (!this.#detaches || !tellsLess()) return this.#untilApproved();
-      const window = await this.#passWindow(member);
-      return window === null ? undefined : this.#untilApproved(window.closesInMs);
+      return this.#untilApproved(staysMs);
     }
-    if ((await this.#passWindow(member)) === null) return;
-    if (!(await this.#isSafe(member, await this.#calls.look()))) return;
+    if (!(await this.#waits.passWindow())) return;
+    if (!(await this.#isSafe(member, { look: await this.#calls.look() }))) return;
+    if (!(await this.#trail.mayCutOver(member, report.proof))) return;
     if (state.paused || hasWish(state) || this.#isTooLate()) return;
     member.granted = { digest, atMs: Date.now() };
+    const by = state.approvedBy ?? state.rollout.requestedBy;
     if (report.proof === null) {
-      await this.#calls.order(member, { order: 'begin', by: state.rollout.requestedBy });
+      await this.#calls.order(member, { order: 'begin', by });
       return;
     }
-    await this.#calls.order(member, {
-      order: 'approveCutover',
-      by: state.rollout.requestedBy,
-      proof: { digest, generation },
-    });
+    const proof = { digest, generation };
+    await this.#calls.order(member, { order: 'approveCutover', by, proof });
   }
 
-  /** At a window's end a member that is not cut over gives up what it has. */
-  get #detaches(): boolean {
-    const { windows, atWindowEnd } = this.#state.rollout.policy;
-    return windows.length > 0 && atWindowEnd === 'detach';
-  }
-
-  async #untilApproved(closesInMs: number | null = null): Promise<void> {
+  async #untilApproved(timeoutMs?: number): Promise<void> {
     const { rollout, coordinator } = this.#state;
     const byWave = rollout.policy.approval === 'per-wave' && coordinator !== null;
     const kind = byWave ? 'wave-approval' : 'approval';
     const reason = 'the first cutover waits for approval';
     const remedy = byWave ? 'approve the wave' : 'approve';
-    await this.#waits.forNews({ kind, reason, remedy }, closesInMs ?? undefined);
+    await this.#waits.forNews({ kind, reason, remedy }, timeoutMs);
   }
 
-  /** Until it says something; a window that ends meanwhile may take its mirror. */
-  async #watch(member: TrackedMember): Promise<void> {
+  /** Until it says something. */
+  async #watch(member: TrackedMember, staysMs: number): Promise<void> {
     const { waiting } = member.report ?? {};
     const says = waiting ? `waits (${waiting.kind}): ${waiting.reason}` : 'is being moved';
-    const detaches = this.#detaches;
-    const window = detaches ? await this.#passWindow(member) : null;
-    if (detaches && window === null) return;
-    const endsMs = Math.min(this.#untilDeadlineMs(), window?.closesInMs ?? Infinity);
-    const timeoutMs = Math.min(endsMs, silenceMs);
+    const timeoutMs = Math.min(this.#untilDeadlineMs(), staysMs, silenceMs);
     const heard = await this.#waits.forNews(waitFor(member, says), timeoutMs);
-    if (!heard && !detaches && timeoutMs === silenceMs) await this.#askThoseOpen();
+    if (!heard && timeoutMs === silenceMs) await this.#askThoseOpen();
   }
 
-  /** The window that is open; null once it was waited for, or the member goes back. */
-  async #passWindow(member: TrackedMember): Promise<{ closesInMs: number | null } | null> {
+  /**
+   * Under `detach` a window that has ended takes the mirror, whatever its member waits for: null,
+   * and it goes back. So many milliseconds it may stay otherwise, before it is looked at again.
+   */
+  async #untilWindowEnds(member: TrackedMember): Promise<number | null> {
+    if (this.#state.rollout.policy.atWindowEnd === 'hold') return Infinity;
     const window = await this.#waits.window();
-    if (window.open) return window;
-    if (this.#state.rollout.policy.atWindowEnd === 'detach') {
-      await this.#giveUp(member, 'again', 'its maintenance window has ended');
-    } else await this.#waits.forNews(window.waiting, window.againMs);
+    if (window.is === 'open') return window.againMs;
+    // A store that is away says nothing of a window's end.
+    if (window.is === 'unknown') await this.#waits.forNews(window.waiting, window.againMs);
+    else await this.#giveUp(member, 'again', 'its maintenance window has ended');
     return null;
   }
 
@@ -193,14 +193,16 @@ export class MemberTurns {
   async #tellBack(member: TrackedMember, wish: { by: string; reason: string }): Promise<void> {
     const sinceTold = Date.now() - (member.toldBackMs ?? 0);
     if (sinceTold < tellAgainMs || isGoingBack(member)) return;
+    this.#trail.takesBack(member, wish);
     member.toldBackMs = Date.now();
     await this.#calls.order(member, { order: 'resume', by: wish.by });
     await this.#calls.order(member, { order: 'rollback', ...wish });
   }
 
   #leaveOut(reason: string): void {
-    for (const member of this.#state.of('pending'))
-      Object.assign(member, { stage: 'skipped', reason });
+    const pending = this.#state.of('pending');
+    this.#trail.leavesOut(pending, reason);
+    for (const member of pending) Object.assign(member, { stage: 'skipped', reason });
   }
 
   #untilDeadlineMs(): number {
@@ -212,7 +214,10 @@ export class MemberTurns {
   }
 
   /** True when the member may be put at risk now; waits, or has the leader changed, otherwise. */
-  async #isSafe(member: TrackedMember, look: GroupLook): Promise<boolean> {
+  async #isSafe(
+    member: TrackedMember,
+    { look, goesBack = false }: { readonly look: GroupLook; readonly goesBack?: boolean },
+  ): Promise<boolean> {
     const state = this.#state;
     const { member: name } = member.spec;
     state.refusals = refusalsOf(look, candidateOf(member));
@@ -229,6 +234,9 @@ export class MemberTurns {
     if (successor === null) return true;
     let problem: string | null = null;
     if (Date.now() - this.#transferMs >= transferMs) {
+      const { term = '' } = look.members.find((one) => one.member === name)?.raft ?? {};
+      const transfer = { from: name, to: successor.member, term };
+      if (!(await this.#trail.mayTransfer(transfer, !goesBack))) return false;
       this.#transferMs = Date.now();
       problem = await this.#calls.transfer(member.spec, successor);
     }
@@ -257,7 +265,7 @@ export class MemberTurns {
     const { finalize } = state.rollout.policy;
     const byFleet = finalize === 'per-wave' && state.coordinator !== null;
     if (finalize !== 'manual' && !byFleet && unwell.length === 0) {
-      state.completeWish = true;
+      if (await this.#trail.mayFinalize(soaking)) state.completeWish = true;
       return;
     }
     const but = unwell.map(
@@ -278,7 +286,8 @@ export class MemberTurns {
     state.completeWish = false;
     state.stage = 'finalizing';
     for (const member of soaking) {
-      await this.#calls.order(member, { order: 'complete', by: state.rollout.requestedBy });
+      const by = state.completedBy ?? state.rollout.requestedBy;
+      await this.#calls.order(member, { order: 'complete', by });
     }
     while (soaking.some(({ stage }) => stage === 'soaking') && !hasWish(state)) {
       const names = soaking
@@ -330,7 +339,7 @@ export class MemberTurns {
   async #mayGoBack(member: TrackedMember): Promise<boolean> {
     const look = await this.#calls.look();
     const without = { ...candidateOf(member), staysUp: false, isUnderWay: true };
-    return refusalsOf(look, without).length === 0 || this.#isSafe(member, look);
+    return refusalsOf(look, without).length === 0 || this.#isSafe(member, { look, goesBack: true });
   }
 
   /** A way back that does not succeed by itself. */
@@ -362,10 +371,12 @@ export class MemberTurns {
     state.stage = 'failed';
     for (const member of state.of('failed').filter(({ isHandled }) => !isHandled)) {
       member.isHandled = true;
+      this.#trail.stops(member);
       const reason = `${member.spec.member} failed: ${member.reason ?? ''}`;
       const by = 'quorumshift';
       if (onFailure === 'rollback-cluster') state.wishBack(null, { by, reason });
       else if (onFailure === 'rollback-replica' && isOpen(member) && !isGoingBack(member)) {
+        this.#trail.takesBack(member, { by, reason });
         await this.#calls.order(member, { order: 'rollback', by, reason });
       }
     }

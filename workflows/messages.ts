@@ -105,6 +105,8 @@ export interface Carried {
   readonly paused: boolean;
   readonly bytesPerSecond: number | null;
   readonly approved: ProofName | null;
+  /** Absent from runs of before; so are some of the next. */
+  readonly approvedBy?: string | null;
   readonly operationIds: readonly string[];
   readonly soakStartedMs: number | null;
   /** Absent from runs of before; the next likewise. */

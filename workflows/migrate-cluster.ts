@@ -14,9 +14,11 @@ import {
 
 import { keepShown } from './attributes.ts';
 import { ClusterCalls } from './cluster-calls.ts';
-import { storeCalls } from './store-calls.ts';
+import { ClusterOperations } from './cluster-operations.ts';
 import { reportToFleet } from './cluster-reports.ts';
 import { ClusterState } from './cluster-state.ts';
+import { waitingOf } from './cluster-status.ts';
+import { ClusterTrail } from './cluster-trail.ts';
 import { ClusterWaits } from './cluster-waits.ts';
 import { MemberTurns } from './member-turns.ts';
 import { memberAttemptOf } from './member-input.ts';
@@ -26,6 +28,7 @@ import type {
   MigrateClusterResult,
   RolloutOutcome,
 } from './rollout-messages.ts';
+import { storeCalls } from './store-calls.ts';
 import { beginAnew, isOpen, trackedMember, type TrackedMember } from './tracked-members.ts';
 
 /** Members that say nothing are asked after this, whether their workflows still run. */
@@ -35,16 +38,23 @@ export async function migrateCluster(
   request: MigrateClusterRequest,
 ): Promise<MigrateClusterResult> {
   const state = new ClusterState(request);
-  state.registerHandlers();
-  CancellationScope.current().cancelRequested.catch(() => {
-    state.abandonWish ??= { by: 'cancel', reason: 'workflow cancelled' };
-    state.version += 1;
-  });
+  const waits = new ClusterWaits(state);
+  const trail = new ClusterTrail(state, waits);
+  const operations = new ClusterOperations(state, trail);
+  operations.register();
+  CancellationScope.current().cancelRequested.catch(() => operations.cancel());
   return CancellationScope.nonCancellable(async () => {
-    const result = await new ClusterMigration(request, state).run();
+    const result = await new ClusterMigration({ request, state, waits, trail }).run();
     await condition(allHandlersFinished);
     return result;
   });
+}
+
+interface RolloutParts {
+  readonly request: MigrateClusterRequest;
+  readonly state: ClusterState;
+  readonly waits: ClusterWaits;
+  readonly trail: ClusterTrail;
 }
 
 class ClusterMigration {
@@ -52,47 +62,64 @@ class ClusterMigration {
   readonly #state: ClusterState;
   readonly #calls: ClusterCalls;
   readonly #waits: ClusterWaits;
+  readonly #trail: ClusterTrail;
   readonly #turns: MemberTurns;
 
-  constructor(request: MigrateClusterRequest, state: ClusterState) {
+  constructor({ request, state, waits, trail }: RolloutParts) {
     this.#request = request;
     this.#state = state;
+    this.#waits = waits;
+    this.#trail = trail;
     this.#calls = new ClusterCalls(state, request.searchAttributes ?? []);
-    this.#waits = new ClusterWaits(state);
-    this.#turns = new MemberTurns(state, this.#calls, this.#waits);
+    this.#turns = new MemberTurns({ state, calls: this.#calls, waits, trail });
   }
 
   async run(): Promise<MigrateClusterResult> {
     const state = this.#state;
     let isOver = false;
     state.take(await this.#readRollout());
+    if (state.isFirstRun) this.#trail.begin(this.#request);
+    state.hearEarly();
+    const written = this.#trail.write(() => isOver);
     const reports = reportToFleet(state, () => isOver);
     const shown = this.#keepShown(() => isOver);
     try {
       await this.#findMembers();
       state.found();
-      state.outcome = await this.#drive();
-      state.stage = 'ended';
-      state.waiting = null;
-      state.endReason = state.abandonWish?.reason ?? state.takeBackWish?.reason ?? null;
+      const outcome = await this.#drive();
+      await this.#end(outcome);
+      const members = state.members.map(({ spec, stage }) => [spec.member, stage] as const);
+      return { outcome, reason: state.endReason, members: Object.fromEntries(members) };
     } finally {
       isOver = true;
       state.version += 1;
+      await written;
       await reports;
       await shown;
     }
-    const members = state.members.map(({ spec, stage }) => [spec.member, stage] as const);
-    const { outcome, endReason: reason } = state;
-    return { outcome, reason, members: Object.fromEntries(members) };
+  }
+
+  /** It has ended once that is on record. */
+  async #end(outcome: RolloutOutcome): Promise<void> {
+    const state = this.#state;
+    const reason = state.abandonWish?.reason ?? state.takeBackWish?.reason ?? null;
+    state.isOver = true;
+    state.waiting = null;
+    this.#trail.end(outcome, reason);
+    await condition(() => this.#trail.isWritten);
+    state.endReason = reason;
+    state.outcome = outcome;
+    state.stage = 'ended';
   }
 
   async #keepShown(isOver: () => boolean): Promise<void> {
     // Histories of before have no such commands.
     if (!patched('state-as-attribute')) return;
     const state = this.#state;
-    const values = () => ({
-      QuorumshiftState: state.waiting === null ? state.stage : `waiting-${state.waiting.kind}`,
-    });
+    const values = () => {
+      const waiting = waitingOf(state);
+      return { QuorumshiftState: waiting === null ? state.stage : `waiting-${waiting.kind}` };
+    };
     await keepShown(this.#request.searchAttributes, values, isOver);
   }
 
@@ -158,6 +185,7 @@ class ClusterMigration {
         beginAnew(member);
       }
     }
+    if (state.members.some(({ step }) => step === 'binary')) this.#beginSecondStep();
   }
 
   /** Null when it is to be abandoned instead. */
@@ -225,7 +253,7 @@ class ClusterMigration {
     if (state.isChecked) return;
     const reason = `nothing has begun: ${problems.join('; ')}`;
     if (isAway) {
-      const remedy = 'start the agents of these machines';
+      const remedy = 'start the agents, or the storage hosts, of these machines';
       return this.#waits.toLookAgain({ kind: 'host-unreachable', reason, remedy });
     }
     const remedy = 'mend what is named, then resume: it is checked again';
@@ -271,19 +299,29 @@ class ClusterMigration {
     const isEnded = ({ stage }: TrackedMember) =>
       ['finalized', 'skipped', 'rolled-back'].includes(stage);
     if (state.takeBack.length > 0 || !state.members.every(isEnded)) return null;
-    const finalized = state.of('finalized');
-    if (state.rollout.policy.shape === 'staged' && finalized.some(isOfStorage)) {
-      for (const member of finalized) Object.assign(member, trackedMember(member.spec, 'binary'));
+    const { shape } = state.rollout.policy;
+    if (shape === 'staged' && this.#beginSecondStep()) {
       state.isChecked = false;
       return null;
     }
+    const finalized = state.of('finalized');
     if (finalized.length === state.members.length) return 'finalized';
-    return finalized.length > 0 ? 'partly' : 'rolled-back';
+    // Whoever has come to the second step has its storage moved for good.
+    const isMovedInPart = shape === 'staged' && !state.members.every(isOfStorage);
+    return finalized.length > 0 || isMovedInPart ? 'partly' : 'rolled-back';
+  }
+
+  /** Of members whose storage has been moved for good the programs are next; false: of none. */
+  #beginSecondStep(): boolean {
+    const done = this.#state.of('finalized').filter(isOfStorage);
+    for (const member of done) Object.assign(member, trackedMember(member.spec, 'binary'));
+    return done.length > 0;
   }
 
   async #continueWhenLong(): Promise<void> {
     const { isPassedOn } = this.#calls;
-    if (!workflowInfo().continueAsNewSuggested || !isPassedOn) return;
+    const isQuiet = isPassedOn && this.#trail.isWritten;
+    if (!workflowInfo().continueAsNewSuggested || !isQuiet) return;
     await condition(allHandlersFinished);
     const { coordinator } = this.#state;
     await continueAsNew<typeof migrateCluster>({

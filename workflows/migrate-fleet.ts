@@ -103,7 +103,7 @@ class FleetRollout {
       state.startedMs = startedMs;
       state.known = !fresh;
       if (fresh) state.adoptFrom = null;
-      state.decisions.push({ by: requestedBy, action: 'start', reason: '', effect: null });
+      state.record({ by: requestedBy, action: 'start', reason: '' });
     }
     const adopts = state.adoptFrom !== null;
     while (state.adoptFrom !== null) await this.#adoptPage(state.adoptFrom);

@@ -31,10 +31,16 @@ import {
   type StepPhase,
 } from '../core/phases.ts';
 import { agentCalls, type AgentCalls } from './agent-calls.ts';
-import { describeFailure, isHostAway, isSuperseded, isUnreachable } from './failures.ts';
+import {
+  describeFailure,
+  isHostAway,
+  isSuperseded,
+  isUnreachable,
+  requirePassed,
+} from './failures.ts';
 import type { MigrateReplicaRequest, MigrateReplicaResult, MigrationOutcome } from './messages.ts';
 import { MigrationState } from './migration-state.ts';
-import { passGates, untilTurn } from './gates.ts';
+import { decidedBy, passGates, untilTurn } from './gates.ts';
 import { GroupLeases } from './group-leases.ts';
 import { reportToCoordinator } from './member-reports.ts';
 import { showMigration } from './shown-migration.ts';
@@ -213,14 +219,8 @@ class ReplicaMigration {
     const addressee = { contractVersion, agentId, replica: input.replica };
     const answer: PreflightAnswer = await this.#calls.measure.preflight({ ...addressee, input });
     state.findings = answer.findings;
-    const failed = answer.findings.filter((finding) => !finding.ok);
-    if (failed.length === 0) return answer;
-    const summary = failed.map((finding) => `${finding.check}: ${finding.measured}`).join('; ');
-    throw ApplicationFailure.nonRetryable(
-      `Cannot start migration of ${replicaText(input.replica)}: every preflight check must pass: ${summary}`,
-      'preflight.failed',
-      failed,
-    );
+    requirePassed(replicaText(input.replica), answer.findings);
+    return answer;
   }
 
   /** Asks for steps until the record says that the migration has ended. */
@@ -286,7 +286,7 @@ class ReplicaMigration {
     const { state } = this.#context();
     // From here on no rollback is accepted: the machine will refuse it, too.
     if (phase === 'finalize') state.enterFinalize();
-    const request = this.#stepRequest();
+    const request = { ...this.#stepRequest(), ...decidedBy(state, phase) };
     const scope = new CancellationScope({ cancellable: true });
     const running = scope.run(() => this.#calls.step(phase)(request));
     if (phases[phase].kind !== 'bulk') return running;
@@ -416,8 +416,9 @@ class ReplicaMigration {
         state.waiting = null;
         return answer;
       } catch (error) {
-        if (!isUnreachable(error)) throw error;
-        await this.#waits.forHost();
+        if (isHostAway(error)) await this.#waits.forHost('storage host');
+        else if (isUnreachable(error)) await this.#waits.forHost();
+        else throw error;
         if (state.abandonWish !== null) return 'abandoned';
       }
     }

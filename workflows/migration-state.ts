@@ -55,6 +55,7 @@ export class MigrationState {
   paused: boolean;
   bytesPerSecond: number | null;
   approved: ProofName | null;
+  approvedBy: string | null;
   soakStartedMs: number | null;
   soakProbedMs: number | null;
   soakValidatedMs: number | null;
@@ -102,6 +103,7 @@ export class MigrationState {
     this.paused = carried?.paused ?? false;
     this.bytesPerSecond = carried ? carried.bytesPerSecond : input.policy.bytesPerSecond;
     this.approved = carried?.approved ?? null;
+    this.approvedBy = carried?.approvedBy ?? null;
     this.soakStartedMs = carried?.soakStartedMs ?? null;
     this.soakProbedMs = carried?.soakProbedMs ?? null;
     this.soakValidatedMs = carried?.soakValidatedMs ?? null;
@@ -166,7 +168,7 @@ export class MigrationState {
   }
 
   carried(): Carried {
-    const { paused, bytesPerSecond, approved, cancelled } = this;
+    const { paused, bytesPerSecond, approved, approvedBy, cancelled } = this;
     const { soakStartedMs, soakProbedMs, soakValidatedMs, soakFailures } = this;
     const { rollbackWish, completeWish, abandonWish, forwardWish } = this;
     const { coordinator, reports, leases } = this;
@@ -177,6 +179,7 @@ export class MigrationState {
       paused,
       bytesPerSecond,
       approved,
+      approvedBy,
       soakStartedMs,
       soakProbedMs,
       soakValidatedMs,
@@ -199,7 +202,7 @@ export class MigrationState {
     );
     setHandler(
       approveUpdate,
-      (operation) => this.#once(operation, () => this.#approve(operation)),
+      (operation) => this.#once(operation, () => this.#approve(operation, operation.by)),
       {
         validator: (operation: ProofName) => {
           this.#checkCoordinated();
@@ -264,8 +267,9 @@ export class MigrationState {
     this.controlVersion += 1;
   }
 
-  #approve({ digest, generation }: ProofName): void {
+  #approve({ digest, generation }: ProofName, by: string): void {
     this.approved = { digest, generation };
+    this.approvedBy = by;
   }
 
   #coordinate({ coordinator, migrationId, asker }: CoordinateRequest): void {
@@ -287,7 +291,7 @@ export class MigrationState {
       } else if (order.order === 'throttle') this.#throttle(order.bytesPerSecond);
       else if (order.order === 'abandon') this.abandonWish = wish;
       else if (order.order === 'approveCutover') {
-        if (this.#isPresent(order.proof)) this.#approve(order.proof);
+        if (this.#isPresent(order.proof)) this.#approve(order.proof, order.by);
       } else if (order.order === 'rollback') {
         // Before it owns the replica it is decided then, before anything else.
         if (this.view === null || this.#canRollBack()) this.rollbackWish ??= wish;

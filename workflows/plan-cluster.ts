@@ -5,7 +5,7 @@ import { orderOf, refusalsOf, type Refusal } from '../core/quorum.ts';
 import type { ClusterRollout } from '../schemas/cluster-rollout.ts';
 import { agentCalls } from './agent-calls.ts';
 import { lookAtMembers } from './cluster-look.ts';
-import { describeFailure, isUnreachable } from './failures.ts';
+import { areOfHostAway, describeFailure, isUnreachable } from './failures.ts';
 import { memberInput, memberMigrationId } from './member-input.ts';
 import type { MemberSize } from './rollout-messages.ts';
 
@@ -59,7 +59,16 @@ export async function planMember(
     const request = { contractVersion, agentId, replica: input.replica, input };
     const { findings, entries, bytes, mode } = await calls.measure.preflight(request);
     const size = { mode, entries, bytes };
-    return { member, host, findings, size, problem: null, isAway: false };
+    const isAway = areOfHostAway(findings.filter(({ ok }) => !ok));
+    const plan = { member, host, size, problem: null, isAway };
+    if (isAway || rollout.policy.shape !== 'staged' || step === 'binary') {
+      return { ...plan, findings };
+    }
+    // What its second step needs is checked before the first one changes anything.
+    const second = { ...input, source: spec.source, target: spec.source, mode: 'binary' } as const;
+    const later = await calls.measure.preflight({ ...request, input: second });
+    const isNew = ({ check }: Finding) => findings.every((known) => known.check !== check);
+    return { ...plan, findings: [...findings, ...later.findings.filter(isNew)] };
   } catch (error) {
     const isAway = isUnreachable(error);
     const problem = isAway

@@ -3,8 +3,12 @@ import { proxyActivities } from '@temporalio/workflow';
 
 import type {
   ControlActivities,
+  ListProofsRequest,
   ListReplicasRequest,
   MachineAnswer,
+  ProofPage,
+  ProofPart,
+  ReadProofRequest,
   ReplicaPage,
 } from '../activities/contract.ts';
 import { contractVersion, hostControlTaskQueue } from '../core/ids.ts';
@@ -37,6 +41,27 @@ export function listMachineReplicas(given: {
     const { after = null, limit = 1 } = byHost.get(host) ?? {};
     return callsOf(host).listReplicas({ contractVersion, after, limit });
   });
+}
+
+/** Of one replica, as the machine has them that it lies on. */
+export function listReplicaProofs({
+  host,
+  ...page
+}: Omit<ListProofsRequest, 'contractVersion'> & { readonly host: string }): Promise<
+  Asked<ProofPage>[]
+> {
+  return askAll([host], () => callsOf(host).listProofs({ contractVersion, ...page }));
+}
+
+export function readReplicaProof({
+  host,
+  ...part
+}: Omit<ReadProofRequest, 'contractVersion'> & { readonly host: string }): Promise<
+  Asked<{ readonly part: ProofPart | null }>[]
+> {
+  return askAll([host], async () => ({
+    part: await callsOf(host).readProof({ contractVersion, ...part }),
+  }));
 }
 
 function callsOf(host: string) {

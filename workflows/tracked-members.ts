@@ -70,6 +70,11 @@ export function isOpen({ migrationId, report }: TrackedMember): boolean {
   return migrationId !== null && report?.outcome == null && report?.failed !== true;
 }
 
+/** Paused by whomever: by its own operators, or by a run of the rollout before this one. */
+export function isWaitingPaused({ report }: TrackedMember): boolean {
+  return report?.waiting?.kind === 'paused';
+}
+
 /** Cut over at some time, and not gone back since. */
 export function isMoved({ stage, movedAs }: TrackedMember): boolean {
   return movedAs !== null && (stage === 'soaking' || stage === 'finalized');

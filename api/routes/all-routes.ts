@@ -8,11 +8,13 @@ import { addHosts } from './hosts.ts';
 import { addInventory } from './inventory.ts';
 import { addMigrations } from './migrations.ts';
 import { addOperations } from './operations.ts';
+import { addProofs } from './proofs.ts';
 import { addSchedules } from './schedules.ts';
 
 export function addRoutes(app: ApiApp, context: ApiContext): void {
   addHealth(app, context);
   addMigrations(app, context);
+  addProofs(app, context);
   addClusters(app, context);
   addFleets(app, context);
   addSchedules(app, context);

@@ -16,6 +16,7 @@ import {
   type StartCluster,
 } from '../../schemas/http/rollout.ts';
 import type { ClusterRollout } from '../../schemas/cluster-rollout.ts';
+import { requireApprover } from '../approving-start.ts';
 import type { Asker, Change } from '../changes.ts';
 import { answer, reader, type ApiApp, type ApiContext } from '../context.ts';
 import { rolloutsOf } from '../rollout-input.ts';
@@ -114,6 +115,9 @@ function addStart(app: ApiApp, context: ApiContext): void {
   }
 
   function starting(given: StartCluster, as: Asker): Change {
+    const { approval } = given.policy;
+    const action = `start a rollout of cluster ${given.cluster}`;
+    requireApprover(as, { action, approval, asksNobody: ['none'] });
     return {
       action: 'cluster.start',
       subject: clusterWorkflowId(given.cluster),

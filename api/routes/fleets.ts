@@ -14,8 +14,10 @@ import {
   startFleetSchema,
   type StartFleet,
 } from '../../schemas/http/rollout.ts';
+import { requireApprover } from '../approving-start.ts';
 import type { Asker, Change } from '../changes.ts';
 import { answer, reader, type ApiApp, type ApiContext } from '../context.ts';
+import { limits } from '../limits.ts';
 import { rolloutsOf } from '../rollout-input.ts';
 import { runsPage } from '../runs-page.ts';
 import { addEvents } from './events.ts';
@@ -78,6 +80,7 @@ function addStart(app: ApiApp, context: ApiContext): void {
     '/v1/fleets',
     {
       config: { role: 'operate' },
+      bodyLimit: limits.selectionBytes,
       schema: {
         tags,
         summary: 'Migrate clusters of the present inventory, in waves',
@@ -117,6 +120,10 @@ function addStart(app: ApiApp, context: ApiContext): void {
 
   function starting(given: StartFleet, as: Asker): Change {
     const { fleet, reason } = given;
+    const { approval } = given.policy;
+    // By wave, the start is the approval of the first one.
+    const asksNobody = ['none', 'per-wave'] as const;
+    requireApprover(as, { action: `start a rollout of fleet ${fleet}`, approval, asksNobody });
     return {
       action: 'fleet.start',
       subject: fleetWorkflowId(fleet),

@@ -1,6 +1,6 @@
 /** Migrations of single replicas. */
 import type { MigrationReport } from '../../client/migrations.ts';
-import { replicaWorkflowId } from '../../core/ids.ts';
+import { replicaText, replicaWorkflowId } from '../../core/ids.ts';
 import {
   approveMigrationSchema,
   migrationFilterSchema,
@@ -17,6 +17,7 @@ import { mayReasonSchema, mustReasonSchema, throttleSchema } from '../../schemas
 import { dryRunSchema } from '../../schemas/http/paging.ts';
 import { inputDigest } from '../../schemas/input-digest.ts';
 import { migrationInputSchema } from '../../schemas/migration.ts';
+import { requireApprover } from '../approving-start.ts';
 import type { Asker, Change } from '../changes.ts';
 import { answer, reader, type ApiApp, type ApiContext } from '../context.ts';
 import { runsPage } from '../runs-page.ts';
@@ -75,7 +76,7 @@ function addReads(app: ApiApp, context: ApiContext): void {
       config: { role: 'view' },
       schema: {
         tags,
-        summary: 'What the workflow knows of proof and comparisons; the files are on the machine',
+        summary: 'What the workflow knows of proof and comparisons; "proofs" has the files',
         operationId: 'getMigrationProof',
         params: replicaParamsSchema,
         response: { 200: migrationProofSchema },
@@ -160,6 +161,9 @@ function addStarts(app: ApiApp, { clients, changes }: ApiContext): void {
 
   function starting(given: StartMigration, as: Asker): Change {
     const input = migrationInput(given, as);
+    const { approval } = input.policy;
+    const action = `start a migration of ${replicaText(given.replica)}`;
+    requireApprover(as, { action, approval, asksNobody: ['none'] });
     return {
       action: 'migration.start',
       subject: replicaWorkflowId(given.replica),

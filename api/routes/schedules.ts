@@ -3,7 +3,7 @@ import type { ScheduleClient } from '../../client/schedule-client.ts';
 import { assert, hasCode } from '../../core/errors.ts';
 import { scheduleId } from '../../core/ids.ts';
 import type { FleetSchedule } from '../../schemas/fleet-schedule.ts';
-import { mayReasonSchema, mustReasonSchema } from '../../schemas/http/operation.ts';
+import { mayReasonSchema } from '../../schemas/http/operation.ts';
 import {
   createScheduleSchema,
   scheduleFilterSchema,
@@ -15,6 +15,7 @@ import {
 } from '../../schemas/http/schedule.ts';
 import type { Asker, Change } from '../changes.ts';
 import { answer, reader, type ApiApp, type ApiContext } from '../context.ts';
+import { limits } from '../limits.ts';
 import { rolloutsOf } from '../rollout-input.ts';
 
 const tags = ['schedules'];
@@ -63,6 +64,7 @@ function addCreation(app: ApiApp, context: ApiContext): void {
     '/v1/schedules',
     {
       config: { role: 'admin' },
+      bodyLimit: limits.selectionBytes,
       schema: {
         tags,
         summary: 'Roll a fleet out once, or again and again; each run follows one snapshot',
@@ -114,7 +116,7 @@ async function createOnce(schedules: ScheduleClient, given: FleetSchedule): Prom
 function addSteering(app: ApiApp, { changes, clients }: ApiContext): void {
   act('POST', 'pause', {
     summary: 'Begin no run; one that is under way goes on',
-    body: mustReasonSchema,
+    body: mayReasonSchema,
     run: (schedules, schedule, reason) => schedules.pause(schedule, reason),
   });
   act('POST', 'resume', {
@@ -137,7 +139,7 @@ function addSteering(app: ApiApp, { changes, clients }: ApiContext): void {
     name: string,
     does: {
       readonly summary: string;
-      readonly body?: typeof mayReasonSchema | typeof mustReasonSchema;
+      readonly body?: typeof mayReasonSchema;
       readonly run: (client: ScheduleClient, schedule: string, reason: string) => Promise<void>;
     },
   ): void {

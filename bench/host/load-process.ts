@@ -77,6 +77,11 @@ export class LoadProcess {
     await this.#ask('clear');
   }
 
+  /** Drops all but the newest entries, as a node does after a snapshot; appends go on. */
+  async keep(entries: number): Promise<void> {
+    await this.#ask(`keep ${entries}`);
+  }
+
   async end(): Promise<void> {
     if (this.#child.exitCode !== null) return;
     const ended = once(this.#child, 'exit');

@@ -53,7 +53,11 @@ func obey(line string, store *target, load **appending) (any, error) {
 		*load = nil
 		return stopped.stop()
 	case line == "clear":
-		return struct{}{}, store.clear()
+		return struct{}{}, store.keep(0)
+	}
+	var newest uint64
+	if _, err := fmt.Sscanf(line, "keep %d", &newest); err == nil {
+		return struct{}{}, store.keep(newest)
 	}
 	return nil, fmt.Errorf("what is asked is not known, or not now")
 }

@@ -62,14 +62,15 @@ func (t *target) next() (uint64, error) {
 	return last + 1, err
 }
 
-func (t *target) clear() error {
+// keep drops all but the newest entries, as a node does after a snapshot.
+func (t *target) keep(newest uint64) error {
 	first, err := t.FirstIndex()
 	if err != nil || first == 0 {
 		return err
 	}
 	last, err := t.LastIndex()
-	if err != nil {
+	if err != nil || last < first+newest {
 		return err
 	}
-	return t.DeleteRange(first, last)
+	return t.DeleteRange(first, last-newest)
 }

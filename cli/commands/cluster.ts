@@ -1,31 +1,23 @@
 /** `quorumshift cluster`: a group's members, one after the other, and how that is steered. */
-import { randomUUID } from 'node:crypto';
-
 import type { Command } from 'commander';
 
-import { ClusterClient } from '../../client/cluster-client.ts';
-import { readInventory, readPolicy } from '../../control/inventory-file.ts';
-import { clusterRollout } from '../../control/rollout-input.ts';
+import type { Clusters } from '../../client/control-plane.ts';
 import { exitCodes } from '../../core/error-registry.ts';
+import { assert } from '../../core/errors.ts';
 import type { ClusterRollout } from '../../schemas/cluster-rollout.ts';
-import { defaultFamilies } from '../../storage/families/registry.ts';
 import type { Accepted } from '../../workflows/messages.ts';
 import { clusterPlanText, clusterText, isRefused } from '../cluster-text.ts';
-import { identity } from '../identity.ts';
+import { addConnectionOptions, withControlPlane, type ConnectionOptions } from '../connection.ts';
 import { outputOption, parseListLimit, print, type OutputFormat } from '../output.ts';
+import { addRolloutInput, withRollouts, type RolloutInputOptions } from '../rollout-input.ts';
 import { printRuns } from '../run-list.ts';
-import { addTemporalOptions, withTemporal, type TemporalOptions } from '../temporal-options.ts';
 import { confirmName, parseLimit, showChange } from './operate.ts';
 
-interface ClusterOptions extends TemporalOptions {
+interface ClusterOptions extends ConnectionOptions {
   readonly output: OutputFormat;
 }
 
-interface InputOptions extends ClusterOptions {
-  readonly inventory: string;
-  readonly policy: string;
-  readonly id?: string;
-}
+type InputOptions = ClusterOptions & RolloutInputOptions;
 
 interface SteerOptions extends ClusterOptions {
   readonly reason: string;
@@ -41,17 +33,17 @@ export function addCluster(program: Command): void {
     .command('cluster')
     .description('migrate a Raft group, member by member, without endangering its quorum');
   const command = (name: string, description: string, example = '') =>
-    addTemporalOptions(cluster.command(name).description(description))
+    addConnectionOptions(cluster.command(name).description(description))
       .addOption(outputOption())
       .addHelpText('after', `\nExample:\n  quorumshift cluster ${`${name} ${example}`.trim()}`);
   const onCluster = (name: string, description: string, rest = '') =>
     command(name, description, `kv ${rest}`).argument('<cluster>', 'its name in the inventory');
   const files = '--inventory inventory.yaml --policy policy.yaml';
   const withInput = (name: string, description: string) =>
-    onCluster(name, description, files)
-      .requiredOption('--inventory <file>', 'YAML: clusters, members, machines')
-      .requiredOption('--policy <file>', 'YAML: where to, and how carefully')
-      .option('--id <id>', 'id of the rollout: starting again with it goes on where it was');
+    addRolloutInput(onCluster(name, description, files)).option(
+      '--id <id>',
+      'id of the rollout: starting again with it goes on where it was',
+    );
 
   withInput('plan', 'what a start would do, with every check measured; changes nothing').action(
     plan,
@@ -96,34 +88,32 @@ export function addCluster(program: Command): void {
     .action(steer((client, name, { reason }) => client.abandon(name, reason)));
 }
 
-async function rolloutOf(cluster: string, options: InputOptions): Promise<ClusterRollout> {
-  const families = defaultFamilies();
-  const [inventory, policy] = await Promise.all([
-    readInventory(families, options.inventory),
-    readPolicy(families, options.policy),
-  ]);
-  const rolloutId = options.id ?? `r-${randomUUID().slice(0, 8)}`;
-  const name = { rolloutId, requestedBy: identity() };
-  return clusterRollout(families, { inventory, policy, cluster, name });
+function withClusters<T>(
+  options: ConnectionOptions,
+  work: (clusters: Clusters) => Promise<T>,
+): Promise<T> {
+  return withControlPlane(options, ({ clusters }) => work(clusters));
 }
 
-function withClusters<T>(
-  options: TemporalOptions,
-  work: (client: ClusterClient) => Promise<T>,
+function withRollout<T>(
+  cluster: string,
+  options: InputOptions,
+  work: (clusters: Clusters, rollout: ClusterRollout) => Promise<T>,
 ): Promise<T> {
-  return withTemporal(options, (given) => work(new ClusterClient(given)));
+  return withRollouts(options, { clusters: [cluster] }, ({ clusters }, [rollout]) => {
+    assert(rollout !== undefined, 'a selection that is not refused has a cluster');
+    return work(clusters, rollout);
+  });
 }
 
 async function plan(cluster: string, options: InputOptions): Promise<void> {
-  const input = await rolloutOf(cluster, options);
-  const answer = await withClusters(options, (client) => client.plan(input));
+  const answer = await withRollout(cluster, options, (clusters, input) => clusters.plan(input));
   print(options.output, { t: 'plan', cluster, ...answer }, () => clusterPlanText(answer));
   if (isRefused(answer)) process.exitCode = exitCodes.refused;
 }
 
 async function start(cluster: string, options: InputOptions): Promise<void> {
-  const input = await rolloutOf(cluster, options);
-  const started = await withClusters(options, (client) => client.start(input));
+  const started = await withRollout(cluster, options, (clusters, input) => clusters.start(input));
   print(options.output, { t: 'started', ...started }, () =>
     [
       `${started.fresh ? 'started' : 'already started'}: rollout ${started.rolloutId} of ${cluster}`,
@@ -163,7 +153,7 @@ async function complete(cluster: string, options: SteerOptions): Promise<void> {
 }
 
 function steer(
-  call: (client: ClusterClient, cluster: string, options: SteerOptions) => Promise<Accepted>,
+  call: (client: Clusters, cluster: string, options: SteerOptions) => Promise<Accepted>,
 ) {
   return async (cluster: string, options: SteerOptions): Promise<void> => {
     const accepted = await withClusters(options, (client) => call(client, cluster, options));

@@ -1,24 +1,20 @@
 /** `quorumshift fleet`: many clusters in waves, and how that is steered. */
 import type { Command } from 'commander';
 
-import { ClusterClient } from '../../client/cluster-client.ts';
-import { FleetClient, type FleetReport } from '../../client/fleet-client.ts';
+import type { ControlPlane, Fleets } from '../../client/control-plane.ts';
+import { watchRuns } from '../../client/watch-runs.ts';
 import type { Accepted } from '../../workflows/messages.ts';
-import { addControlStoreOptions, type ControlStoreOptions } from '../control-store-options.ts';
-import {
-  addFleetInput,
-  fleetRollouts,
-  storeSnapshot,
-  type FleetInputOptions,
-} from '../fleet-input.ts';
+import { addSelection, selectionOf, type SelectionOptions } from '../cluster-selection.ts';
+import { addConnectionOptions, withControlPlane, type ConnectionOptions } from '../connection.ts';
+import { addControlStoreOptions } from '../control-store-options.ts';
 import { planFleet } from '../fleet-plan.ts';
 import { fleetPlanText, fleetText, type FleetTree } from '../fleet-text.ts';
 import { outputOption, parseCount, parseListLimit, print, type OutputFormat } from '../output.ts';
+import { addRolloutInput, withRollouts, type RolloutInputOptions } from '../rollout-input.ts';
 import { printRuns } from '../run-list.ts';
-import { addTemporalOptions, withTemporal, type TemporalOptions } from '../temporal-options.ts';
 import { confirmName, parseLimit, showChange } from './operate.ts';
 
-interface FleetOptions extends TemporalOptions {
+interface FleetOptions extends ConnectionOptions {
   readonly output: OutputFormat;
 }
 
@@ -27,10 +23,10 @@ interface SteerOptions extends FleetOptions {
   readonly yes?: boolean;
 }
 
-type InputOptions = FleetOptions & FleetInputOptions & ControlStoreOptions;
+type InputOptions = FleetOptions & RolloutInputOptions & SelectionOptions;
 
 /** A status that is watched is asked for again after this. */
-const watchIntervalMs = 2_000;
+const watching = { intervalMs: 2_000 };
 
 /** Clusters that a status shows member by member: each is some questions to the server. */
 const shownClusters = 10;
@@ -43,18 +39,19 @@ export function addFleet(program: Command): void {
     .command('fleet')
     .description('migrate many clusters: a canary, then growing waves, within a failure budget');
   const command = (name: string, description: string, example = '') =>
-    addTemporalOptions(fleet.command(name).description(description))
+    addConnectionOptions(fleet.command(name).description(description))
       .addOption(outputOption())
       .addHelpText('after', `\nExample:\n  quorumshift fleet ${`${name} ${example}`.trim()}`);
   const onFleet = (name: string, description: string, rest = '') =>
     command(name, description, `prod ${rest}`).argument('<fleet>', 'a name of your choice');
   const files = '--inventory inventory.yaml --policy policy.yaml';
 
-  addFleetInput(onFleet('plan', 'order, waves, machines, sizes, time; changes nothing', files))
+  const planning = onFleet('plan', 'order, waves, machines, sizes, time; changes nothing', files);
+  addSelection(addRolloutInput(planning))
     .option('--measure <n>', 'ask the agents of so many clusters', parseCount, measuredClusters)
     .action(plan);
   const start = onFleet('start', 'begin a rollout, or go on with the one of this id', files);
-  addControlStoreOptions(addFleetInput(start))
+  addControlStoreOptions(addSelection(addRolloutInput(start)))
     .option('--id <id>', 'id of the rollout: starting again with it goes on where it was')
     .action(startFleet);
   onFleet('status', 'where it stands: waves, clusters, members, and why each waits', '--watch')
@@ -93,33 +90,27 @@ export function addFleet(program: Command): void {
     .action(complete);
 }
 
-function withFleets<T>(
-  options: TemporalOptions,
-  work: (client: FleetClient, clusters: ClusterClient) => Promise<T>,
-): Promise<T> {
-  return withTemporal(options, (given) => work(new FleetClient(given), new ClusterClient(given)));
-}
-
 async function plan(fleet: string, options: InputOptions & { readonly measure: number }) {
-  const rollouts = await fleetRollouts(options);
-  const answer = await withFleets(options, (_client, clusters) =>
-    planFleet({ fleet, rollouts, measure: options.measure, clusters }),
+  const { measure } = options;
+  const answer = await withRollouts(options, selectionOf(options), ({ clusters }, rollouts) =>
+    planFleet({ fleet, rollouts, measure, clusters }),
   );
   print(options.output, { t: 'plan', ...answer }, () => fleetPlanText(answer));
 }
 
 async function startFleet(fleet: string, options: InputOptions): Promise<void> {
-  const rollouts = await fleetRollouts(options);
-  const [first] = rollouts;
-  if (first === undefined) return;
-  const { policy, rolloutId, requestedBy } = first;
-  const snapshot = await storeSnapshot(options, rollouts);
-  const started = await withFleets(options, (client) =>
-    client.start({ fleet, rolloutId, snapshot, policy, requestedBy }),
+  const { started, count } = await withRollouts(
+    options,
+    selectionOf(options),
+    async (plane, rollouts) => ({
+      started: await plane.startFleet(fleet, rollouts),
+      count: rollouts.length,
+    }),
   );
-  print(options.output, { t: 'started', snapshot, ...started }, () =>
+  const { snapshot, fresh, rolloutId } = started;
+  print(options.output, { t: 'started', ...started }, () =>
     [
-      `${started.fresh ? 'started' : 'already started'}: rollout ${rolloutId} of ${rollouts.length} clusters, by snapshot ${snapshot}`,
+      `${fresh ? 'started' : 'already started'}: rollout ${rolloutId} of ${count} clusters, by snapshot ${snapshot}`,
       `watch it: quorumshift fleet status -w ${fleet}`,
     ].join('\n'),
   );
@@ -129,22 +120,22 @@ async function status(
   fleet: string,
   options: FleetOptions & { readonly watch?: boolean },
 ): Promise<void> {
-  await withFleets(options, async (client, clusters) => {
+  await withControlPlane(options, async (plane) => {
     if (options.watch !== true) {
-      const report = await treeOf(await client.status(fleet), clusters);
+      const report = await treeOf(plane, fleet);
       print(options.output, report, () => fleetText(report));
       return;
     }
     let before = '';
-    for await (const seen of client.watch(fleet, { intervalMs: watchIntervalMs })) {
-      const report = await treeOf(seen, clusters);
+    for await (const report of watchRuns(() => treeOf(plane, fleet), watching)) {
       before = showChange(options.output, { report, toText: fleetText, before });
     }
   });
 }
 
 /** With the first clusters' own words; one that has just gone is left out. */
-async function treeOf(report: FleetReport, clusters: ClusterClient): Promise<FleetTree> {
+async function treeOf({ fleets, clusters }: ControlPlane, fleet: string): Promise<FleetTree> {
+  const report = await fleets.status(fleet);
   const shown = (report.status?.clusters ?? [])
     .filter(({ stage }) => stage !== 'ended')
     .slice(0, shownClusters);
@@ -155,7 +146,9 @@ async function treeOf(report: FleetReport, clusters: ClusterClient): Promise<Fle
 }
 
 async function list(options: FleetOptions & { readonly limit: number }): Promise<void> {
-  const found = await withFleets(options, (client) => client.list({ limit: options.limit }));
+  const found = await withControlPlane(options, ({ fleets }) =>
+    fleets.list({ limit: options.limit }),
+  );
   printRuns(options.output, found, {
     what: 'rollouts',
     names: ({ fleet, rolloutId }) => [fleet, rolloutId],
@@ -167,11 +160,9 @@ async function complete(fleet: string, options: SteerOptions): Promise<void> {
   await steer((client, name) => client.complete(name))(fleet, options);
 }
 
-function steer(
-  call: (client: FleetClient, fleet: string, options: SteerOptions) => Promise<Accepted>,
-) {
+function steer(call: (client: Fleets, fleet: string, options: SteerOptions) => Promise<Accepted>) {
   return async (fleet: string, options: SteerOptions): Promise<void> => {
-    const accepted = await withFleets(options, (client) => call(client, fleet, options));
+    const accepted = await withControlPlane(options, ({ fleets }) => call(fleets, fleet, options));
     print(options.output, { t: 'accepted', ...accepted }, () => 'accepted');
   };
 }

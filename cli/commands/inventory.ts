@@ -1,4 +1,4 @@
-/** `quorumshift inventory validate|show|diff`: what a rollout would follow. */
+/** `quorumshift inventory validate|show|diff|put`: what a rollout would follow. */
 import type { Command } from 'commander';
 import pc from 'picocolors';
 
@@ -10,6 +10,7 @@ import {
 import { MachineClient } from '../../client/machine-client.ts';
 import {
   checkInventory,
+  readChecked,
   readInventory,
   readPolicy,
   problemText,
@@ -21,6 +22,7 @@ import { exitCodes } from '../../core/error-registry.ts';
 import { fail } from '../../core/errors.ts';
 import { defaultFamilies } from '../../storage/families/registry.ts';
 import { addSelection, selectionOf, type SelectionOptions } from '../cluster-selection.ts';
+import { addApiOption, byApi, type ConnectionOptions } from '../connection.ts';
 import { outputOption, print, type OutputFormat } from '../output.ts';
 import { addTemporalOptions, withTemporal, type TemporalOptions } from '../temporal-options.ts';
 import { textTable } from '../text-table.ts';
@@ -63,6 +65,38 @@ export function addInventory(program: Command): void {
       `\nExit code ${exitCodes.notEquivalent}: they contradict each other; ${exitCodes.unreachable}: they do not, but some machine did not answer.\n\nExample:\n  quorumshift inventory diff inventory.yaml`,
     )
     .action(diff);
+  addApiOption(inventory.command('put'))
+    .description("make it the API's present one, which rollouts through it follow")
+    .argument('<file>', 'YAML, or JSON')
+    .option('--dry-run', 'only say what would differ')
+    .addOption(outputOption())
+    .addHelpText('after', '\nExample:\n  quorumshift inventory put inventory.yaml --dry-run')
+    .action(put);
+}
+
+async function put(
+  file: string,
+  options: ConnectionOptions & { readonly dryRun?: boolean; readonly output: OutputFormat },
+): Promise<void> {
+  const plane = byApi(options);
+  if (plane === null) {
+    const reason = 'only an API has an inventory of its own: give --api, or set QUORUMSHIFT_API';
+    throw fail('usage.invalid', { reason });
+  }
+  const { dryRun = false } = options;
+  const { given } = await readChecked(defaultFamilies(), file);
+  const answer = await plane.putInventory(given, { dryRun });
+  print(options.output, { t: 'inventory-put', file, ...answer }, () => {
+    const { revision, difference } = answer;
+    const changes = Object.entries(difference).flatMap(([how, clusters]) =>
+      clusters.length === 0 ? [] : [`${how.padEnd(8)} ${clusters.join(', ')}`],
+    );
+    const head =
+      revision === null
+        ? 'nothing is changed; it would be'
+        : `${pc.green('ok')}  revision ${revision.revision} is the present inventory`;
+    return [head, ...(changes.length === 0 ? ['as the one before'] : changes)].join('\n');
+  });
 }
 
 async function validate(

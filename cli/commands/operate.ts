@@ -24,9 +24,9 @@ import { identity } from '../identity.ts';
 import { resumeFromRecord, rollbackFromRecord, rollbackText } from './from-record.ts';
 import { printRuns } from '../run-list.ts';
 import { recordText, reportText, type MergedReport } from '../status-text.ts';
-import { addTemporalOptions, withClient, type TemporalOptions } from '../temporal-options.ts';
+import { addConnectionOptions, withMigrations, type ConnectionOptions } from '../connection.ts';
 
-interface OperateOptions extends TemporalOptions {
+interface OperateOptions extends ConnectionOptions {
   readonly output: OutputFormat;
   /** The storage host's admin socket. */
   readonly socket: string;
@@ -47,7 +47,7 @@ const watchIntervalMs = 1_000;
 
 export function addOperations(program: Command): void {
   const command = (name: string, description: string, example = '') =>
-    addTemporalOptions(program.command(name).description(description))
+    addConnectionOptions(program.command(name).description(description))
       .addOption(outputOption())
       .addHelpText('after', `\nExample:\n  quorumshift ${`${name} ${example}`.trim()}`);
   const onReplica = (name: string, description: string, rest = '') =>
@@ -126,7 +126,7 @@ type Steering = (
 function steer(call: Steering) {
   return async (text: string, options: OperateOptions): Promise<void> => {
     const replica = parseReplica(text);
-    const accepted = await withClient(options, (client) => call(client, replica, options));
+    const accepted = await withMigrations(options, (client) => call(client, replica, options));
     print(options.output, { t: 'accepted', ...accepted }, () => 'accepted');
   };
 }
@@ -139,7 +139,7 @@ async function status(text: string, options: OperateOptions): Promise<void> {
     print(options.output, { ...record, served }, () => recordText(record, served));
     return;
   }
-  await withClient(options, async (client) => {
+  await withMigrations(options, async (client) => {
     if (options.watch !== true) {
       const report = await merged(await client.status(replica), options);
       print(options.output, report, () => reportText(report));
@@ -175,7 +175,7 @@ export function showChange<Report>(
 }
 
 async function list(options: OperateOptions): Promise<void> {
-  const found = await withClient(options, (client) => client.list({ limit: options.limit }));
+  const found = await withMigrations(options, (client) => client.list({ limit: options.limit }));
   printRuns(options.output, found, {
     what: 'migrations',
     names: ({ replica, migrationId }) => [replicaText(replica), migrationId],
@@ -192,7 +192,7 @@ async function rollback(text: string, options: OperateOptions): Promise<void> {
   const { reason = 'operator' } = options;
   const replica = parseReplica(text);
   const cancel = options.cancel === true;
-  const accepted = await withClient(options, (client) =>
+  const accepted = await withMigrations(options, (client) =>
     cancel ? client.cancelRollback(replica, reason) : client.rollback(replica, reason),
   );
   print(options.output, { t: 'accepted', ...accepted }, () =>
@@ -203,7 +203,7 @@ async function rollback(text: string, options: OperateOptions): Promise<void> {
 async function approve(text: string, options: OperateOptions): Promise<void> {
   const replica = parseReplica(text);
   const digest = options.proof ?? '';
-  await withClient(options, async (client) => {
+  await withMigrations(options, async (client) => {
     const { status: known } = await client.status(replica);
     const generation = known?.view?.proof?.generation ?? 0;
     await client.approve(replica, { digest, generation });

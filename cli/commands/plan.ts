@@ -7,7 +7,7 @@ import { exitCodes } from '../../core/error-registry.ts';
 import { phases } from '../../core/phases.ts';
 import { bytesText, print } from '../output.ts';
 import { planEstimateText } from '../plan-text.ts';
-import { withClient } from '../temporal-options.ts';
+import { withMigrations } from '../connection.ts';
 import { addStartOptions, migrationInput, type StartOptions } from './start.ts';
 
 export function addPlan(program: Command): void {
@@ -23,7 +23,7 @@ export function addPlan(program: Command): void {
 
 async function plan(replica: string, options: StartOptions): Promise<void> {
   const input = await migrationInput(replica, options);
-  const answer = await withClient(options, (client) => client.plan(input));
+  const answer = await withMigrations(options, (client) => client.plan(input));
   print(options.output, { t: 'plan', ...answer }, () => planText(answer));
   if (answer.findings.some((finding) => !finding.ok)) process.exitCode = exitCodes.refused;
 }

@@ -1,27 +1,23 @@
 /** `quorumshift schedule`: fleets that are rolled out by themselves. */
 import { InvalidArgumentError, Option, type Command } from 'commander';
 
-import { ScheduleClient, type ScheduleReport } from '../../client/schedule-client.ts';
+import type { ScheduleGiven, Schedules } from '../../client/control-plane.ts';
+import type { ScheduleReport } from '../../client/schedule-client.ts';
 import { fail } from '../../core/errors.ts';
 import { fleetScheduleSchema, type FleetSchedule } from '../../schemas/fleet-schedule.ts';
-import { addControlStoreOptions, type ControlStoreOptions } from '../control-store-options.ts';
-import {
-  addFleetInput,
-  fleetRollouts,
-  storeSnapshot,
-  type FleetInputOptions,
-} from '../fleet-input.ts';
+import { addSelection, selectionOf, type SelectionOptions } from '../cluster-selection.ts';
+import { addConnectionOptions, withControlPlane, type ConnectionOptions } from '../connection.ts';
+import { addControlStoreOptions } from '../control-store-options.ts';
 import { scheduleText, whenText } from '../fleet-text.ts';
-import { identity } from '../identity.ts';
 import { outputOption, parseListLimit, print, toJson, type OutputFormat } from '../output.ts';
-import { addTemporalOptions, withTemporal, type TemporalOptions } from '../temporal-options.ts';
+import { addRolloutInput, withRollouts, type RolloutInputOptions } from '../rollout-input.ts';
 
-interface ScheduleOptions extends TemporalOptions {
+interface ScheduleOptions extends ConnectionOptions {
   readonly output: OutputFormat;
   readonly note: string;
 }
 
-interface CreateOptions extends ScheduleOptions, FleetInputOptions, ControlStoreOptions {
+interface CreateOptions extends ScheduleOptions, RolloutInputOptions, SelectionOptions {
   readonly fleet: string;
   readonly cron?: readonly string[];
   readonly every?: number;
@@ -36,7 +32,7 @@ export function addSchedule(program: Command): void {
     .command('schedule')
     .description('roll fleets out at set times, once or again and again');
   const command = (name: string, description: string, example = '') =>
-    addTemporalOptions(schedule.command(name).description(description))
+    addConnectionOptions(schedule.command(name).description(description))
       .addOption(outputOption())
       .addHelpText('after', `\nExample:\n  quorumshift schedule ${`${name} ${example}`.trim()}`);
   const onSchedule = (name: string, description: string, rest = '') =>
@@ -48,7 +44,7 @@ export function addSchedule(program: Command): void {
     'schedule rollouts of what inventory and policy say now',
     '--fleet prod --cron "0 22 * * sat" --inventory inventory.yaml --policy policy.yaml',
   );
-  addControlStoreOptions(addFleetInput(creation))
+  addControlStoreOptions(addSelection(addRolloutInput(creation)))
     .requiredOption('--fleet <name>', 'the fleet that is rolled out')
     .addOption(
       new Option('--cron <expressions...>', 'such as "0 22 * * sat"').conflicts(['every', 'at']),
@@ -93,37 +89,32 @@ function parseInterval(text: string): number {
 }
 
 function withSchedules<T>(
-  options: TemporalOptions,
-  work: (client: ScheduleClient) => Promise<T>,
+  options: ConnectionOptions,
+  work: (client: Schedules) => Promise<T>,
 ): Promise<T> {
-  return withTemporal(options, (given) => work(new ScheduleClient(given)));
+  return withControlPlane(options, ({ schedules }) => work(schedules));
 }
 
 async function create(schedule: string, options: CreateOptions): Promise<void> {
-  const { fleet, timeZone, overlap, note, paused = false } = options;
-  const rollouts = await fleetRollouts(options);
-  const parsed = fleetScheduleSchema.safeParse({
-    schedule,
-    fleet,
-    timeZone,
-    overlap,
-    note,
-    paused,
-    snapshot: await storeSnapshot(options, rollouts),
-    policy: rollouts[0]?.policy,
-    when: timesOf(options),
-    requestedBy: identity(),
-  });
-  if (!parsed.success) {
-    const [issue] = parsed.error.issues;
-    const reason = `${issue?.path.join('.') ?? ''} ${issue?.message ?? 'is wrong'}`;
-    throw fail('usage.invalid', { reason });
-  }
-  const report = await withSchedules(options, async (client) => {
-    await client.create(parsed.data);
-    return client.describe(schedule);
+  const given = scheduleOf(schedule, options);
+  const report = await withRollouts(options, selectionOf(options), async (plane, rollouts) => {
+    await plane.createSchedule(given, rollouts);
+    return plane.schedules.describe(schedule);
   });
   print(options.output, { t: 'created', ...report }, () => scheduleText(report));
+}
+
+const givenSchema = fleetScheduleSchema.omit({ snapshot: true, policy: true, requestedBy: true });
+
+/** @throws `usage.invalid` */
+function scheduleOf(schedule: string, options: CreateOptions): ScheduleGiven {
+  const { fleet, timeZone, overlap, note, paused = false } = options;
+  const when = timesOf(options);
+  const parsed = givenSchema.safeParse({ schedule, fleet, timeZone, overlap, note, paused, when });
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  const reason = `${issue?.path.join('.') ?? ''} ${issue?.message ?? 'is wrong'}`;
+  throw fail('usage.invalid', { reason });
 }
 
 function timesOf({ cron, every, at }: CreateOptions): FleetSchedule['when'] {
@@ -157,7 +148,7 @@ async function show(schedule: string, options: ScheduleOptions): Promise<void> {
 
 function steer(
   done: string,
-  call: (client: ScheduleClient, schedule: string, options: ScheduleOptions) => Promise<void>,
+  call: (client: Schedules, schedule: string, options: ScheduleOptions) => Promise<void>,
 ) {
   return async (schedule: string, options: ScheduleOptions): Promise<void> => {
     await withSchedules(options, (client) => call(client, schedule, options));

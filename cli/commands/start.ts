@@ -24,9 +24,9 @@ import {
   stateDirOption,
   type OutputFormat,
 } from '../output.ts';
-import { addTemporalOptions, withClient, type TemporalOptions } from '../temporal-options.ts';
+import { addConnectionOptions, withMigrations, type ConnectionOptions } from '../connection.ts';
 
-export interface StartOptions extends TemporalOptions, SideOptions {
+export interface StartOptions extends ConnectionOptions, SideOptions {
   readonly source?: string;
   readonly target?: string;
   readonly host: string;
@@ -52,7 +52,7 @@ export interface StartOptions extends TemporalOptions, SideOptions {
 
 export function addStartOptions(command: Command): Command {
   const sided = addSideOptions(addSideOptions(command, 'source'), 'target');
-  return addTemporalOptions(sided)
+  return addConnectionOptions(sided)
     .argument('<replica>', '<cluster>/<member>')
     .option('--source <uri>', 'short URI of what it is on, such as local:///data/a')
     .option('--target <uri>', 'short URI of where it goes, such as rocksdb:///data/b')
@@ -122,7 +122,7 @@ export function addStart(program: Command): void {
 
 async function start(replica: string, options: StartOptions): Promise<void> {
   const input = await migrationInput(replica, options);
-  const started = await withClient(options, (client) => client.start(input));
+  const started = await withMigrations(options, (client) => client.start(input));
   print(options.output, { t: 'started', ...started }, () =>
     [
       `${started.fresh ? 'started' : 'already started'}: migration ${started.migrationId} of ${replica}`,

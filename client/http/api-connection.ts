@@ -1,14 +1,20 @@
 /** Calls of the HTTP API, typed by its document; what it refuses is thrown as the same error. */
+import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 
 import createClient, { type Client } from 'openapi-fetch';
 
 import { errorRegistry } from '../../core/error-registry.ts';
 import { fail, QuorumshiftError, type ErrorCode } from '../../core/errors.ts';
+import type { Accepted } from '../../workflows/messages.ts';
+import type { OperationOptions } from '../workflow-calls.ts';
 import { eventsOf } from './event-source.ts';
 import type { components, paths } from './gen/paths.ts';
 
 type Problem = components['schemas']['Problem'];
+
+/** Most items of one page. */
+const pageItems = 200;
 
 /** An operation that is under way is asked for again after this. */
 const pollMs = 300;
@@ -62,6 +68,36 @@ export class ApiConnection {
     return result as Result;
   }
 
+  /** Steers what runs. @throws as {@link done} */
+  wish<Path extends SteeringPath>(path: Path, wish: Wish<Path>): Promise<Accepted> {
+    // Typed as one path's for all: that each has its own subject and body the call has shown.
+    const { path: subject, body = {}, options } = wish as unknown as Wish<typeof anyPath>;
+    const params = { path: subject, header: keyHeader(options) };
+    return this.done(this.calls.POST(path as typeof anyPath, { params, body }));
+  }
+
+  /** The newest `limit` of a list, page by page. @throws as {@link answered} */
+  async listed<Item>(
+    limit: number,
+    pageOf: (query: {
+      limit: number;
+      cursor?: string;
+    }) => Parameters<typeof this.answered<ListPage<Item>>>[0],
+  ): Promise<Item[]> {
+    const found: Item[] = [];
+    let cursor: string | null = null;
+    do {
+      const query = {
+        limit: Math.min(limit - found.length, pageItems),
+        ...(cursor !== null && { cursor }),
+      };
+      const page: ListPage<Item> = await this.answered(pageOf(query));
+      found.push(...page.items);
+      cursor = page.next;
+    } while (cursor !== null && found.length < limit);
+    return found;
+  }
+
   /** Whole states, newest each time, until the last one. @throws as {@link answered} */
   async *events<State>(path: string, signal?: AbortSignal): AsyncGenerator<State> {
     const options = {
@@ -83,11 +119,45 @@ export class ApiConnection {
   }
 }
 
+interface ListPage<Item> {
+  readonly items: Item[];
+  readonly next: string | null;
+}
+
+/** Resources whose only answer is that a wish was taken. */
+type SteeringPath = {
+  [Path in keyof paths]: paths[Path] extends { post: Steering } ? Path : never;
+}[keyof paths];
+
+interface Steering {
+  readonly responses: {
+    202: { content: { 'application/json': components['schemas']['SteeringOperation'] } };
+  };
+}
+
+const anyPath = '/v1/clusters/{cluster}/pause';
+
+type BodyOf<Path extends SteeringPath> =
+  paths[Path]['post']['requestBody']['content']['application/json'];
+
+/** `body` may be left out where everything in it may be. */
+type Wish<Path extends SteeringPath> = {
+  readonly path: paths[Path]['post']['parameters']['path'];
+  readonly options?: OperationOptions | undefined;
+} & (Record<string, never> extends BodyOf<Path>
+  ? { readonly body?: BodyOf<Path> }
+  : { readonly body: BodyOf<Path> });
+
 interface RunningOperation<Result> {
   readonly id: string;
   readonly state: 'running' | 'done' | 'failed';
   readonly result: Result | null;
   readonly problem: Problem | null;
+}
+
+/** New for each change, unless the caller repeats one. */
+export function keyHeader(options?: OperationOptions): { 'idempotency-key': string } {
+  return { 'idempotency-key': options?.operationId ?? randomUUID() };
 }
 
 function authorization({ token }: ApiPlace): Record<string, string> {

@@ -1,6 +1,4 @@
 /** Starts, watches and steers migrations through the HTTP API. */
-import { randomUUID } from 'node:crypto';
-
 import type { ProofName } from '../../activities/contract.ts';
 import { replicaText, type ReplicaName } from '../../core/ids.ts';
 import type { MigrationInput } from '../../schemas/migration.ts';
@@ -13,10 +11,7 @@ import type {
   StartedMigration,
 } from '../migrations.ts';
 import type { OperationOptions } from '../workflow-calls.ts';
-import { ApiConnection, type ApiPlace } from './api-connection.ts';
-
-/** Most of one page. */
-const pageItems = 200;
+import { ApiConnection, keyHeader, type ApiPlace } from './api-connection.ts';
 
 export class HttpMigrationClient implements Migrations {
   readonly #api: ApiConnection;
@@ -27,13 +22,13 @@ export class HttpMigrationClient implements Migrations {
 
   async start(input: MigrationInput, options?: OperationOptions): Promise<StartedMigration> {
     const { calls } = this.#api;
-    const params = { header: keyOf(options) };
+    const params = { header: keyHeader(options) };
     const asked = calls.POST('/v1/migrations', { params, body: bodyOf(input) });
     return (await this.#api.done(asked)) as StartedMigration;
   }
 
   async plan(input: MigrationInput): Promise<PlanAnswer> {
-    const params = { header: keyOf() };
+    const params = { header: keyHeader() };
     const { calls } = this.#api;
     return this.#api.done(calls.POST('/v1/plans', { params, body: bodyOf(input) }));
   }
@@ -53,97 +48,51 @@ export class HttpMigrationClient implements Migrations {
   }
 
   async list({ limit }: { readonly limit: number }): Promise<MigrationListing[]> {
-    const { calls } = this.#api;
-    const found: MigrationListing[] = [];
-    let cursor: string | null = null;
-    do {
-      const query = {
-        limit: Math.min(limit - found.length, pageItems),
-        ...(cursor !== null && { cursor }),
-      };
-      const page: { readonly items: MigrationListing[]; readonly next: string | null } =
-        await this.#api.answered(calls.GET('/v1/migrations', { params: { query } }));
-      found.push(...page.items);
-      cursor = page.next;
-    } while (cursor !== null && found.length < limit);
-    return found;
-  }
-
-  pause(replica: ReplicaName, options?: OperationOptions): Promise<Accepted> {
-    const params = steering(replica, options);
-    const { calls } = this.#api;
-    return this.#api.done(
-      calls.POST('/v1/migrations/{cluster}/{member}/pause', { params, body: {} }),
+    return this.#api.listed(limit, (query) =>
+      this.#api.calls.GET('/v1/migrations', { params: { query } }),
     );
   }
 
-  resume(replica: ReplicaName, options?: OperationOptions): Promise<Accepted> {
-    const params = steering(replica, options);
-    const { calls } = this.#api;
-    return this.#api.done(
-      calls.POST('/v1/migrations/{cluster}/{member}/resume', { params, body: {} }),
-    );
+  pause(path: ReplicaName, options?: OperationOptions): Promise<Accepted> {
+    return this.#api.wish('/v1/migrations/{cluster}/{member}/pause', { path, options });
   }
 
-  approve(replica: ReplicaName, proof: ProofName, options?: OperationOptions): Promise<Accepted> {
-    const params = steering(replica, options);
-    const { calls } = this.#api;
+  resume(path: ReplicaName, options?: OperationOptions): Promise<Accepted> {
+    return this.#api.wish('/v1/migrations/{cluster}/{member}/resume', { path, options });
+  }
+
+  approve(path: ReplicaName, proof: ProofName, options?: OperationOptions): Promise<Accepted> {
     const body = { proof: { ...proof } };
-    return this.#api.done(
-      calls.POST('/v1/migrations/{cluster}/{member}/approve', { params, body }),
-    );
+    return this.#api.wish('/v1/migrations/{cluster}/{member}/approve', { path, body, options });
   }
 
   throttle(
-    replica: ReplicaName,
+    path: ReplicaName,
     bytesPerSecond: number | null,
     options?: OperationOptions,
   ): Promise<Accepted> {
-    const params = steering(replica, options);
-    const { calls } = this.#api;
     const body = { bytesPerSecond };
-    return this.#api.done(
-      calls.POST('/v1/migrations/{cluster}/{member}/throttle', { params, body }),
-    );
+    return this.#api.wish('/v1/migrations/{cluster}/{member}/throttle', { path, body, options });
   }
 
-  rollback(replica: ReplicaName, reason: string, options?: OperationOptions): Promise<Accepted> {
-    const params = steering(replica, options);
-    const { calls } = this.#api;
+  rollback(path: ReplicaName, reason: string, options?: OperationOptions): Promise<Accepted> {
     const body = { reason };
-    return this.#api.done(
-      calls.POST('/v1/migrations/{cluster}/{member}/rollback', { params, body }),
-    );
+    return this.#api.wish('/v1/migrations/{cluster}/{member}/rollback', { path, body, options });
   }
 
-  cancelRollback(
-    replica: ReplicaName,
-    reason: string,
-    options?: OperationOptions,
-  ): Promise<Accepted> {
-    const params = steering(replica, options);
-    const { calls } = this.#api;
+  cancelRollback(path: ReplicaName, reason: string, options?: OperationOptions): Promise<Accepted> {
     const body = { reason };
-    return this.#api.done(
-      calls.POST('/v1/migrations/{cluster}/{member}/cancel-rollback', { params, body }),
-    );
+    const resource = '/v1/migrations/{cluster}/{member}/cancel-rollback';
+    return this.#api.wish(resource, { path, body, options });
   }
 
-  complete(replica: ReplicaName, options?: OperationOptions): Promise<Accepted> {
-    const params = steering(replica, options);
-    const { calls } = this.#api;
-    return this.#api.done(
-      calls.POST('/v1/migrations/{cluster}/{member}/complete', { params, body: {} }),
-    );
+  complete(path: ReplicaName, options?: OperationOptions): Promise<Accepted> {
+    return this.#api.wish('/v1/migrations/{cluster}/{member}/complete', { path, options });
   }
 
-  abandon(replica: ReplicaName, reason: string, options?: OperationOptions): Promise<Accepted> {
-    const params = steering(replica, options);
-    const { calls } = this.#api;
+  abandon(path: ReplicaName, reason: string, options?: OperationOptions): Promise<Accepted> {
     const body = { reason };
-    return this.#api.done(
-      calls.POST('/v1/migrations/{cluster}/{member}/abandon', { params, body }),
-    );
+    return this.#api.wish('/v1/migrations/{cluster}/{member}/abandon', { path, body, options });
   }
 }
 
@@ -155,12 +104,4 @@ function bodyOf({
   ...meant
 }: MigrationInput) {
   return { ...meant, standalone: standalone === null ? null : { note: standalone.note } };
-}
-
-function steering(path: ReplicaName, options?: OperationOptions) {
-  return { path, header: keyOf(options) };
-}
-
-function keyOf(options?: OperationOptions) {
-  return { 'idempotency-key': options?.operationId ?? randomUUID() };
 }

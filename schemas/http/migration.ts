@@ -109,6 +109,8 @@ export const findingSchema = z
     measured: z.string(),
     limit: z.string(),
     remedy: z.string(),
+    /** The error's, where it failed with one. */
+    code: z.string().exactOptional(),
   })
   .meta({ id: 'Finding', description: 'one preflight check: what was measured, which limit' });
 

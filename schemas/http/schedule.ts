@@ -45,7 +45,7 @@ export const scheduleListSchema = z
   .meta({ id: 'ScheduleList' });
 
 export const scheduleFilterSchema = z.strictObject({
-  limit: z.coerce.number().int().min(1).max(100).default(50),
+  limit: z.coerce.number().int().min(1).max(1000).default(50),
 });
 
 export const scheduleOperationSchema = operationOf(

@@ -25,6 +25,15 @@ export interface StepClaim {
   readonly migrationId: string;
   readonly phase: Phase;
   readonly token: StepToken;
+  /** On whose word it begins, for the journal; absent where no operator was asked. */
+  readonly decision?: StepDecision;
+}
+
+/** Of an operator: a cutover was approved (then of this proof), or a soak ended. */
+export interface StepDecision {
+  readonly by: string;
+  readonly digest?: string;
+  readonly generation?: number;
 }
 
 /** A claim whose phase the record decides. */
@@ -75,10 +84,14 @@ export async function beginStep(
     const migration = { ...current.migration, phase: claim.phase };
     const begun = await write({
       next: { ...current.record, token: claim.token, migration },
-      audit: { event: 'begin', by: migration.claim, details: { step: claim.phase } },
+      audit: { event: 'begin', by: migration.claim, details: detailsOf(claim) },
     });
     return { guard: makeGuard(store, claim, begun, migration) };
   });
+}
+
+function detailsOf({ phase, decision }: StepClaim): NonNullable<AuditNote['details']> {
+  return { step: phase, ...(decision && { decision }) };
 }
 
 /**

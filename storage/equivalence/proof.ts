@@ -6,7 +6,7 @@ import { readWhole, writeDurably } from '../files.ts';
 import type { StateDigest } from '../image/state-digester.ts';
 
 /** Bound on a proof file: a handful of digests and URIs. */
-const maxProofBytes = 64 * 1024;
+export const maxProofBytes = 64 * 1024;
 
 /** One instance and its digest, as read back from it. */
 export interface ProvenSide {

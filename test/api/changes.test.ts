@@ -1,30 +1,25 @@
 import { randomUUID } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { replicaWorkflowId } from '../../core/ids.ts';
 import { inputDigest } from '../../schemas/input-digest.ts';
 import type { AuditLine } from '../../control/audit-chain.ts';
-import { startTemporalServer, type TemporalServer } from '../../worker/temporal-server.ts';
+import type { TemporalServer } from '../../worker/temporal-server.ts';
 import { eventually, MigrationEnvironment } from '../e2e/migration-environment.ts';
+import { startTestServer } from '../setup/test-server.ts';
 import { missing } from '../setup/toolchain.ts';
 import { ApiProcess } from './api-process.ts';
 
 describe.skipIf(missing('temporal'))('changes through the API', () => {
-  let directory: string;
   let temporal: TemporalServer;
   let environment: MigrationEnvironment;
   let api: ApiProcess;
   let source: string;
 
   beforeAll(async () => {
-    directory = await mkdtemp(join(tmpdir(), 'quorumshift-changes-'));
-    const bin = process.env['QUORUMSHIFT_TEMPORAL_BIN'] ?? '';
     // Of its own: no other file's control worker may answer while this one's is gone.
-    temporal = await startTemporalServer({ bin, dbFile: join(directory, 'temporal.db') });
+    temporal = await startTestServer();
     environment = await MigrationEnvironment.create(temporal);
     api = await ApiProcess.start(temporal);
     source = await environment.unpack('node-killed', 'a');
@@ -35,7 +30,6 @@ describe.skipIf(missing('temporal'))('changes through the API', () => {
     await api.close();
     await environment.close();
     await temporal.kill();
-    await rm(directory, { recursive: true, force: true });
   });
 
   const place = () => `/v1/migrations/${environment.replica.cluster}/${environment.replica.member}`;

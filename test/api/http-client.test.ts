@@ -1,3 +1,6 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { HttpMigrationClient } from '../../client/http/http-migration-client.ts';
@@ -66,6 +69,7 @@ describe.skipIf(missing('temporal'))('the typed client of the API', () => {
     await eventually('the wait for finalize', async () => {
       return waits(await client.status(replica)) === 'finalize';
     });
+    await expectServedProof(proof.digest);
     expect(await client.rollback(replica, 'a try')).toMatchObject({ fresh: true });
     await expect(environment.client.result(replica)).resolves.toMatchObject({
       outcome: 'rolled-back',
@@ -77,6 +81,42 @@ describe.skipIf(missing('temporal'))('the typed client of the API', () => {
       return listed.some((one) => one.replica.member === replica.member && one.run === 'completed');
     });
   });
+
+  /** The proof as the machine has it, and as `verify --proof` takes it. */
+  async function expectServedProof(digest: string): Promise<void> {
+    const { replica } = environment;
+    const path = `/v1/migrations/${replica.cluster}/${replica.member}/proofs`;
+    const { body } = await api.get(path);
+    expect(body).toEqual({
+      host: environment.host,
+      items: [
+        {
+          ...{ kind: 'proof', digest, bytes: expect.any(Number) },
+          file: expect.stringMatching(/^m1-\d+-\d+_\d+\.json$/),
+          createdAt: expect.stringMatching(/^\d{4}-/),
+        },
+      ],
+      next: null,
+    });
+    const [{ file } = { file: '' }] = body['items'] as { readonly file: string }[];
+    const served = await api.get(`${path}/${file}`);
+    const onMachine = await readFile(join(environment.store.directory.proofs, file), 'utf8');
+    expect(served.body).toEqual(JSON.parse(onMachine));
+    const saved = join(environment.root, 'served.json');
+    await writeFile(saved, served.text);
+    const verified = await runCli(environment, ['verify', '--proof', saved, '-o', 'json']);
+    expect(verified).toMatchObject({ code: 0, stderr: '' });
+    expect(JSON.parse(verified.stdout)).toMatchObject({
+      ...{ digest, source: 'as-proven', target: 'as-proven' },
+    });
+    for (const [name, status] of [
+      ['m9-1-1_1.json', 404],
+      ['..%2Fbinding.json', 400],
+    ] as const) {
+      expect((await api.problem('GET', `${path}/${name}`)).status).toBe(status);
+    }
+    expect((await api.problem('GET', '/v1/migrations/kv/nobody/proofs')).status).toBe(404);
+  }
 
   test('what the server refuses is the same error here; so is a server that is not there', async () => {
     await expect(client.status({ cluster: 'kv', member: 'nobody' })).rejects.toMatchObject({

@@ -62,6 +62,59 @@ describe.skipIf(missing('temporal'))('roles', () => {
     expect(server.routes.length).toBeGreaterThan(20);
   }, 120_000);
 
+  test('a start that asks nobody for its cutovers takes a token that may approve them; a plan any', async () => {
+    const operator = await api.token('operate');
+    const approver = await api.token('approve');
+    const target = 'rocksdb:///data/{member}';
+    const source = 'local:///data/a';
+    const cluster = `roles${process.pid}`;
+    const starts = [
+      ['migrations', ['none'], { host: 'away', source, target: 'rocksdb:///data/b' }],
+      ['clusters', ['none'], { cluster: 'not-there' }],
+      ['fleets', ['none', 'per-wave'], { fleet: 'not-there' }],
+    ] as const;
+    const seen: Record<string, string> = {};
+    for (const [path, asking, given] of starts) {
+      const ofReplica = path === 'migrations';
+      const approvals = ofReplica ? ['none', 'manual'] : ['none', 'per-cluster', 'per-wave'];
+      for (const approval of approvals) {
+        const body = ofReplica
+          ? { ...given, policy: { approval }, replica: { cluster, member: approval } }
+          : { ...given, policy: { approval, target } };
+        const ask = (token: string, query: string) =>
+          api.problem('POST', `/v1/${path}${query}`, { body, token });
+        const refused = await ask(operator, '');
+        seen[`${path} ${approval}`] = `${refused.status}`;
+        if (asking.some((one) => one === approval)) {
+          expect(refused.body).toMatchObject({ code: 'auth.approval', status: 403 });
+          expect(refused.body.detail).toContain(`policy.approval "${approval}"`);
+          expect(refused.body.detail).toContain('role approve or more: it has operate');
+        }
+        expect((await ask(approver, '')).status).not.toBe(403);
+        expect((await ask(operator, '?dryRun=true')).status).not.toBe(403);
+      }
+    }
+    // What is not refused for its role finds no inventory here; a replica needs none.
+    expect(seen).toEqual({
+      'migrations none': '403',
+      'migrations manual': '202',
+      'clusters none': '403',
+      'clusters per-cluster': '400',
+      'clusters per-wave': '400',
+      'fleets none': '403',
+      'fleets per-cluster': '400',
+      'fleets per-wave': '403',
+    });
+    // Nothing of what was refused is anywhere.
+    const { body } = await api.get('/v1/audit?action=migration.start&limit=10');
+    const lines = body['items'] as { readonly role: string; readonly outcome: string | null }[];
+    expect(lines.filter(({ outcome }) => outcome === null).map(({ role }) => role)).toEqual([
+      'approve',
+      'operate',
+      'approve',
+    ]);
+  });
+
   test('every route says its role, and docs/api.md says the same', async () => {
     const documented = (await readFile('docs/api.md', 'utf8')).split('\n').flatMap((line) => {
       const row = /^\| `([A-Z]+) (\S+)` +\| (\w+) +\|/.exec(line);

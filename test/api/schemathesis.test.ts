@@ -5,8 +5,8 @@ import { join } from 'node:path';
 
 import { expect, test } from 'vitest';
 
-import { startTemporalServer } from '../../worker/temporal-server.ts';
 import { MigrationEnvironment } from '../e2e/migration-environment.ts';
+import { startTestServer } from '../setup/test-server.ts';
 import { missing } from '../setup/toolchain.ts';
 import { ApiProcess } from './api-process.ts';
 
@@ -29,9 +29,8 @@ test.skipIf(missing('temporal') || missing('schemathesis'))(
   'a client that nobody here wrote finds no server error, and no answer that is not documented',
   async () => {
     const directory = await mkdtemp(join(tmpdir(), 'quorumshift-schemathesis-'));
-    const bin = process.env['QUORUMSHIFT_TEMPORAL_BIN'] ?? '';
     // Schedules of its making are nobody else's.
-    const temporal = await startTemporalServer({ bin, dbFile: join(directory, 'temporal.db') });
+    const temporal = await startTestServer();
     const api = await ApiProcess.start(temporal, { requestsPerMinute: 1_000_000 });
     const environment = await MigrationEnvironment.create(temporal);
     try {

@@ -15,6 +15,7 @@ const commands = [
     'abandon',
     'dev',
     'discard',
+    'journal',
     'repair-record',
     'inventory',
     'token',

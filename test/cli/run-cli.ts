@@ -12,10 +12,16 @@ export interface CliResult {
 
 export function runCli(
   args: readonly string[],
-  options: { readonly stdin?: Uint8Array; readonly env?: NodeJS.ProcessEnv } = {},
+  options: {
+    readonly stdin?: Uint8Array;
+    readonly env?: NodeJS.ProcessEnv;
+    /** Ends a command that waits for something. */
+    readonly signal?: AbortSignal;
+  } = {},
 ): Promise<CliResult> {
   const env = { ...process.env, NO_COLOR: '1', ...options.env };
-  const child = spawn(process.execPath, [program, ...args], { env });
+  const { signal } = options;
+  const child = spawn(process.execPath, [program, ...args], { env, ...(signal && { signal }) });
   const stdout: Buffer[] = [];
   let stderr = '';
   child.stdout.on('data', (bytes: Buffer) => stdout.push(bytes));
@@ -23,7 +29,8 @@ export function runCli(
   // A command that ends before it has read its input is what some tests look at.
   child.stdin.on('error', () => {});
   child.stdin.end(options.stdin);
-  return new Promise((done) => {
+  return new Promise((done, reject) => {
+    child.once('error', reject);
     child.once('close', (code) => done({ code, stdout: Buffer.concat(stdout), stderr }));
   });
 }

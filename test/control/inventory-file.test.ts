@@ -6,12 +6,7 @@ import {
   parseInventory,
   parsePolicy,
 } from '../../control/inventory-file.ts';
-import {
-  clusterRollout,
-  clusterRollouts,
-  parseLabels,
-  selectClusters,
-} from '../../control/rollout-input.ts';
+import { clusterRollouts, parseLabels, selectClusters } from '../../control/rollout-input.ts';
 import { families } from './open-store.ts';
 
 const good = `version: 1
@@ -231,8 +226,9 @@ describe('the rollouts of an inventory', () => {
       member: 'n2',
       target: families.expand('sqlite:///new/zeta-n2-m2'),
     });
-    const one = clusterRollout(families, { inventory, policy: toSqlite, cluster: '10', name });
-    expect(one).toEqual(rollouts[1]);
+    const selection = { clusters: ['10'] };
+    const one = clusterRollouts(families, { inventory, policy: toSqlite, selection, name });
+    expect(one).toEqual(rollouts.slice(1));
   });
 
   test('shape binary has no targets', () => {

@@ -1,11 +1,10 @@
 /**
  * The example's cluster with a machine for each node, as Quorumshift sees it: an agent each, one
- * control worker, and a Temporal server of its own, so that names are free.
+ * control worker with the store, and a Temporal server of its own, so that names are free.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdtemp, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 
 import type { Client } from '@temporalio/client';
 
@@ -14,18 +13,29 @@ import { MigrationClient } from '../../client/migration-client.ts';
 import { contractVersion } from '../../core/ids.ts';
 import { clusterRolloutSchema, type ClusterRollout } from '../../schemas/cluster-rollout.ts';
 import { RecordStore } from '../../storage/binding/record-store.ts';
+import type { InstanceUris } from '../../storage/contracts.ts';
 import { defaultFamilies } from '../../storage/families/registry.ts';
 import { nodeFileLayer } from '../../storage/node-file-layer.ts';
+import type { HookName } from '../../schemas/agent-config.ts';
 import type { MigrationStatus } from '../../workflows/messages.ts';
 import type { ClusterStatus, MemberStage } from '../../workflows/rollout-messages.ts';
 import { connectClient } from '../../worker/temporal-connection.ts';
-import { startTemporalServer, type TemporalServer } from '../../worker/temporal-server.ts';
+import type { TemporalServer } from '../../worker/temporal-server.ts';
+import { runCli } from '../cli/run-cli.ts';
 import { KvCluster, type NodeStatus } from '../go/kv-cluster.ts';
+import { startTestServer } from '../setup/test-server.ts';
+import { changeHook, failingWhere, type Hook } from './agent-hooks.ts';
 import { eventually } from './migration-environment.ts';
-
-const program = resolve('bin/quorumshift.mjs');
+import { ReadyProcesses } from './ready-processes.ts';
 
 export type RolloutPolicyInput = Readonly<Record<string, unknown>>;
+
+/** Of a member's journal. */
+export interface MemberLine {
+  readonly at: string;
+  readonly decision?: { readonly by: string; readonly digest?: string };
+  readonly info?: Readonly<Record<string, unknown>>;
+}
 
 export class ClusterEnvironment {
   readonly kv: KvCluster;
@@ -34,22 +44,41 @@ export class ClusterEnvironment {
   readonly client: ClusterClient;
   readonly migrations: MigrationClient;
   readonly #directory: string;
-  readonly #processes = new Map<string, ChildProcess>();
-  readonly #output: string[] = [];
+  readonly #processes = new ReadyProcesses();
   #rollouts = 0;
 
-  /** Its agents and its control worker run. */
-  static async start(): Promise<ClusterEnvironment> {
-    const bin = process.env['QUORUMSHIFT_TEMPORAL_BIN'] ?? '';
+  /**
+   * Its agents and its control worker, with the store, run.
+   * @param learners members besides that do not vote
+   */
+  static async start({
+    learners = 0,
+    ...given
+  }: {
+    readonly families?: string[];
+    readonly learners?: number;
+  } = {}): Promise<ClusterEnvironment> {
     const directory = await mkdtemp(join(tmpdir(), 'quorumshift-cluster-'));
     const [server, kv] = await Promise.all([
-      startTemporalServer({ bin, dbFile: join(directory, 'temporal.db') }),
-      KvCluster.start(),
+      startTestServer(),
+      KvCluster.start({ ...given, spares: learners }),
     ]);
     const temporal = await connectClient(server);
     const environment = new ClusterEnvironment({ directory, server, kv, temporal });
+    const { controlDir, controlConfig } = environment;
+    await writeFile(controlConfig, JSON.stringify({ controlDir }));
     const [first = ''] = kv.nodes;
     await kv.until('the cluster commits', () => kv.write(first, 'first', 'value of first'));
+    for (let i = 0; i < learners; i += 1) await kv.addLearner();
+    // All have opened: each has its record.
+    await environment.leader();
+    for (const member of environment.members) {
+      await changeHook(
+        environment.#agentOf(member),
+        'probe',
+        failingWhere(environment.#brokenOf(member)),
+      );
+    }
     await Promise.all(['control', ...environment.members].map((name) => environment.run(name)));
     return environment;
   }
@@ -69,6 +98,14 @@ export class ClusterEnvironment {
     this.migrations = new MigrationClient(options);
   }
 
+  get controlDir(): string {
+    return join(this.#directory, 'control');
+  }
+
+  get controlConfig(): string {
+    return join(this.#directory, 'control.json');
+  }
+
   get members(): readonly string[] {
     return this.kv.nodes.map((_, i) => `n${i + 1}`);
   }
@@ -79,13 +116,14 @@ export class ClusterEnvironment {
     rolloutId = this.nextId(),
   ): Promise<ClusterRollout> {
     const families = defaultFamilies();
-    const members = this.members.map(async (member, i) => ({
+    const stays = policy['shape'] === 'binary';
+    const members = this.members.map(async (member) => ({
       member,
       host: member,
       agentId: null,
       raftId: member,
-      source: (await this.primaryOf(member)) ?? families.expand(this.#firstPlace(member, i)),
-      target: families.expand(this.target(member, rolloutId)),
+      source: await this.primaryOf(member),
+      target: stays ? null : families.expand(this.target(member, rolloutId)),
     }));
     return clusterRolloutSchema.parse({
       contractVersion,
@@ -110,7 +148,8 @@ export class ClusterEnvironment {
     const clusters = { kv: { members: Object.fromEntries(declared) } };
     await writeFile(inventory, JSON.stringify({ version: 1, clusters }));
     const file = join(this.#directory, `${rolloutId}-policy.json`);
-    const target = `rocksdb://${this.kv.data}/{member}/${rolloutId}`;
+    const place = `rocksdb://${this.kv.data}/{member}/${rolloutId}`;
+    const target = policy.shape === 'binary' ? undefined : place;
     await writeFile(file, JSON.stringify({ ...policy, target }));
     return ['--inventory', inventory, '--policy', file];
   }
@@ -124,13 +163,11 @@ export class ClusterEnvironment {
     return `rocksdb://${this.kv.directory(member)}/${rolloutId}`;
   }
 
-  #firstPlace(member: string, i: number): string {
-    return `${['local', 'rocksdb', 'sqlite'][i] ?? ''}://${this.kv.directory(member)}/storage`;
-  }
-
   /** Where its record says that it is. */
-  async primaryOf(member: string) {
-    return (await this.storeOf(member).read())?.primary.uris ?? null;
+  async primaryOf(member: string): Promise<InstanceUris> {
+    const record = await this.storeOf(member).read();
+    if (record === null) throw new Error(`${member} has no record`);
+    return record.primary.uris;
   }
 
   storeOf(member: string): RecordStore {
@@ -139,42 +176,85 @@ export class ClusterEnvironment {
     return new RecordStore({ files: nodeFileLayer, stateDir, replica, now: () => new Date() });
   }
 
-  /** Starts `control`, or the agent of a member's machine, and waits until it is ready. */
+  /** What was done to the member on its machine, and on whose word. */
+  async journalOf(member: string): Promise<MemberLine[]> {
+    const stateDir = join(this.kv.directory(member), 'state');
+    const args = ['journal', `kv/${member}`, '--state-dir', stateDir, '-o', 'jsonl'];
+    const { stdout } = await runCli(args);
+    return stdout
+      .toString('utf8')
+      .trim()
+      .split('\n')
+      .map((line): MemberLine => JSON.parse(line));
+  }
+
+  /** Starts `control`, with the store, or a machine's agent, and waits until it is ready. */
   async run(name: string): Promise<void> {
-    const config = join(this.kv.directory(name), 'agent.json');
-    const args = name === 'control' ? ['control'] : ['agent', '--config', config];
-    const child = spawn(process.execPath, [program, ...args], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, ...this.address },
-    });
-    this.#processes.set(name, child);
-    await new Promise<void>((ready, reject) => {
-      const hear = (text: string) => {
-        this.#output.push(text);
-        if (text.includes('ready')) ready();
-      };
-      child.stdout.setEncoding('utf8').on('data', hear);
-      child.stderr.setEncoding('utf8').on('data', hear);
-      child.once('exit', (code) => reject(new Error(`${name} ended (${code}): ${this.log}`)));
-    });
+    const config = name === 'control' ? this.controlConfig : this.#agentOf(name);
+    const args = [name === 'control' ? name : 'agent', '--config', config];
+    await this.#processes.start(name, args, this.address);
+  }
+
+  /** The control worker alone, without the store. */
+  async runWithoutStore(): Promise<void> {
+    await this.#processes.start('control', ['control'], this.address);
+  }
+
+  /** Of the agent of its machine, which is started anew with it. */
+  async setHook(member: string, name: HookName, hook: Hook): Promise<Hook> {
+    const before = await changeHook(this.#agentOf(member), name, () => hook);
+    await this.kill(member);
+    await this.run(member);
+    return before;
+  }
+
+  #agentOf(member: string): string {
+    return join(this.kv.directory(member), 'agent.json');
+  }
+
+  /** The probe of this migration fails on the way forward. */
+  async breakProbe(member: string, migrationId: string): Promise<void> {
+    await writeFile(this.#brokenOf(member), migrationId);
+  }
+
+  #brokenOf(member: string): string {
+    return join(this.kv.directory(member), 'broken');
+  }
+
+  /** An operator puts another program beside the one that runs. */
+  async putNextProgram(member: string): Promise<void> {
+    const directory = this.kv.directory(member);
+    const made = join(directory, 'program-made');
+    await copyFile(join(directory, 'program-before'), made);
+    await rename(made, join(directory, 'program-next'));
+  }
+
+  /** Whether its process runs that program. */
+  async runsNextProgram(member: string): Promise<boolean> {
+    const directory = this.kv.directory(member);
+    const pid = (await readFile(join(directory, 'node.pid'), 'utf8')).trim();
+    const files = [`/proc/${pid}/exe`, join(directory, 'program-next')];
+    const [runs, next] = await Promise.all(files.map((file) => stat(file)));
+    return runs?.ino === next?.ino;
   }
 
   get address(): Readonly<Record<string, string>> {
     const { address, namespace } = this.server;
-    return { TEMPORAL_ADDRESS: address, TEMPORAL_NAMESPACE: namespace };
+    const { controlDir } = this;
+    return {
+      TEMPORAL_ADDRESS: address,
+      TEMPORAL_NAMESPACE: namespace,
+      QUORUMSHIFT_CONTROL_DIR: controlDir,
+    };
   }
 
   /** kill -9, then waits for the end. */
   async kill(name: string): Promise<void> {
-    const child = this.#processes.get(name);
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    const exited = new Promise((done) => child.once('exit', done));
-    child.kill('SIGKILL');
-    await exited;
+    await this.#processes.kill(name);
   }
 
   get log(): string {
-    return this.#output.join('').slice(-4000);
+    return this.#processes.log;
   }
 
   /** The rollout's status once it is as `look` says. */
@@ -256,7 +336,7 @@ export class ClusterEnvironment {
   }
 
   async close(): Promise<void> {
-    for (const name of this.#processes.keys()) await this.kill(name);
+    await this.#processes.killAll();
     await this.temporal.connection.close();
     await this.kv.stop();
     await this.server.kill();

@@ -3,10 +3,13 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { defaultFamilies } from '../../storage/families/registry.ts';
 import { hasAll, KvWriter } from '../go/kv-writer.ts';
 import { runCli } from '../cli/run-cli.ts';
+import { identity } from '../../cli/identity.ts';
+import { auditLines, told } from '../setup/audit-lines.ts';
 import { missing } from '../setup/toolchain.ts';
 import { clusterWorkflowId, replicaWorkflowId } from '../../core/ids.ts';
 import { memberOrderSignal, type ClusterStatus } from '../../workflows/rollout-messages.ts';
 import { ClusterEnvironment, stagesOf } from './cluster-environment.ts';
+import { memberOf, stage, waitsForWord } from './cluster-looks.ts';
 
 describe.skipIf(missing('temporal') || missing('go'))('a cluster migrates by a workflow', () => {
   let environment: ClusterEnvironment;
@@ -17,19 +20,12 @@ describe.skipIf(missing('temporal') || missing('go'))('a cluster migrates by a w
 
   afterAll(async () => environment.close());
 
-  const stage = (member: string, is: string) => (status: ClusterStatus) =>
-    stagesOf(status)[member] === is;
-
-  /** The member waits with its proof for the rollout's word. */
-  const waitsForWord = (member: string) => (status: ClusterStatus) =>
-    status.members.find((one) => one.member === member)?.report?.waiting?.kind === 'approval';
-
   const refused = (kind: string, member: string) => (status: ClusterStatus) =>
     status.waiting?.kind === 'health' &&
     status.refusals.some((refusal) => refusal.kind === kind && refusal.member === member);
 
   test(
-    'under load: the leader last, no election but its transfer, nothing lost [ROLL-3] [ROLL-4] [ROLL-5] [I14]',
+    'under load: the leader last, no election but its transfer, nothing lost, each decision on record with its proof [ROLL-3] [ROLL-4] [ROLL-5] [I14] [OPS-4] [I18]',
     {
       timeout: 180_000,
     },
@@ -74,11 +70,41 @@ describe.skipIf(missing('temporal') || missing('go'))('a cluster migrates by a w
       const after = await environment.leader();
       expect(after).not.toBe(before);
       expect((await environment.statusOf(after)).term).toBe(term + 1);
+
+      const lines = await auditLines(environment.controlDir, 'cluster/kv');
+      const who = identity();
+      const id = (member: string) => `${member} (${rolloutId}-s1)`;
+      const move = (member: string) => [
+        `begin by quorumshift: ${id(member)}`,
+        expect.stringMatching(`^cutover by quorumshift: .*${member}.*: proof of generation \\d+$`),
+      ];
+      const first = order.slice(0, -1);
+      const places = members.map((member) => `${member} on ${member}`).join(', ');
+      expect(lines.map(told)).toEqual([
+        `start by ${who}: ${rolloutId}: ${places}`,
+        ...first.flatMap(move),
+        `transfer-leadership by quorumshift: ${before} to ${after}, in term ${term}`,
+        ...move(before),
+        `finalize by quorumshift: ${members.map(id).join(', ')}`,
+        `end by quorumshift: ${rolloutId}: finalized`,
+      ]);
+      const cutovers = lines.filter(({ action }) => action === 'cutover');
+      const journals = await Promise.all(order.map((member) => environment.journalOf(member)));
+      const granted = journals.map((journal) => journal.find(({ decision }) => decision?.digest));
+      expect(cutovers.map(({ digests }) => digests)).toEqual(
+        granted.map((line) => [lines[0]?.digests[0], line?.decision?.digest]),
+      );
+      for (const [i, journal] of journals.entries()) {
+        const proof = journal.findLast(({ info }) => info?.proof !== undefined)?.info?.proof;
+        expect([proof, granted[i]?.decision?.by]).toEqual([cutovers[i]?.digests[1], who]);
+        // On the record's side each is durable before its change, and here before that.
+        expect(Date.parse(cutovers[i]?.at ?? '')).toBeLessThan(Date.parse(granted[i]?.at ?? ''));
+      }
     },
   );
 
   test(
-    'a member that is down, lags or stands half way is waited for, by name, before a start and before a cutover [ROLL-2] [ROLL-3] [I14]',
+    'a member that is down, lags or stands half way, and a change of the group that is not committed, are waited for, by name, before a start or a cutover [ROLL-2] [ROLL-3] [I14]',
     {
       timeout: 180_000,
     },
@@ -116,6 +142,7 @@ describe.skipIf(missing('temporal') || missing('go'))('a cluster migrates by a w
       expect(new Set(Object.values(stagesOf(held)))).toEqual(new Set(['pending']));
       await migrations.rollback(replica, 'test');
       await environment.until('the first waits', waitsForWord(first));
+      let changed: Promise<boolean> | null = null;
       try {
         kv.signal(`${second} node`, 'SIGSTOP');
         await client.approve('kv');
@@ -126,26 +153,32 @@ describe.skipIf(missing('temporal') || missing('go'))('a cluster migrates by a w
         kv.signal(`${second} node`, 'SIGCONT');
         const lags = await environment.until('the member that lags', refused('lagging', second));
         expect(stagesOf(lags)[first]).toBe('moving');
+        // Nobody but the leader can append; heartbeats go on, so it leads.
+        kv.signal(`${first} host`, 'SIGSTOP');
+        changed = kv.changeNothing(leader);
+        await environment.until('the change', refused('change-pending', leader));
       } finally {
         kv.signal(`${second} node`, 'SIGCONT');
-        kv.signal(`${second} host`, 'SIGCONT');
+        for (const follower of [first, second]) kv.signal(`${follower} host`, 'SIGCONT');
       }
+      expect(await changed).toBe(true);
       expect(await environment.outcome()).toBe('finalized');
       expect(leader).not.toBe(await environment.leader());
     },
   );
 
   test(
-    'paused while a member’s probe runs, and resumed when it soaks: that member goes on, too [ROLL-5] [OPS-3]',
+    'paused while a member’s probe runs, abandoned when it soaks, started again and resumed: that member goes on, too [ROLL-5] [OPS-3]',
     { timeout: 180_000 },
     async () => {
       const { kv, client } = environment;
       const [first = ''] = await environment.inOrder();
       const replica = { cluster: 'kv', member: first };
       const operationId = 'granted';
-      await client.start(await environment.rollout({ approval: 'per-cluster' }));
-      const { members } = await environment.until('the first waits', waitsForWord(first));
-      const proof = members.find(({ member }) => member === first)?.report?.proof;
+      const rollout = await environment.rollout({ approval: 'per-cluster' });
+      await client.start(rollout);
+      const waits = await environment.until('the first waits', waitsForWord(first));
+      const proof = memberOf(waits, first)?.report?.proof;
       if (proof == null) throw new Error('no proof');
       kv.signal(`${first} node`, 'SIGSTOP');
       try {
@@ -160,6 +193,15 @@ describe.skipIf(missing('temporal') || missing('go'))('a cluster migrates by a w
         kv.signal(`${first} node`, 'SIGCONT');
       }
       await environment.until('it soaks', stage(first, 'soaking'));
+      await client.abandon('kv', 'another day');
+      await client.result('kv');
+      await client.start(rollout);
+      // Its migration stays as its operators left it until they say otherwise.
+      const stands = await environment.until(
+        'it stands',
+        (status) => memberOf(status, first)?.report?.waiting?.kind === 'paused',
+      );
+      expect(stands.actions).toContain('resume');
       await client.resume('kv');
       await client.approve('kv');
       expect(await environment.outcome()).toBe('finalized');
@@ -180,11 +222,12 @@ describe.skipIf(missing('temporal') || missing('go'))('a cluster migrates by a w
         finalize: 'manual',
       });
       const { rolloutId } = rollout;
+      const before = (await auditLines(environment.controlDir, 'cluster/kv')).length;
       await client.start(rollout);
       const waiting = await environment.until('the first waits', waitsForWord(first));
       expect(waiting.waiting?.kind).toBe('approval');
       const replica = { cluster: 'kv', member: first };
-      const proof = waiting.members.find(({ member }) => member === first)?.report?.proof;
+      const proof = memberOf(waiting, first)?.report?.proof;
       await expect(
         migrations.approve(replica, proof ?? { digest: '', generation: 0 }),
       ).rejects.toMatchObject({ code: 'migration.coordinated' });
@@ -227,6 +270,27 @@ describe.skipIf(missing('temporal') || missing('go'))('a cluster migrates by a w
         reason: 'changed our minds',
       });
       expect(back).toEqual([leader, second, first]);
+      const lines = await auditLines(environment.controlDir, 'cluster/kv');
+      const actions = lines.slice(before).filter(({ action }) => action !== 'transfer-leadership');
+      expect(actions.map(told)).toEqual([
+        expect.stringMatching(`^start by test: ${rolloutId}: `),
+        `begin by quorumshift: ${first} (${rolloutId}-s1)`,
+        expect.stringMatching(`^stop by quorumshift: ${first} .*: it roll(s|ed) back: too early$`),
+        'resume by test: ',
+        `begin by quorumshift: ${first} (${rolloutId}-s2)`,
+        'approve by test: ',
+        expect.stringMatching(`^cutover by quorumshift: ${first} \\(${rolloutId}-s2\\)`),
+        ...[second, leader].flatMap((member) => [
+          `begin by quorumshift: ${member} (${rolloutId}-s1)`,
+          expect.stringMatching(`^cutover by quorumshift: ${member} `),
+        ]),
+        'rollback by test: changed our minds',
+        ...[`${leader} (${rolloutId}-s1)`, `${second} (${rolloutId}-s1)`].map(
+          (member) => `take-back by test: ${member}: changed our minds`,
+        ),
+        `take-back by test: ${first} (${rolloutId}-s2): changed our minds`,
+        `end by quorumshift: ${rolloutId}: rolled-back: changed our minds`,
+      ]);
       for (const { member, source } of rollout.members) {
         expect((await environment.primaryOf(member))?.log).toBe(source.log);
       }
@@ -240,6 +304,7 @@ describe.skipIf(missing('temporal') || missing('go'))('a cluster migrates by a w
       const { client, migrations } = environment;
       const [first = '', second = '', leader = ''] = await environment.inOrder();
       const rollout = await environment.rollout({ soakSeconds: 3600, finalize: 'manual' });
+      const before = (await auditLines(environment.controlDir, 'cluster/kv')).length;
       await client.start(rollout);
       await environment.until('the first soaks', stage(first, 'soaking'));
       await client.pause('kv');
@@ -247,8 +312,7 @@ describe.skipIf(missing('temporal') || missing('go'))('a cluster migrates by a w
       await environment.until('the first is back', stage(first, 'rolled-back'));
       await client.skip('kv', first);
       await client.resume('kv');
-      const idOf = ({ members }: ClusterStatus, of: string) =>
-        members.find(({ member }) => member === of)?.migrationId;
+      const idOf = (status: ClusterStatus, of: string) => memberOf(status, of)?.migrationId;
       const mixed = await environment.until('the second soaks', stage(second, 'soaking'));
       await client.pause('kv');
       await client.abandon('kv', 'another day');
@@ -283,6 +347,38 @@ describe.skipIf(missing('temporal') || missing('go'))('a cluster migrates by a w
       expect((await environment.primaryOf(next))?.log).toBe(
         environment.target(next, rollout.rolloutId),
       );
+
+      const lines = (await auditLines(environment.controlDir, 'cluster/kv')).slice(before);
+      const asked = lines.filter(({ by }) => by !== 'quorumshift').map(told);
+      expect(asked).toEqual([
+        expect.stringContaining(`start by test: ${rollout.rolloutId}: `),
+        'pause by test: ',
+        `rollback by test: ${first}: one`,
+        `take-back by test: ${first} (${rollout.rolloutId}-s1): one`,
+        `skip by test: ${first}`,
+        'resume by test: ',
+        'pause by test: ',
+        'abandon by test: another day',
+        expect.stringContaining(`start by another: ${rollout.rolloutId}: `),
+        'complete by test: ',
+        expect.stringContaining(`start by test: ${late.rolloutId}: `),
+      ]);
+      const begun = lines.filter(({ action }) => action === 'begin').map(({ reason }) => reason);
+      // Not again by the run that goes on.
+      expect(begun.toSorted()).toEqual(
+        [
+          ...[first, second, leader].map((member) => `${member} (${rollout.rolloutId}-s1)`),
+          `${first} (${rollout.rolloutId}-s2)`,
+          `${next} (${late.rolloutId}-s1)`,
+        ].toSorted(),
+      );
+      const why = 'the rollout’s deadline has passed';
+      const rest = [first, second, leader].filter((member) => member !== next).toSorted();
+      expect(lines.slice(-3).map(told)).toEqual([
+        `take-back by quorumshift: ${next} (${late.rolloutId}-s1): ${why}`,
+        `leave-out by quorumshift: ${rest.join(', ')}: its deadline has passed`,
+        `end by quorumshift: ${late.rolloutId}: rolled-back`,
+      ]);
     },
   );
 
@@ -315,6 +411,12 @@ describe.skipIf(missing('temporal') || missing('go'))('a cluster migrates by a w
       await writer.stop();
       await hasAll(kv, writer.acknowledged);
       expect(await client.start(rollout)).toMatchObject({ fresh: false });
+      const lines = await auditLines(environment.controlDir, 'cluster/kv');
+      const granted = lines.filter(
+        ({ action, reason }) => action === 'cutover' && reason.includes(rollout.rolloutId),
+      );
+      expect(granted).toHaveLength(members.length);
+      expect(new Set(granted.map(({ reason }) => reason.split(' ')[0]))).toEqual(new Set(members));
     },
   );
 });

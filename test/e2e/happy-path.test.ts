@@ -3,10 +3,12 @@ import { join } from 'node:path';
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
+import { replicaText } from '../../core/ids.ts';
 import { readJournal, verifyJournal } from '../../storage/binding/journal.ts';
 import { nodeFileLayer } from '../../storage/node-file-layer.ts';
 import { sharedTemporal } from '../setup/shared-temporal.ts';
 import { eventually, MigrationEnvironment } from './migration-environment.ts';
+import { runCli } from './run-cli.ts';
 
 describe('a stopped replica migrates by a workflow', () => {
   let environment: MigrationEnvironment;
@@ -68,7 +70,7 @@ describe('a stopped replica migrates by a workflow', () => {
     expect(await client.start(input)).toMatchObject({ fresh: false });
   });
 
-  test('an approval is waited for, an older proof is refused, and a rollback after the cutover brings the source back [EQ-3] [CUT-5] [CUT-6]', async () => {
+  test('an approval is waited for, an older proof is refused, and a rollback after the cutover brings the source back; its journal shows who said so [EQ-3] [CUT-5] [CUT-6] [OPS-4] [I18]', async () => {
     const { client, replica } = environment;
     const source = environment.uri('rocksdb', 'e');
     const before = await environment.digest(source);
@@ -102,5 +104,34 @@ describe('a stopped replica migrates by a workflow', () => {
     });
     // The target's place stays fenced: nothing may open there as empty.
     expect((await stat(join(environment.data, 'f', 'log'))).isFile()).toBe(true);
+
+    // Without Temporal, and without the control plane's store.
+    const shown = async (...options: string[]) => {
+      const args = ['journal', replicaText(replica), ...options];
+      const { code, stdout } = await runCli(environment, args, { TEMPORAL_ADDRESS: 'nobody:1' });
+      expect(code).toBe(0);
+      return stdout.trim().split('\n');
+    };
+    const lines = await shown('-o', 'jsonl');
+    const ofBack: Record<string, unknown>[] = lines
+      .map((line) => JSON.parse(line))
+      .filter(({ migration }) => migration === 'back');
+    const approved = { by: 'test', ...proof };
+    expect(ofBack.filter(({ decision }) => decision !== undefined)).toEqual([
+      expect.objectContaining({ event: 'begin', step: 'swap', decision: approved }),
+    ]);
+    expect(ofBack.find(({ event }) => event === 'decide-rollback')).toMatchObject({
+      by: 'test',
+      reason: 'test',
+    });
+    const text = await shown();
+    const row = (event: string, what: string) =>
+      new RegExp(`^\\d+ +[-\\d]+ [:\\d]+ +${event} +test +\\S+ +.*${what}`);
+    expect(text).toContainEqual(expect.stringMatching(row('own', `back: ${source} to local://`)));
+    expect(text).toContainEqual(
+      expect.stringMatching(row('begin', `approved: proof ${before.root}, generation`)),
+    );
+    expect(text).toContainEqual(expect.stringMatching(row('decide-rollback', 'test$')));
+    expect(text.at(-1)).toMatch(new RegExp(`^head: ${lines.length}:[0-9a-f]{64}$`));
   });
 });

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { errorRegistry } from '../../core/error-registry.ts';
 import { replicaWorkflowId } from '../../core/ids.ts';
+import { readJournal } from '../../storage/binding/journal.ts';
 import { sharedTemporal } from '../setup/shared-temporal.ts';
 import { missing } from '../setup/toolchain.ts';
 import { holdPhase } from '../soak/hold-phase.ts';
@@ -51,7 +52,7 @@ describe.skipIf(missing('temporal'))('a rollback that is asked for', () => {
 
   afterAll(() => environment.close());
 
-  test('while finalize runs is refused, and finalize ends [CUT-8]', async () => {
+  test('while finalize runs is refused, and finalize ends; who asked for it is on record [CUT-8] [OPS-4]', async () => {
     const replica = await MigratingReplica.create(environment, 'asked-late');
     const { client } = environment;
     const running = await replica.begin({ finalize: 'manual' });
@@ -64,6 +65,10 @@ describe.skipIf(missing('temporal'))('a rollback that is asked for', () => {
     });
     await hold?.release();
     await replica.end(running, 'finalized');
+    const journal = await readJournal(replica.store.files, replica.store.directory.journal);
+    expect(journal.filter(({ decision }) => decision !== undefined)).toEqual([
+      expect.objectContaining({ event: 'begin', step: 'finalize', decision: { by: 'test' } }),
+    ]);
   });
 
   test('after a finalize that found no target is taken: the way back had stayed open [CUT-6] [CUT-8]', async () => {

@@ -9,6 +9,7 @@ import { entriesOf } from '../../storage/testing/conformance-env.ts';
 import type { HostProcess } from '../host/host-process.ts';
 import { readEntries } from '../host/host-session.ts';
 import { SteadyWriter } from '../host/steady-writer.ts';
+import { isLong } from '../setup/long.ts';
 import { sharedTemporal } from '../setup/shared-temporal.ts';
 import { missing } from '../setup/toolchain.ts';
 import { holdPhase } from '../soak/hold-phase.ts';
@@ -19,10 +20,9 @@ import { eventually, MigrationEnvironment } from './migration-environment.ts';
  * A kill of the agent may cost a heartbeat time-out, one of the control worker a sticky queue's: in
  * every phase by QUORUMSHIFT_LONG=1.
  */
-const killedIn: Readonly<Record<string, readonly Phase[]>> =
-  process.env['QUORUMSHIFT_LONG'] === '1'
-    ? {}
-    : { agent: ['mirror', 'swap', 'rollback-swap'], control: ['validate', 'rollback-validate'] };
+const killedIn: Readonly<Record<string, readonly Phase[]>> = isLong
+  ? {}
+  : { agent: ['mirror', 'swap', 'rollback-swap'], control: ['validate', 'rollback-validate'] };
 
 describe.skipIf(missing('temporal'))('a live replica migrates by a workflow', () => {
   let environment: MigrationEnvironment;
@@ -97,6 +97,19 @@ describe.skipIf(missing('temporal'))('a live replica migrates by a workflow', ()
       expect((await stat(join(environment.data, place))).isFile()).toBe(true);
     }
   });
+
+  test.runIf(isLong)(
+    'begun while its storage host is away: it waits for it by name, and goes on [OPS-1] [ROLL-2]',
+    async () => {
+      await host.end('SIGKILL');
+      await environment.client.start(input('sqlite'));
+      const { waiting: named } = await waiting('host-unreachable');
+      expect(named?.reason).toContain('the storage host of machine');
+      expect((await environment.store.read())?.migration).toBe(null);
+      host = await environment.startHost();
+      expect(await environment.outcome()).toMatchObject({ outcome: 'finalized' });
+    },
+  );
 
   test('approved by its proof, then rolled back in the soak: nothing that was written since is lost [EQ-3] [CUT-4] [CUT-5] [DUAL-4] [I10]', async () => {
     const writer = new SteadyWriter(host.client, environment.replica.member);

@@ -5,7 +5,7 @@ import { createControlActivities } from '../../activities/create-activities.ts';
 import { hostControlTaskQueue, replicaWorkflowId } from '../../core/ids.ts';
 import { agentContext } from '../../worker/agent-worker.ts';
 import { readAgentConfig } from '../../worker/agent-configuration.ts';
-import { connectWorker } from '../../worker/temporal-connection.ts';
+import { connectWorker } from '../../worker/worker-connection.ts';
 import { sharedTemporal } from '../setup/shared-temporal.ts';
 import { missing } from '../setup/toolchain.ts';
 import { MigratingReplica } from '../soak/migrating-replica.ts';

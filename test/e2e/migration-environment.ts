@@ -2,7 +2,7 @@
  * A machine and a control plane made of real processes: an agent and a control worker, each started
  * by the command line that users have, against a real Temporal server.
  */
-import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -21,8 +21,8 @@ import { nodeFileLayer } from '../../storage/node-file-layer.ts';
 import type { MigrateReplicaResult } from '../../workflows/messages.ts';
 import { connectClient } from '../../worker/temporal-connection.ts';
 import { startHost, type HostPlace, type HostProcess } from '../host/host-process.ts';
+import { ReadyProcesses } from './ready-processes.ts';
 
-const program = resolve('bin/quorumshift.mjs');
 export const fixtures = resolve('test/fixtures/braft');
 
 let environments = 0;
@@ -56,8 +56,7 @@ export class MigrationEnvironment {
   readonly temporal: Client;
   readonly client: MigrationClient;
   readonly #options: EnvironmentOptions;
-  readonly #processes = new Map<string, ChildProcess>();
-  readonly output: string[] = [];
+  readonly #processes = new ReadyProcesses();
 
   static async create(options: EnvironmentOptions): Promise<MigrationEnvironment> {
     const root = await mkdtemp(join(tmpdir(), 'quorumshift-e2e-'));
@@ -141,40 +140,20 @@ export class MigrationEnvironment {
   }
 
   /** Starts `agent` or `control` and waits until it says that it is ready. */
-  async start(name: 'agent' | 'control'): Promise<ChildProcess> {
+  async start(name: 'agent' | 'control'): Promise<void> {
     const config = name === 'agent' ? ['--config', this.configFile] : [];
-    const child = spawn(process.execPath, [program, name, ...config], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: {
-        ...process.env,
-        TEMPORAL_ADDRESS: this.#options.address,
-        TEMPORAL_NAMESPACE: this.#options.namespace,
-      },
-    });
-    this.#processes.set(name, child);
-    await new Promise<void>((ready, reject) => {
-      const hear = (text: string) => {
-        this.output.push(text);
-        if (text.includes('ready')) ready();
-      };
-      child.stdout.setEncoding('utf8').on('data', hear);
-      child.stderr.setEncoding('utf8').on('data', hear);
-      child.once('exit', (code) => reject(new Error(`${name} ended (${code}): ${this.log()}`)));
-    });
-    return child;
+    const { address, namespace } = this.#options;
+    const env = { TEMPORAL_ADDRESS: address, TEMPORAL_NAMESPACE: namespace };
+    await this.#processes.start(name, [name, ...config], env);
   }
 
   /** kill -9, then waits for the end. */
   async kill(name: 'agent' | 'control'): Promise<void> {
-    const child = this.#processes.get(name);
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    const exited = new Promise((done) => child.once('exit', done));
-    child.kill('SIGKILL');
-    await exited;
+    await this.#processes.kill(name);
   }
 
-  log(): string {
-    return this.output.join('').slice(-4000);
+  get log(): string {
+    return this.#processes.log;
   }
 
   input(given: {
@@ -223,8 +202,7 @@ export class MigrationEnvironment {
   }
 
   async close(): Promise<void> {
-    await this.kill('agent');
-    await this.kill('control');
+    await this.#processes.killAll();
     await this.temporal.connection.close();
     await rm(this.root, { recursive: true, force: true });
   }

@@ -5,13 +5,17 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import type { MigrationReport } from '../../client/migrations.ts';
 import type { Direction } from '../../core/phases.ts';
-import { equivalenceReportSchema } from '../../schemas/equivalence-report.ts';
+import {
+  equivalenceReportSchema,
+  type EquivalenceReport,
+} from '../../schemas/equivalence-report.ts';
 import { readJournal } from '../../storage/binding/journal.ts';
 import { urisNow } from '../../storage/binding/parking.ts';
 import type { Instance, InstanceUris } from '../../storage/contracts.ts';
 import { batchOf, entryAt, type LogEntry } from '../../storage/entry-batch.ts';
 import { defaultFamilies } from '../../storage/families/registry.ts';
 import { nodeFileLayer } from '../../storage/node-file-layer.ts';
+import { ApiProcess } from '../api/api-process.ts';
 import { missing } from '../setup/toolchain.ts';
 import { sharedTemporal } from '../setup/shared-temporal.ts';
 import { holdPhase } from '../soak/hold-phase.ts';
@@ -44,6 +48,7 @@ describe.skipIf(missing('temporal'))('a target that is altered before its valida
     const difference = report.differences[0];
     expect(difference?.a).not.toBe(difference?.b);
     expect(reason).toContain(report.summary);
+    await expectServed(report);
     expect(await stepsOf('m1')).toEqual([
       ...['stop', 'fence', 'stop-again', 'look', 'copy', 'publish', 'validate'],
       ...['discard', 'repoint-back', 'unfence', 'start-back', 'probe-back'],
@@ -161,6 +166,21 @@ describe.skipIf(missing('temporal'))('a target that is altered before its valida
     expect(names).toEqual([expect.stringMatching(/-difference\.json$/)]);
     const text = await readFile(join(proofs, names[0] ?? ''), 'utf8');
     return equivalenceReportSchema.parse(JSON.parse(text));
+  }
+
+  /** Through the API it is the same. */
+  async function expectServed(report: EquivalenceReport): Promise<void> {
+    const { cluster, member } = environment.replica;
+    const path = `/v1/migrations/${cluster}/${member}/proofs`;
+    const api = await ApiProcess.start(await sharedTemporal());
+    try {
+      const { body } = await api.get(path);
+      const [item] = body['items'] as { readonly file: string }[];
+      expect(item).toMatchObject({ kind: 'report', digest: null });
+      expect((await api.get(`${path}/${item?.file ?? ''}`)).body).toEqual(report);
+    } finally {
+      await api.close();
+    }
   }
 
   async function stepsOf(id: string): Promise<unknown[]> {

@@ -4,10 +4,10 @@
  * no Raft process serves: they are moved as stopped ones, and an `exec` adapter prints what each
  * member would say of its group.
  */
-import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 
 import type { Client } from '@temporalio/client';
@@ -20,15 +20,19 @@ import { defaultFamilies } from '../../storage/families/registry.ts';
 import { nodeFileLayer } from '../../storage/node-file-layer.ts';
 import { connectClient } from '../../worker/temporal-connection.ts';
 import type { FleetStatus } from '../../workflows/rollout-messages.ts';
+import { program } from '../cli/run-cli.ts';
 import { eventually } from '../e2e/migration-environment.ts';
+import { ReadyProcesses } from '../e2e/ready-processes.ts';
 import { KillableServer } from '../soak/killable-server.ts';
 
-const program = resolve('bin/quorumshift.mjs');
 const members = ['n1', 'n2', 'n3'] as const;
 const entries = 10;
 
 /** A fleet's steps wait for disks and for each other. */
 const patienceMs = 500_000;
+
+/** A control worker that runs workflows alone: where it runs by itself, no store answers. */
+export const storeless = 'workflows';
 
 export class FleetEnvironment {
   readonly root: string;
@@ -37,19 +41,24 @@ export class FleetEnvironment {
   readonly clusters: ClusterClient;
   readonly temporal: Client;
   readonly #server: KillableServer;
-  readonly #processes = new Map<string, ChildProcess>();
-  readonly #output: string[] = [];
+  readonly #processes = new ReadyProcesses();
+  readonly #withPrograms: readonly string[];
   readonly #placed = new Map<string, Record<string, string>>();
+  /** Of the process `api`, which runs when it is named to {@link run}. */
+  apiUrl = '';
 
   /** With these clusters, of three members each, spread over the machines; nothing runs yet. */
   static async create(given: {
     readonly machines: number;
     readonly clusters: readonly string[];
+    /** Those of them whose members have programs that can be replaced. */
+    readonly withPrograms?: readonly string[];
   }): Promise<FleetEnvironment> {
     const root = await mkdtemp(join(tmpdir(), 'quorumshift-fleet-'));
     const server = await KillableServer.start(process.env['QUORUMSHIFT_TEMPORAL_BIN'] ?? '');
     const temporal = await connectClient(server);
-    const environment = new FleetEnvironment({ root, server, temporal, count: given.machines });
+    const { machines: count, withPrograms = [] } = given;
+    const environment = new FleetEnvironment({ root, server, temporal, count, withPrograms });
     await environment.#makeClusters(given.clusters);
     await environment.#configure();
     return environment;
@@ -60,8 +69,10 @@ export class FleetEnvironment {
     server: KillableServer;
     temporal: Client;
     count: number;
+    withPrograms: readonly string[];
   }) {
     this.root = given.root;
+    this.#withPrograms = given.withPrograms;
     this.machines = Array.from({ length: given.count }, (_, i) => `m${i + 1}`);
     this.temporal = given.temporal;
     this.#server = given.server;
@@ -159,33 +170,23 @@ export class FleetEnvironment {
     return stdout;
   }
 
-  /** Starts processes and waits until they are ready. */
+  /** Starts processes and waits until they are ready; {@link storeless}, too. */
   async run(names: readonly string[] = this.processes): Promise<void> {
     await Promise.all(names.map((name) => this.#runOne(name)));
   }
 
   async #runOne(name: string): Promise<void> {
-    const config = this.path(`${name}.json`);
-    const kind = name === 'control' ? 'control' : 'agent';
-    const child = spawn(process.execPath, [program, kind, '--config', config], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: this.#env,
-    });
-    this.#processes.set(name, child);
-    await new Promise<void>((ready, reject) => {
-      const hear = (text: string) => {
-        this.#output.push(text);
-        if (text.includes('ready')) ready();
-      };
-      child.stdout.setEncoding('utf8').on('data', hear);
-      child.stderr.setEncoding('utf8').on('data', hear);
-      child.once('exit', (code) => reject(new Error(`${name} ended (${code}): ${this.log}`)));
-    });
+    const ofMachine = this.machines.includes(name);
+    const config = ['--config', this.path(ofMachine ? `${name}.json` : 'control.json')];
+    const kind = ofMachine ? 'agent' : name === 'api' ? 'api' : 'control';
+    const args = [kind, ...(name === storeless ? [] : config)];
+    const said = await this.#processes.start(name, args, this.#env);
+    if (name === 'api') this.apiUrl = /ready at (http:\S+),/.exec(said)?.[1] ?? '';
   }
 
   /** kill -9 of everything at once, the Temporal server included. */
   async killAll(): Promise<void> {
-    await Promise.all([this.#server.kill(), ...this.processes.map((name) => this.kill(name))]);
+    await Promise.all([this.#server.kill(), this.#processes.killAll()]);
   }
 
   async restartAll(): Promise<void> {
@@ -194,15 +195,11 @@ export class FleetEnvironment {
   }
 
   async kill(name: string): Promise<void> {
-    const child = this.#processes.get(name);
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    const exited = new Promise((done) => child.once('exit', done));
-    child.kill('SIGKILL');
-    await exited;
+    await this.#processes.kill(name);
   }
 
   get log(): string {
-    return this.#output.join('').slice(-4000);
+    return this.#processes.log;
   }
 
   /** The fleet's status once it is as `holds` says. */
@@ -234,7 +231,7 @@ export class FleetEnvironment {
   }
 
   async close(): Promise<void> {
-    for (const name of this.#processes.keys()) await this.kill(name);
+    await this.#processes.killAll();
     await this.temporal.connection.close();
     await this.#server.close();
     await rm(this.root, { recursive: true, force: true });
@@ -345,15 +342,18 @@ export class FleetEnvironment {
     const notify = { exec: ['sh', '-c', `cat >> ${this.path('notices')}`] };
     await writeFile(
       this.path('control.json'),
-      JSON.stringify({ controlDir: this.controlDir, notify }),
+      JSON.stringify({ controlDir: this.controlDir, notify, api: { listen: '127.0.0.1:0' } }),
     );
   }
 
   #replicaConfig(cluster: string, member: string): Record<string, unknown> {
     const views = this.path('views', cluster);
     const transfer = `cp ${views}/"$QUORUMSHIFT_TO"/* ${views}/now/`;
+    const nothing = { exec: ['true'] };
+    const program = { stop: nothing, replace: nothing, start: nothing };
+    const probe = { exec: ['test', '!', '-e', this.path('broken', cluster)] };
     return {
-      hooks: { probe: { exec: ['test', '!', '-e', this.path('broken', cluster)] } },
+      hooks: { probe, ...(this.#withPrograms.includes(cluster) && program) },
       adapter: {
         kind: 'exec',
         status: { exec: ['cat', join(views, 'now', member)] },

@@ -28,15 +28,17 @@ describe.skipIf(missing('temporal'))('a fleet of clusters migrates by a workflow
   const first = named('a', most);
   const second = named('b', 4);
   const third = named('c', 3);
-  const nightly = named('d', 3);
+  const inTwoSteps = named('d', 2);
+  const nightly = named('e', 3);
   let environment: FleetEnvironment;
   /** The window that the fleet `night` waits for, while the other tests run. */
   let opensMs = 0;
   let deadlineMs = 0;
 
   beforeAll(async () => {
-    const clusters = [...first, ...second, ...third, ...nightly];
-    environment = await FleetEnvironment.create({ machines: 4, clusters });
+    const clusters = [...first, ...second, ...third, ...inTwoSteps, ...nightly];
+    const withPrograms = inTwoSteps;
+    environment = await FleetEnvironment.create({ machines: 4, clusters, withPrograms });
     await environment.run();
     await startNight();
   }, 120_000);
@@ -203,6 +205,27 @@ describe.skipIf(missing('temporal'))('a fleet of clusters migrates by a workflow
         expect(actions).toContain('start');
       } finally {
         await store.close();
+      }
+    },
+  );
+
+  test.runIf(isLong)(
+    'clusters that move in two steps are finalized wave by wave in both [ROLL-1]',
+    long,
+    async () => {
+      const files = await environment.files({
+        shape: 'staged',
+        waves: [{ clusters: 1 }, { clusters: '100%' }],
+        finalize: 'per-wave',
+      });
+      const only = ['--clusters', ...inTwoSteps];
+      await environment.cli('fleet', 'start', 'steps', ...files, ...only, '--id', 'r4');
+      expect(await environment.outcome('steps')).toBe('finalized');
+      for (const cluster of inTwoSteps) {
+        expect(await environment.primaries(cluster)).toEqual(environment.targets(cluster));
+        expect(await environment.storeOf(cluster, 'n1').read()).toMatchObject({
+          lastEnded: { id: 'r4-b1', result: 'finalized' },
+        });
       }
     },
   );

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 
-const families = ['local', 'rocksdb', 'sqlite'];
+const threeFamilies = ['local', 'rocksdb', 'sqlite'];
 
 /** Beyond this a cluster does not commit. */
 const patienceMs = 60_000;
@@ -26,8 +26,8 @@ export interface NodeStatus {
 }
 
 export class KvCluster {
-  /** Of each node, its HTTP address. */
-  readonly nodes: readonly string[];
+  /** Of each node that is a member, its HTTP address. */
+  nodes: readonly string[];
   /** The first port of the cluster: node i has Raft at it + 2i - 2, HTTP on the next. */
   readonly port: number;
   /** Holds everything of it, and `cluster.log`. */
@@ -41,22 +41,30 @@ export class KvCluster {
   /** How often each has been started. */
   readonly #starts = new Map<string, number>();
 
-  private constructor(launcher: ChildProcess, { port, data }: { port: number; data: string }) {
+  private constructor(
+    launcher: ChildProcess,
+    { port, data, voters }: { port: number; data: string; voters: number },
+  ) {
     this.#launcher = launcher;
     this.data = data;
     this.port = port;
     this.#file = createWriteStream(join(data, 'cluster.log'));
-    this.nodes = families.map((_, i) => `http://127.0.0.1:${port + 2 * i + 1}`);
+    this.nodes = Array.from({ length: voters }, (_, i) => this.#addressOf(i));
     for (const stream of [launcher.stdout, launcher.stderr]) {
       if (stream !== null) createInterface(stream).on('line', (line) => this.#heard(line));
     }
   }
 
   /**
+   * @param families of each voter, the storage that it begins with
    * @param trailingLogs entries that nodes keep after a snapshot; 0: hashicorp/raft's own
    * @param spares nodes that run besides, and wait to be added
    */
-  static async start({ trailingLogs = 0, spares = 0 } = {}): Promise<KvCluster> {
+  static async start({
+    families = threeFamilies,
+    trailingLogs = 0,
+    spares = 0,
+  } = {}): Promise<KvCluster> {
     const port = await freePorts(2 * (families.length + spares));
     const data = await mkdtemp(join(tmpdir(), 'quorumshift-kv-'));
     const program = resolve('examples/hashicorp-raft/run.mjs');
@@ -65,11 +73,11 @@ export class KvCluster {
     const launcher = spawn(process.execPath, [program, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
-    return new KvCluster(launcher, { port, data });
+    return new KvCluster(launcher, { port, data, voters: families.length });
   }
 
   get names(): readonly string[] {
-    return families.flatMap((_, i) => [`n${i + 1} host`, `n${i + 1} node`]);
+    return this.nodes.flatMap((_, i) => [`n${i + 1} host`, `n${i + 1} node`]);
   }
 
   /** Directory of a node, such as "n1": its host's sockets, and room for instances. */
@@ -136,6 +144,40 @@ export class KvCluster {
     const answer = await fetch(`${node}${path}`, { method: 'POST', signal }).catch(() => null);
     await answer?.body?.cancel();
     return answer?.status === 200;
+  }
+
+  /** The next spare becomes a member, which learns and does not vote. */
+  async addLearner(): Promise<void> {
+    const next = this.nodes.length;
+    const body = this.#memberOf(next, false);
+    const [first = ''] = this.nodes;
+    await this.until('a learner is added', async () => {
+      const signal = AbortSignal.timeout(requestMs);
+      return (await fetch(`${first}/members`, { method: 'POST', body, signal })).status === 200;
+    });
+    this.nodes = [...this.nodes, this.#addressOf(next)];
+  }
+
+  /**
+   * Has the leader add itself: the configuration stays as it is, in an entry that must be committed
+   * all the same. True once it has been.
+   */
+  async changeNothing(leader: string): Promise<boolean> {
+    const body = this.#memberOf(Number(leader.slice(1)) - 1, true);
+    const signal = AbortSignal.timeout(patienceMs);
+    const node = this.#addressOf(Number(leader.slice(1)) - 1);
+    const answer = await fetch(`${node}/members`, { method: 'POST', body, signal });
+    await answer.body?.cancel();
+    return answer.status === 200;
+  }
+
+  #memberOf(i: number, voter: boolean): string {
+    const address = `127.0.0.1:${this.port + 2 * i}`;
+    return JSON.stringify({ id: `n${i + 1}`, address, voter });
+  }
+
+  #addressOf(i: number): string {
+    return `http://127.0.0.1:${this.port + 2 * i + 1}`;
   }
 
   /** What the node itself has applied. */

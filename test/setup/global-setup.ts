@@ -2,17 +2,15 @@
  * One Temporal server for all test files of a run, started by the first that asks (see
  * shared-temporal.ts) and stopped at the end. Finds the server's program for runs of plain vitest.
  */
-import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 
 import type { TestProject } from 'vitest/node';
 
 import { hasCode } from '../../core/errors.ts';
 import { findTemporalBinary } from '../../worker/temporal-server-source.ts';
-import { startTemporalServer, type TemporalServer } from '../../worker/temporal-server.ts';
+import type { TemporalServer } from '../../worker/temporal-server.ts';
 import { findSchemathesis } from './schemathesis.ts';
+import { startTestServer } from './test-server.ts';
 import { findTimeSkipping } from './time-skipping.ts';
 
 declare module 'vitest' {
@@ -22,7 +20,6 @@ declare module 'vitest' {
   }
 }
 
-let directory: string | undefined;
 let starting: Promise<TemporalServer> | undefined;
 let starter: Server | undefined;
 
@@ -33,7 +30,7 @@ export async function setup(project: TestProject): Promise<void> {
   const timeSkipping = findTimeSkipping(process.env);
   if (timeSkipping !== null) process.env['QUORUMSHIFT_TIME_SKIPPING'] = timeSkipping;
   starter = createServer((_request, response) => {
-    starting ??= startServer();
+    starting ??= startTestServer();
     starting.then(
       ({ address, namespace }) => response.end(JSON.stringify({ address, namespace })),
       (error: unknown) => response.writeHead(500).end(String(error)),
@@ -51,7 +48,6 @@ export async function teardown(): Promise<void> {
   const server = await starting?.catch(() => undefined);
   // Its state is thrown away: no need for the seconds of an orderly end.
   await server?.kill();
-  if (directory !== undefined) await rm(directory, { recursive: true, force: true });
 }
 
 /** Test processes inherit the variable; absent means that suites with a server are skipped. */
@@ -63,11 +59,4 @@ async function nameBinary(): Promise<void> {
     if (!hasCode(error, 'temporal.no-server')) throw error;
     delete process.env['QUORUMSHIFT_TEMPORAL_BIN'];
   }
-}
-
-async function startServer(): Promise<TemporalServer> {
-  const bin = process.env['QUORUMSHIFT_TEMPORAL_BIN'];
-  if (bin === undefined) throw new Error('no Temporal server: skip this suite by missing()');
-  directory = await mkdtemp(join(tmpdir(), 'quorumshift-temporal-'));
-  return startTemporalServer({ bin, dbFile: join(directory, 'temporal.db') });
 }

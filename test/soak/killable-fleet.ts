@@ -68,7 +68,7 @@ export class KillableFleet {
   }
 
   log(): string {
-    return this.machines.map((machine) => machine.log()).join('\n');
+    return this.machines.map((machine) => machine.log).join('\n');
   }
 
   async close(): Promise<void> {

@@ -1,8 +1,8 @@
 /** A Temporal server to be killed: it comes back on the same port, with its database or without. */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
+import { makeServerDirectory } from '../setup/test-server.ts';
 import { startTemporalServer, type TemporalServer } from '../../worker/temporal-server.ts';
 
 export class KillableServer {
@@ -14,7 +14,7 @@ export class KillableServer {
   #databases = 0;
 
   static async start(bin: string): Promise<KillableServer> {
-    const directory = await mkdtemp(join(tmpdir(), 'quorumshift-kill-'));
+    const directory = await makeServerDirectory();
     const server = await startTemporalServer({ bin, dbFile: join(directory, 'temporal-0.db') });
     return new KillableServer({ bin, directory, server });
   }
