@@ -13,7 +13,10 @@ import {
 } from '../test/soak/simulated-fleet.ts';
 
 /** What every run moves. */
-const shape = { clusters: 20, members: 3, machines: 12, window: 6 } as const;
+const shape = { clusters: 12, members: 3, machines: 12, window: 4 } as const;
+
+/** Of the uncounted run. */
+const warmUpClusters = 4;
 
 export interface FleetRun {
   readonly wallSeconds: number;
@@ -44,7 +47,7 @@ export async function measureFleet(given: {
   const rollouts = Array.from({ length: pairs + 1 }, (_, i) =>
     simulatedRollouts({
       ...shape,
-      names: clusterNames(`f${i}-c`, shape.clusters),
+      names: clusterNames(`f${i}-c`, i === 0 ? warmUpClusters : shape.clusters),
       rolloutId: `bench-${i}`,
       policy,
     }),
@@ -66,7 +69,7 @@ export async function measureFleet(given: {
       return { wallSeconds, activities: (await begun()) - before };
     };
     const first = await rollOut(0);
-    const each = Math.round(first.activities / shape.clusters);
+    const each = Math.round(first.activities / warmUpClusters);
     const noop = async (number: number): Promise<FleetRun> => {
       const run = { children: shape.clusters, window, activities: each };
       const wallSeconds = await fleet.noop({ workflowId: `noop-${number}`, ...run });

@@ -194,7 +194,7 @@ describe.skipIf(missing('temporal') || missing('go'))('a cluster migrates by a w
       }
       await environment.until('it soaks', stage(first, 'soaking'));
       await client.abandon('kv', 'another day');
-      await client.result('kv');
+      expect((await client.result('kv')).members[first]).toBe('soaking');
       await client.start(rollout);
       // Its migration stays as its operators left it until they say otherwise.
       const stands = await environment.until(

@@ -8,7 +8,7 @@ import type { LoggedActivity } from '../soak/simulated-agents.ts';
 import { placed, SimulatedFleet, simulatedRollouts } from '../soak/simulated-fleet.ts';
 
 /** As if a wait of weeks had filled the histories: the server asks for new ones soon. */
-const settings = { 'limit.historyCount.suggestContinueAsNew': 150 };
+const settings = { 'limit.historyCount.suggestContinueAsNew': 180 };
 
 const soakSeconds = 12;
 const soakMs = soakSeconds * 1000;

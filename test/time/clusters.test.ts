@@ -17,7 +17,7 @@ import {
 
 const quiet = { probeEverySeconds: null, validateEverySeconds: null };
 
-describe.skipIf(missing('time-skipping'))('days of a cluster', () => {
+describe.skipIf(missing('time-skipping'))('days of a cluster', { timeout: 120_000 }, () => {
   let time: SkippedTime;
 
   beforeAll(async () => {

@@ -13,7 +13,7 @@ import {
   timesOf,
 } from './skipped-time.ts';
 
-describe.skipIf(missing('time-skipping'))('weeks of a fleet', () => {
+describe.skipIf(missing('time-skipping'))('weeks of a fleet', { timeout: 120_000 }, () => {
   const clusters = ['a', 'b', 'c'];
   let time: SkippedTime;
 

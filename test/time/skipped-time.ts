@@ -30,7 +30,7 @@ export const hourMs = 60 * 60_000;
 export const dayMs = 24 * hourMs;
 
 /** What lies between an event's time and the moment that it was due: the workers' own time. */
-export const slackMs = 5_000;
+export const slackMs = 10_000;
 
 /** Between two looks at children. */
 const lookMs = 100;
