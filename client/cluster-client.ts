@@ -32,8 +32,8 @@ import {
 
 const workflowIdPrefix = clusterWorkflowId('');
 
-/** An abandoned run has ended by then, unless the store is away. */
-const endsWithinMs = 5_000;
+/** What a run was waiting for as it was abandoned, an agent at most, has answered by then. */
+const endsWithinMs = 15_000;
 
 /** What can be said of a rollout from outside, even when its workflow does not answer. */
 export interface ClusterReportSeen {
@@ -92,6 +92,7 @@ export class ClusterClient {
       QuorumshiftCluster: cluster,
     });
     const rollout = { kind: 'given', input } as const;
+    await this.#untilEnded(cluster);
     const fresh = await this.#calls.startOnce(workflowId, {
       isSame: (run) => this.#isSame(run, input),
       start: () =>
@@ -106,6 +107,20 @@ export class ClusterClient {
         }),
     });
     return { cluster, rolloutId, workflowId, fresh };
+  }
+
+  /**
+   * A run that was abandoned, or has come to its outcome, is over once that is written down: whoever
+   * starts the rollout again means another. A store that is away is not waited for.
+   */
+  async #untilEnded(cluster: string): Promise<void> {
+    const { workflowId } = subjectOf(cluster);
+    const run = await this.#calls.describe(workflowId);
+    if (run?.status.name !== 'RUNNING') return;
+    const status = await this.#calls.query<ClusterStatus>(workflowId, 'clusterStatus');
+    if (status === null || status.actions.length > 0) return;
+    const atMs = Date.now() + endsWithinMs;
+    await this.#client.withDeadline(atMs, () => this.result(cluster)).catch(() => {});
   }
 
   /** Whether a run, open or over for good, is this very rollout. */
@@ -230,16 +245,9 @@ export class ClusterClient {
     return this.#update(cluster, 'complete', { options });
   }
 
-  /**
-   * Ends the rollout; its members' migrations go on by themselves. The run's end is waited for, so
-   * that a start that follows finds it ended; not for long: the store that writes it down may be
-   * away.
-   */
-  async abandon(cluster: string, reason: string, options?: OperationOptions): Promise<Accepted> {
-    const accepted = await this.#update(cluster, 'abandon', { options, extra: { reason } });
-    const atMs = Date.now() + endsWithinMs;
-    await this.#client.withDeadline(atMs, () => this.result(cluster)).catch(() => {});
-    return accepted;
+  /** Ends the rollout; its members' migrations go on by themselves. */
+  abandon(cluster: string, reason: string, options?: OperationOptions): Promise<Accepted> {
+    return this.#update(cluster, 'abandon', { options, extra: { reason } });
   }
 
   /** Rollouts that Temporal knows, newest first; visibility lags by a moment. */

@@ -61,7 +61,7 @@ export function canBeSkipped({ foreign }: ClusterState, member: TrackedMember): 
 }
 
 function actionsOf(state: ClusterState): string[] {
-  if (state.isOver) return [];
+  if (state.isOver || state.abandonWish !== null) return [];
   const { members, paused, stage, undecided } = state;
   const stands = paused || members.some(isWaitingPaused);
   const stops = undecided.length > 0 || stage === 'preflight' || stands;
