@@ -110,8 +110,8 @@ export class ClusterClient {
   }
 
   /**
-   * A run that was abandoned, or has come to its outcome, is over once that is written down: whoever
-   * starts the rollout again means another. A store that is away is not waited for.
+   * A run that was abandoned, or has come to its outcome, is over once that is written down:
+   * whoever starts the rollout again means another. A store that is away is not waited for.
    */
   async #untilEnded(cluster: string): Promise<void> {
     const { workflowId } = subjectOf(cluster);
