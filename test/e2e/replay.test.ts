@@ -137,6 +137,42 @@ async function recordFleet(environment: FleetEnvironment): Promise<void> {
   await environment.outcome('recorded');
 }
 
+/** A cluster in a window, that soaks, is probed, paused and resumed, and ends at its deadline. */
+const windowRuns = {
+  'fleet-in-window': fleetWorkflowId('window'),
+  'cluster-in-window': clusterWorkflowId('a'),
+  'member-in-window': replicaWorkflowId({ cluster: 'a', member: 'n2' }),
+};
+
+async function recordWindow(environment: FleetEnvironment): Promise<void> {
+  const { client, clusters } = environment;
+  await environment.changeViews('b', { changePending: true });
+  const files = await environment.files({
+    windows: [{ from: '00:00', to: '00:00' }],
+    atWindowEnd: 'detach',
+    waves: [{ clusters: '100%' }],
+    concurrency: { clusters: 1 },
+    approval: 'per-cluster',
+    finalize: 'per-cluster',
+    soakSeconds: 5,
+    deadlineSeconds: 50,
+    replica: { probeEverySeconds: 1 },
+  });
+  const only = ['--clusters', 'a', 'b', '--id', 'window'];
+  await environment.cli('fleet', 'start', 'window', ...files, ...only);
+  const untilCluster = (what: string, holds: (status: ClusterStatus) => boolean) =>
+    eventually(what, async () => {
+      const seen = await clusters.status('a').catch(() => null);
+      return seen?.status != null && holds(seen.status);
+    });
+  await untilCluster('it waits for approval', ({ waiting }) => waiting?.kind === 'approval');
+  await clusters.pause('a');
+  await untilCluster('it is paused', ({ waiting }) => waiting?.kind === 'paused');
+  await clusters.approve('a');
+  await clusters.resume('a');
+  await client.result('window');
+}
+
 /** The only history of its type, by that. */
 const othersByType = {
   'scheduled-fleet': 'scheduledFleet',
@@ -235,6 +271,19 @@ describe('the workflow of today', () => {
     }
   });
 
+  test.runIf(update)('writes the histories of a window anew', { timeout: 240_000 }, async () => {
+    const environment = await FleetEnvironment.create({ machines: 3, clusters: ['a', 'b'] });
+    try {
+      await environment.run();
+      await recordWindow(environment);
+      for (const [name, workflowId] of Object.entries(windowRuns)) {
+        await writeHistory(environment.temporal, { workflowId, name });
+      }
+    } finally {
+      await environment.close();
+    }
+  });
+
   test.runIf(update)('writes the histories of a rollout anew', { timeout: 240_000 }, async () => {
     const environment = await ClusterEnvironment.start();
     try {
@@ -277,6 +326,7 @@ describe('the workflow of today', () => {
         liveRun,
         ...Object.keys(clusterRuns),
         ...Object.keys(fleetRuns),
+        ...Object.keys(windowRuns),
         ...unaudited,
         ...Object.keys(othersByType),
       ].toSorted(),
