@@ -170,7 +170,7 @@ function fleetSection({ shape, pairs }: FleetResult): string {
     `A fleet of ${clusters} clusters of ${members} on ${machines} simulated machines (real workflows ` +
     `and activities, storage in memory), ${window} clusters at once, against ${clusters} children in ` +
     'the same window that run as many activities which do nothing, on the same Temporal ' +
-    'development server (SQLite, synced on every commit). Medians of the pairs.\n\n' +
+    'development server (SQLite in memory, synced on every commit). Medians of the pairs.\n\n' +
     `${table(['run', 'activities', 'wall s', 'activities a second'], 1, rows)}\n\n` +
     `Ratio of wall times: ${median(ratios).toFixed(2)}; of each pair: ` +
     `${ratios.map((ratio) => ratio.toFixed(2)).join(', ')}.`

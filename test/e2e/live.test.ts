@@ -22,7 +22,7 @@ import { eventually, MigrationEnvironment } from './migration-environment.ts';
  */
 const killedIn: Readonly<Record<string, readonly Phase[]>> = isLong
   ? {}
-  : { agent: ['mirror', 'swap', 'rollback-swap'], control: ['validate', 'rollback-validate'] };
+  : { agent: ['mirror', 'rollback-swap'], control: ['validate', 'rollback-validate'] };
 
 describe.skipIf(missing('temporal'))('a live replica migrates by a workflow', () => {
   let environment: MigrationEnvironment;

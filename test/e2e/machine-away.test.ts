@@ -6,13 +6,11 @@ import { hostControlTaskQueue, replicaWorkflowId } from '../../core/ids.ts';
 import { agentContext } from '../../worker/agent-worker.ts';
 import { readAgentConfig } from '../../worker/agent-configuration.ts';
 import { connectWorker } from '../../worker/worker-connection.ts';
+import { isLong } from '../setup/long.ts';
 import { sharedTemporal } from '../setup/shared-temporal.ts';
 import { missing } from '../setup/toolchain.ts';
 import { MigratingReplica } from '../soak/migrating-replica.ts';
 import { eventually, MigrationEnvironment } from './migration-environment.ts';
-
-/** A machine that takes no work is noticed after a minute. */
-const isLong = process.env['QUORUMSHIFT_LONG'] === '1';
 
 const hourSeconds = 3600;
 
@@ -45,6 +43,7 @@ describe.skipIf(missing('temporal'))(
       }
     });
 
+    // A machine that takes no work is noticed after a minute.
     test.runIf(isLong)(
       'waits for it when it goes away just as the replica is to be adopted again [OPS-1]',
       { timeout: 180_000 },

@@ -18,7 +18,7 @@ const minuteMs = 60_000;
 const slackMs = 60_000;
 
 /** Twenty by QUORUMSHIFT_LONG=1: they take two minutes. */
-const most = isLong ? 20 : 8;
+const most = isLong ? 20 : 6;
 
 function named(prefix: string, count: number): string[] {
   return Array.from({ length: count }, (_, i) => `${prefix}${i + 1}`);

@@ -3,8 +3,7 @@
  * store, as users start it, and all machines in one process (simulated-agents.ts).
  */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -17,6 +16,7 @@ import { clusterRolloutSchema, type ClusterRollout } from '../../schemas/cluster
 import type { RolloutPolicy } from '../../schemas/rollout-policy.ts';
 import { connectClient } from '../../worker/temporal-connection.ts';
 import { startTemporalServer, type TemporalServer } from '../../worker/temporal-server.ts';
+import { makeServerDirectory } from '../setup/test-server.ts';
 import type { noopFleet } from './noop-workflows.ts';
 import type { SimulatedMachines } from './simulated-agents.ts';
 
@@ -93,7 +93,7 @@ export class SimulatedFleet {
   }): Promise<SimulatedFleet> {
     const { bin, log } = given;
     const settings = { ...serverSettings, ...given.settings };
-    const root = await mkdtemp(join(tmpdir(), 'quorumshift-fleet-'));
+    const root = await makeServerDirectory();
     const dbFile = join(root, 'temporal.db');
     const server = await startTemporalServer({ bin, dbFile, settings });
     const fleet = new SimulatedFleet({ root, server, log, temporal: await connectClient(server) });
