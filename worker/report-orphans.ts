@@ -1,6 +1,6 @@
 /** Tells Temporal, when an agent starts, which attempts died with the agent before it. */
 import { ActivityCompletionError, ActivityNotFoundError, type Client } from '@temporalio/client';
-import { ApplicationFailure } from '@temporalio/common';
+import { ApplicationFailure, NamespaceNotFoundError } from '@temporalio/common';
 
 import { reportOrphans } from '../activities/orphaned-attempts.ts';
 import { nodeFileLayer } from '../storage/node-file-layer.ts';
@@ -13,7 +13,7 @@ export async function failOrphanedAttempts(client: Client, stateDir: string): Pr
     } catch (error) {
       // It ended long ago, Temporal has noticed already, or the token is of another server's (its
       // database was lost). Where one that lives could not be told, its heartbeat time-out will.
-      if (error instanceof ActivityNotFoundError) return;
+      if (error instanceof ActivityNotFoundError || error instanceof NamespaceNotFoundError) return;
       if (!(error instanceof ActivityCompletionError)) throw error;
     }
   });

@@ -58,7 +58,8 @@ function cellsOf(line: JournalLine): string[] {
     textOf(event),
     // A step is begun by its workflow; whoever let it begin is who counts.
     oneLine(textOf(decision['by'] ?? by)),
-    textOf(phase ?? '-'),
+    // A step that has finished, not the one that is next by then.
+    textOf(line['step'] ?? phase ?? '-'),
     oneLine(whatOf(line)),
   ];
 }
