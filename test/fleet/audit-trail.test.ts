@@ -24,25 +24,7 @@ describe.skipIf(missing('temporal'))('the audit trail of a cluster’s rollout',
     await environment.cli('cluster', 'start', cluster, ...files, '--id', 'r1');
   };
 
-  const until = (
-    cluster: string,
-    what: string,
-    holds: (status: ClusterStatus) => boolean,
-  ): Promise<ClusterStatus> => {
-    let seen: ClusterStatus | null = null;
-    return eventually(
-      what,
-      async () => {
-        ({ status: seen } = await environment.clusters.status(cluster));
-        return seen !== null && holds(seen) ? seen : null;
-      },
-      90_000,
-    ).catch((error: unknown) => {
-      throw new Error(`${String(error)}\n${JSON.stringify(seen)}\n${environment.log}`, {
-        cause: error,
-      });
-    });
-  };
+  const until: FleetEnvironment['untilCluster'] = (...of) => environment.untilCluster(...of);
 
   const linesOf = (cluster: string) => auditLines(environment.controlDir, `cluster/${cluster}`);
 

@@ -13,13 +13,13 @@ import { promisify } from 'node:util';
 import type { Client } from '@temporalio/client';
 
 import { ClusterClient } from '../../client/cluster-client.ts';
-import { FleetClient, type FleetReport } from '../../client/fleet-client.ts';
+import { FleetClient } from '../../client/fleet-client.ts';
 import { RecordStore } from '../../storage/binding/record-store.ts';
 import { batchOf, EntryType } from '../../storage/entry-batch.ts';
 import { defaultFamilies } from '../../storage/families/registry.ts';
 import { nodeFileLayer } from '../../storage/node-file-layer.ts';
 import { connectClient } from '../../worker/temporal-connection.ts';
-import type { FleetStatus } from '../../workflows/rollout-messages.ts';
+import type { ClusterStatus, FleetStatus } from '../../workflows/rollout-messages.ts';
 import { program } from '../cli/run-cli.ts';
 import { eventually } from '../e2e/migration-environment.ts';
 import { ReadyProcesses } from '../e2e/ready-processes.ts';
@@ -203,19 +203,29 @@ export class FleetEnvironment {
   }
 
   /** The fleet's status once it is as `holds` says. */
-  async until(
-    fleet: string,
+  until(fleet: string, what: string, holds: (status: FleetStatus) => boolean) {
+    return this.#untilOf(() => this.client.status(fleet), what, holds);
+  }
+
+  /** Likewise, a cluster's. */
+  untilCluster(cluster: string, what: string, holds: (status: ClusterStatus) => boolean) {
+    return this.#untilOf(() => this.clusters.status(cluster), what, holds);
+  }
+
+  async #untilOf<Status>(
+    ask: () => Promise<{ readonly status: Status | null }>,
     what: string,
-    holds: (status: FleetStatus) => boolean,
-  ): Promise<FleetStatus> {
-    let seen: FleetReport | null = null;
+    holds: (status: Status) => boolean,
+  ): Promise<Status> {
+    let seen: { readonly status: Status | null } | null = null;
     try {
       return await eventually(
         what,
         async () => {
           // A server that was killed is back in a moment.
-          seen = await this.client.status(fleet).catch(() => null);
-          return seen?.status && holds(seen.status) ? seen.status : null;
+          seen = await ask().catch(() => null);
+          const status = seen?.status ?? null;
+          return status !== null && holds(status) ? status : null;
         },
         patienceMs,
       );

@@ -40,23 +40,7 @@ describe.skipIf(missing('temporal'))('a wish reaches what is only beginning', ()
     await environment.cli('cluster', 'start', cluster, ...files, '--id', `r-${cluster}`);
   };
 
-  const until = (
-    cluster: string,
-    what: string,
-    holds: (status: ClusterStatus) => boolean,
-  ): Promise<ClusterStatus> => {
-    let seen: ClusterStatus | null = null;
-    return eventually(
-      what,
-      async () => {
-        ({ status: seen } = await environment.clusters.status(cluster));
-        return seen !== null && holds(seen) ? seen : null;
-      },
-      60_000,
-    ).catch((error: unknown) => {
-      throw new Error(`${String(error)}\n${JSON.stringify(seen)}`, { cause: error });
-    });
-  };
+  const until: FleetEnvironment['untilCluster'] = (...of) => environment.untilCluster(...of);
 
   const outcome = async (cluster: string): Promise<string> => {
     await until(cluster, 'it has ended', (status) => status.outcome !== null);

@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import type { Client } from '@temporalio/client';
 
 import { FleetClient } from '../../client/fleet-client.ts';
-import { openControlStore } from '../../control/control-store.ts';
+import { storeSnapshot } from '../setup/stored-snapshot.ts';
 import { contractVersion, type ReplicaName } from '../../core/ids.ts';
 import { clusterRolloutSchema, type ClusterRollout } from '../../schemas/cluster-rollout.ts';
 import type { RolloutPolicy } from '../../schemas/rollout-policy.ts';
@@ -129,13 +129,8 @@ export class SimulatedFleet {
   }
 
   /** Stores what a rollout follows; its digest. */
-  async snapshot(rollouts: readonly ClusterRollout[]): Promise<string> {
-    const store = await openControlStore({ controlDir: join(this.#root, 'control') });
-    try {
-      return await store.snapshots.put(rollouts);
-    } finally {
-      await store.close();
-    }
+  snapshot(rollouts: readonly ClusterRollout[]): Promise<string> {
+    return storeSnapshot(join(this.#root, 'control'), rollouts);
   }
 
   /** Workers for {@link noop}. */

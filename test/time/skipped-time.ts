@@ -15,7 +15,7 @@ import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { ClusterClient } from '../../client/cluster-client.ts';
 import { FleetClient } from '../../client/fleet-client.ts';
 import { MigrationClient } from '../../client/migration-client.ts';
-import { openControlStore } from '../../control/control-store.ts';
+import { storeSnapshot } from '../setup/stored-snapshot.ts';
 import { clusterWorkflowId, groupLeaseWorkflowId, replicaWorkflowId } from '../../core/ids.ts';
 import type { ClusterRollout } from '../../schemas/cluster-rollout.ts';
 import { controlConfigSchema } from '../../schemas/control-config.ts';
@@ -134,13 +134,8 @@ export class SkippedTime {
     await this.environment.sleep(ms);
   }
 
-  async snapshot(rollouts: readonly ClusterRollout[]): Promise<string> {
-    const store = await openControlStore({ controlDir: join(this.#root, 'control') });
-    try {
-      return await store.snapshots.put(rollouts);
-    } finally {
-      await store.close();
-    }
+  snapshot(rollouts: readonly ClusterRollout[]): Promise<string> {
+    return storeSnapshot(join(this.#root, 'control'), rollouts);
   }
 
   /** What the newest run of a workflow, and those that it continues, did. */
