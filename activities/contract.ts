@@ -99,6 +99,8 @@ export interface StepRequest extends Addressee {
   readonly step: number;
   /** For `swap` under a policy of manual approval: what was approved. */
   readonly approved?: ProofName;
+  /** For `swap`, Unix time: the end of the window that it was granted in. Absent: none ends. */
+  readonly notAfterMs?: number;
   /** Who let it begin: approved the cutover, or ended the soak. Absent: the policy did. */
   readonly decidedBy?: string;
 }

@@ -3,7 +3,7 @@ import { fail } from '../core/errors.ts';
 import type { BindingRecord } from '../schemas/binding-record.ts';
 import type { Step, StepBody } from './step-runner.ts';
 
-/** @throws `proof.stale` when what was approved is not the proof on record */
+/** @throws what `checkProof` does */
 export const swap: StepBody = async (step) => {
   checkProof(step);
   return {
@@ -23,7 +23,11 @@ function withPrimary(record: BindingRecord, primary: BindingRecord['primary']): 
   return { ...record, primary, generation: record.generation + 1 };
 }
 
-/** @throws `proof.stale` unless its proof is of this generation, and approved where it must be */
+/**
+ * Before the cutover has an effect.
+ * @throws `proof.stale` unless its proof is of this generation, and approved where it must be;
+ *   `cutover.too-late` where the window has ended that it was approved for
+ */
 export function checkProof(step: Step): void {
   const { record, migration } = step.guard;
   const { proof, input, direction } = migration;
@@ -33,7 +37,10 @@ export function checkProof(step: Step): void {
   }
   // A reversal is the operator's own decision to go back: it was asked for, not to be approved.
   if (input.policy.approval === 'none' || direction === 'back') return;
-  const { approved } = step.request;
+  const { approved, notAfterMs } = step.request;
+  if (notAfterMs !== undefined && step.context.now().getTime() >= notAfterMs) {
+    throw fail('cutover.too-late', { ended: new Date(notAfterMs).toISOString() });
+  }
   if (approved?.digest === proof.digest && approved.generation === proof.generation) return;
   throw fail('proof.stale', { present, given: approved?.digest ?? 'nothing' });
 }

@@ -469,6 +469,11 @@ export const errorRegistry = {
     message: 'Cannot use the approval: it must name the present proof {present}: it names {given}',
     remedy: 'Look at status, then approve the proof shown there.',
   },
+  'cutover.too-late': {
+    ...refused,
+    message: 'Cannot cut over: the window that it was approved for must be open: it ended {ended}',
+    remedy: 'Wait: in the next window it is looked at, and approved, anew.',
+  },
   'temporal.unavailable': {
     ...away,
     message: 'Cannot reach Temporal at {address}: {reason}',

@@ -22,8 +22,13 @@ export type ClusterWaitReason = Omit<RolloutWaiting, 'sinceMs'>;
 
 /** How the policy's windows stand. */
 export type WindowLook =
-  /** Look again after this, milliseconds: it may have closed by then. */
-  | { readonly is: 'open'; readonly againMs: number }
+  | {
+      readonly is: 'open';
+      /** Look again after this, milliseconds: it may have closed by then. */
+      readonly againMs: number;
+      /** When it closes, Unix time; Infinity: it does not. */
+      readonly endsMs: number;
+    }
   | {
       /** Unknown: the store does not answer. */
       readonly is: 'closed' | 'unknown';
@@ -72,25 +77,26 @@ export class ClusterWaits {
     await this.forNews(waiting, this.#lookMs);
   }
 
-  /** True while no window is closed; waits until one opens otherwise. */
-  async passWindow(): Promise<boolean> {
+  /** When the window closes that is open, Unix time; null, and it has waited, while none is. */
+  async passWindow(): Promise<number | null> {
     const window = await this.window();
-    if (window.is === 'open') return true;
+    if (window.is === 'open') return window.endsMs;
     await this.forNews(window.waiting, window.againMs);
-    return false;
+    return null;
   }
 
   /** Asks the store. */
   async window(): Promise<WindowLook> {
     const { windows } = this.#state.rollout.policy;
-    if (windows.length === 0) return { is: 'open', againMs: Infinity };
+    if (windows.length === 0) return { is: 'open', againMs: Infinity, endsMs: Infinity };
     const kind = 'window';
     const atMs = Date.now();
     try {
       const answer = await store.windowAt({ windows, atMs });
       const changesInMs = answer.open ? answer.closesInMs : answer.opensInMs;
       const againMs = Math.min(changesInMs ?? windowLookMs, windowLookMs);
-      if (answer.open) return { is: 'open', againMs };
+      const endsMs = changesInMs === null ? Infinity : atMs + changesInMs;
+      if (answer.open) return { is: 'open', againMs, endsMs };
       const opens =
         changesInMs === null
           ? 'none opens any more'

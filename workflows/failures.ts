@@ -14,6 +14,11 @@ export function isSuperseded(error: unknown): boolean {
   return errorCode(error) === 'record.superseded';
 }
 
+/** The window has ended that the cutover was approved for; nothing has been changed. */
+export function isTooLate(error: unknown): boolean {
+  return errorCode(error) === 'cutover.too-late';
+}
+
 /** No agent took the call, or the one that did is gone. */
 export function isUnreachable(error: unknown): boolean {
   const cause = error instanceof ActivityFailure ? error.cause : error;

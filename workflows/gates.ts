@@ -72,9 +72,10 @@ export function decidedBy(
   return {};
 }
 
-function isApproved({ approved, view }: MigrationState): boolean {
+function isApproved({ approved, approvedUntilMs, view }: MigrationState): boolean {
   return (
     approved !== null &&
+    Date.now() < (approvedUntilMs ?? Infinity) &&
     approved.digest === view?.proof?.digest &&
     approved.generation === view.proof.generation
   );

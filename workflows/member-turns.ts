@@ -52,7 +52,7 @@ export class MemberTurns {
     const state = this.#state;
     state.stage = 'moving';
     if (this.#isTooLate()) return this.#leaveOut('its deadline has passed');
-    if (!(await this.#waits.passWindow())) return;
+    if ((await this.#waits.passWindow()) === null) return;
     const look = await this.#calls.look();
     const next = this.judge(look);
     // A program that is replaced has no cutover: with its stop it is out.
@@ -133,18 +133,20 @@ export class MemberTurns {
     if (!state.isApproved && (report.proof !== null || member.step === 'binary')) {
       return this.#untilApproved(staysMs);
     }
-    if (!(await this.#waits.passWindow())) return;
+    const endsMs = await this.#waits.passWindow();
+    if (endsMs === null) return;
     if (!(await this.#isSafe(member, { look: await this.#calls.look() }))) return;
     if (!(await this.#trail.mayCutOver(member, report.proof))) return;
     if (state.paused || hasWish(state) || this.#isTooLate()) return;
     member.granted = { digest, atMs: Date.now() };
     const by = state.approvedBy ?? state.rollout.requestedBy;
+    const granted = { by, ...(endsMs < Infinity && { notAfterMs: endsMs }) };
     if (report.proof === null) {
-      await this.#calls.order(member, { order: 'begin', by });
+      await this.#calls.order(member, { order: 'begin', ...granted });
       return;
     }
     const proof = { digest, generation };
-    await this.#calls.order(member, { order: 'approveCutover', by, proof });
+    await this.#calls.order(member, { order: 'approveCutover', ...granted, proof });
   }
 
   async #untilApproved(timeoutMs?: number): Promise<void> {

@@ -107,6 +107,7 @@ export interface Carried {
   readonly approved: ProofName | null;
   /** Absent from runs of before; so are some of the next. */
   readonly approvedBy?: string | null;
+  readonly approvedUntilMs?: number | null;
   readonly operationIds: readonly string[];
   readonly soakStartedMs: number | null;
   /** Absent from runs of before; the next likewise. */

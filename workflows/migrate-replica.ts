@@ -35,6 +35,7 @@ import {
   describeFailure,
   isHostAway,
   isSuperseded,
+  isTooLate,
   isUnreachable,
   requirePassed,
 } from './failures.ts';
@@ -162,10 +163,14 @@ class ReplicaMigration {
     }
     // Before the record names it: what waits for its turn is not half way.
     const isHeld = isOurs && !isHalfWay(reached.phase) ? true : await this.#hold(mode);
-    if (isHeld && !isOurs) await untilTurn(state, this.#waits, mode);
-    // Nothing has begun.
-    if (!isHeld || state.isCalledOff) return state.abandonWish ? 'abandoned' : 'rolled-back';
-    return this.#untilReached(() => this.#ownNewest());
+    const calledOff = () => (state.abandonWish ? 'abandoned' : 'rolled-back');
+    if (!isHeld) return calledOff();
+    return this.#untilReached(async () => {
+      // While the machine was away its turn may have ended.
+      if (!isOurs) await untilTurn(state, this.#waits, mode);
+      // Nothing has begun.
+      return state.isCalledOff ? calledOff() : this.#ownNewest();
+    });
   }
 
   /** The leases of what is at risk from now on; false when it is to be abandoned instead. */
@@ -316,6 +321,7 @@ class ReplicaMigration {
       lease: state.view?.lease ?? 0,
       step: this.#step,
       ...(state.approved && { approved: state.approved }),
+      ...(state.approvedUntilMs !== null && { notAfterMs: state.approvedUntilMs }),
     };
   }
 
@@ -364,6 +370,10 @@ class ReplicaMigration {
     }
     const failure = describeFailure(error);
     await this.#lookAgain();
+    if (isTooLate(error)) {
+      state.forgetApproval();
+      return null;
+    }
     if (state.phase === 'soak-validate') {
       await this.#soak.validated('lost', failure.reason);
       return null;

@@ -56,6 +56,8 @@ export class MigrationState {
   bytesPerSecond: number | null;
   approved: ProofName | null;
   approvedBy: string | null;
+  /** When the window ends that it was approved for; null: none does. */
+  approvedUntilMs: number | null;
   soakStartedMs: number | null;
   soakProbedMs: number | null;
   soakValidatedMs: number | null;
@@ -90,8 +92,8 @@ export class MigrationState {
   endReason: string | null = null;
   /** The machine's record names this migration, or did: what is undone is undone by steps. */
   hasBegun = false;
-  /** Its rollout has said that its member may be put at risk now. */
-  mayBegin = false;
+  /** Its rollout has said that its member may be put at risk now, and until when. */
+  #mayBeginUntilMs: number | null = null;
   /** What was wished of this run, or of one that handed on to it. */
   #wished = { pause: false, limit: false };
   readonly #operations: SeenOperations;
@@ -104,6 +106,7 @@ export class MigrationState {
     this.bytesPerSecond = carried ? carried.bytesPerSecond : input.policy.bytesPerSecond;
     this.approved = carried?.approved ?? null;
     this.approvedBy = carried?.approvedBy ?? null;
+    this.approvedUntilMs = carried?.approvedUntilMs ?? null;
     this.soakStartedMs = carried?.soakStartedMs ?? null;
     this.soakProbedMs = carried?.soakProbedMs ?? null;
     this.soakValidatedMs = carried?.soakValidatedMs ?? null;
@@ -168,7 +171,7 @@ export class MigrationState {
   }
 
   carried(): Carried {
-    const { paused, bytesPerSecond, approved, approvedBy, cancelled } = this;
+    const { paused, bytesPerSecond, approved, approvedBy, approvedUntilMs, cancelled } = this;
     const { soakStartedMs, soakProbedMs, soakValidatedMs, soakFailures } = this;
     const { rollbackWish, completeWish, abandonWish, forwardWish } = this;
     const { coordinator, reports, leases } = this;
@@ -180,6 +183,7 @@ export class MigrationState {
       bytesPerSecond,
       approved,
       approvedBy,
+      approvedUntilMs,
       soakStartedMs,
       soakProbedMs,
       soakValidatedMs,
@@ -267,9 +271,21 @@ export class MigrationState {
     this.controlVersion += 1;
   }
 
-  #approve({ digest, generation }: ProofName, by: string): void {
+  #approve({ digest, generation }: ProofName, by: string, notAfterMs?: number): void {
     this.approved = { digest, generation };
     this.approvedBy = by;
+    this.approvedUntilMs = notAfterMs ?? null;
+  }
+
+  /** The window has ended that the cutover was approved for: it is to be approved anew. */
+  forgetApproval(): void {
+    this.approved = null;
+    this.approvedBy = null;
+    this.approvedUntilMs = null;
+  }
+
+  get mayBegin(): boolean {
+    return this.#mayBeginUntilMs !== null && Date.now() < this.#mayBeginUntilMs;
   }
 
   #coordinate({ coordinator, migrationId, asker }: CoordinateRequest): void {
@@ -291,11 +307,12 @@ export class MigrationState {
       } else if (order.order === 'throttle') this.#throttle(order.bytesPerSecond);
       else if (order.order === 'abandon') this.abandonWish = wish;
       else if (order.order === 'approveCutover') {
-        if (this.#isPresent(order.proof)) this.#approve(order.proof, order.by);
+        const { proof, notAfterMs } = order;
+        if (this.#isPresent(proof)) this.#approve(proof, order.by, notAfterMs);
       } else if (order.order === 'rollback') {
         // Before it owns the replica it is decided then, before anything else.
         if (this.view === null || this.#canRollBack()) this.rollbackWish ??= wish;
-      } else if (order.order === 'begin') this.mayBegin = true;
+      } else if (order.order === 'begin') this.#mayBeginUntilMs = order.notAfterMs ?? Infinity;
       else if (this.isSoaking) this.completeWish = wish;
     };
     this.#once(order, act);

@@ -55,9 +55,14 @@ export type MemberOrder = Operation & {
   /** Another migration of the replica is not meant; absent in histories of before. */
   readonly migrationId?: string;
 } & (
-    | { readonly order: 'begin' }
+    // What is not begun by `notAfterMs` (Unix time; the end of the window) is to be asked for anew.
+    | { readonly order: 'begin'; readonly notAfterMs?: number }
     | { readonly order: 'pause' | 'resume' | 'complete' }
-    | { readonly order: 'approveCutover'; readonly proof: ProofName }
+    | {
+        readonly order: 'approveCutover';
+        readonly proof: ProofName;
+        readonly notAfterMs?: number;
+      }
     | { readonly order: 'throttle'; readonly bytesPerSecond: number | null }
     | { readonly order: 'rollback' | 'abandon'; readonly reason: string }
   );

@@ -364,11 +364,15 @@ describe.skipIf(missing('temporal') || missing('go'))('a cluster migrates by a w
         expect.stringContaining(`start by test: ${late.rolloutId}: `),
       ]);
       const begun = lines.filter(({ action }) => action === 'begin').map(({ reason }) => reason);
+      // Where the second had begun already it stood back for the first one's way back.
+      const stoodBack = idOf(mixed, second) !== `${rollout.rolloutId}-s1`;
       // Not again by the run that goes on.
       expect(begun.toSorted()).toEqual(
         [
           ...[first, second, leader].map((member) => `${member} (${rollout.rolloutId}-s1)`),
-          `${first} (${rollout.rolloutId}-s2)`,
+          ...[first, ...(stoodBack ? [second] : [])].map(
+            (member) => `${member} (${rollout.rolloutId}-s2)`,
+          ),
           `${next} (${late.rolloutId}-s1)`,
         ].toSorted(),
       );

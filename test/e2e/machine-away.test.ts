@@ -6,6 +6,7 @@ import { hostControlTaskQueue, replicaWorkflowId } from '../../core/ids.ts';
 import { agentContext } from '../../worker/agent-worker.ts';
 import { readAgentConfig } from '../../worker/agent-configuration.ts';
 import { connectWorker } from '../../worker/worker-connection.ts';
+import { memberOrderSignal } from '../../workflows/rollout-messages.ts';
 import { isLong } from '../setup/long.ts';
 import { sharedTemporal } from '../setup/shared-temporal.ts';
 import { missing } from '../setup/toolchain.ts';
@@ -41,6 +42,34 @@ describe.skipIf(missing('temporal'))(
       for (const hook of ['stop', 'start', 'probe', 'repoint']) {
         expect(limits.get(hook)).toBeGreaterThan(2 * hourSeconds);
       }
+    });
+
+    test('does not cut over, back after the end of the window that it was approved for', async () => {
+      const { client, temporal } = environment;
+      const replica = await MigratingReplica.create(environment, 'late');
+      const running = await replica.begin({ approval: 'manual' });
+      const untilAsking = () =>
+        eventually('it waits for approval', async () => {
+          const { status } = await client.status(replica.replica);
+          return status?.waiting?.kind === 'approval' ? (status.view?.proof ?? null) : null;
+        });
+      const proof = await untilAsking();
+      await environment.kill('agent');
+      const handle = temporal.workflow.getHandle(replicaWorkflowId(replica.replica));
+      const pending = async () => (await handle.describe()).raw.pendingActivities ?? [];
+      const notAfterMs = Date.now() + 1_000;
+      // As its rollout says it.
+      const order = { order: 'approveCutover', proof, notAfterMs } as const;
+      await handle.signal(memberOrderSignal, { ...order, by: 'test', operationId: 'granted' });
+      await eventually('the cutover is asked for', async () => (await pending()).length === 1);
+      await eventually('the window has ended', async () => Date.now() >= notAfterMs);
+      await environment.start('agent');
+      await eventually('the cutover is refused', async () => (await pending()).length === 0);
+      expect(await untilAsking()).toEqual(proof);
+      const { source } = running.input;
+      expect((await replica.store.read())?.primary.uris).toEqual(source);
+      await client.approve(replica.replica, proof);
+      await replica.end(running, 'finalized');
     });
 
     // A machine that takes no work is noticed after a minute.
