@@ -128,6 +128,8 @@ export class ClusterOperations {
         return this.#approve(order);
       case 'complete':
         return this.#complete(order);
+      case 'next-step':
+        return this.#nextStep();
       case 'throttle':
         return this.#throttle(order.bytesPerSecond);
       case 'abandon':
@@ -136,6 +138,16 @@ export class ClusterOperations {
       default:
         return this.#rollBack(null, order);
     }
+  }
+
+  #nextStep(): Effect {
+    const state = this.#state;
+    const act = () => {
+      state.needsSlot = false;
+      // The report that answers must not tell of the wait any more.
+      if (state.waiting?.kind === 'slot') state.waiting = null;
+    };
+    return { atOnce: true, act };
   }
 
   #pause(): Effect {

@@ -9,7 +9,7 @@ import type { Operation, Wish } from './messages.ts';
 import { SeenOperations } from './operations.ts';
 import type {
   CarriedCluster,
-  ClusterReport,
+  SentClusterReport,
   ClusterStage,
   MemberReport,
   MigrateClusterRequest,
@@ -44,6 +44,8 @@ interface Carried {
   readonly abandonWish: Wish | null;
   readonly takeBack: readonly string[];
   readonly takeBackWish: Wish | null;
+  /** Absent from runs of before. */
+  readonly needsSlot?: boolean;
 }
 
 export class ClusterState implements Recorded {
@@ -86,6 +88,8 @@ export class ClusterState implements Recorded {
   /** Members to be rolled back, first to last. */
   takeBack: readonly string[];
   takeBackWish: Wish | null;
+  /** Its second step is to begin once its fleet says so. */
+  needsSlot: boolean;
   /** Raised by everything that may end a wait. */
   version = 0;
   /** Raised by resume. */
@@ -124,6 +128,7 @@ export class ClusterState implements Recorded {
     this.abandonWish = carried?.abandonWish ?? null;
     this.takeBack = carried?.takeBack ?? [];
     this.takeBackWish = carried?.takeBackWish ?? null;
+    this.needsSlot = carried?.needsSlot ?? false;
   }
 
   /** What it is about, once that is known. */
@@ -158,6 +163,7 @@ export class ClusterState implements Recorded {
     const { members, startedMs, coordinator, reports, operations, isChecked, isApproved } = this;
     const { paused, bytesPerSecond, passed } = this;
     const { approvedBy, completeWish, completedBy, abandonWish, takeBack, takeBackWish } = this;
+    const { needsSlot } = this;
     const carried: Carried = {
       members,
       startedMs,
@@ -176,6 +182,7 @@ export class ClusterState implements Recorded {
       abandonWish,
       takeBack,
       takeBackWish,
+      needsSlot,
     };
     return { ...carried };
   }
@@ -185,6 +192,11 @@ export class ClusterState implements Recorded {
     const { deadlineSeconds } = this.rollout.policy;
     const own = deadlineSeconds === null ? Infinity : this.startedMs + deadlineSeconds * 1000;
     return Math.min(own, this.#deadlineAtMs);
+  }
+
+  /** Until it is too late for what it would begin. */
+  get waitsForSlot(): boolean {
+    return this.needsSlot && this.coordinator !== null && Date.now() < this.deadlineMs;
   }
 
   get moved(): number {
@@ -242,7 +254,7 @@ export class ClusterState implements Recorded {
     }
   }
 
-  report(): ClusterReport {
+  report(): SentClusterReport {
     this.reports += 1;
     return clusterReport(this, this.reports);
   }

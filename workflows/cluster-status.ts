@@ -1,6 +1,6 @@
 /** What a cluster's rollout says of itself, and what may be wished of it as it stands. */
 import type { ClusterState } from './cluster-state.ts';
-import type { ClusterReport, ClusterStatus, RolloutWaiting } from './rollout-messages.ts';
+import type { SentClusterReport, ClusterStatus, RolloutWaiting } from './rollout-messages.ts';
 import { storeWaiting } from './store-records.ts';
 import { isOpen, isWaitingPaused, memberStatus, type TrackedMember } from './tracked-members.ts';
 
@@ -20,7 +20,7 @@ export function clusterStatus(state: ClusterState): ClusterStatus {
 }
 
 /** @param seq raised with each report */
-export function clusterReport(state: ClusterState, seq: number): ClusterReport {
+export function clusterReport(state: ClusterState, seq: number): SentClusterReport {
   const { rollout, stage, outcome, moved, endReason } = state;
   const [undecided] = state.undecided;
   return {
@@ -33,6 +33,7 @@ export function clusterReport(state: ClusterState, seq: number): ClusterReport {
     total: rollout.members.length,
     outcome,
     reason: endReason ?? undecided?.reason ?? null,
+    ...(state.waitsForSlot && { hosts: rollout.members.map(({ host }) => host) }),
   };
 }
 

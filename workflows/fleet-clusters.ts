@@ -2,11 +2,18 @@
  * The clusters of a fleet that have begun and not ended: what each last said of itself, and what it
  * is still to be told. Compact, since all of it goes from run to run.
  */
-import type { ClusterOrder, ClusterReport, ClusterStage } from './rollout-messages.ts';
+import type {
+  ClusterOrder,
+  ClusterReport,
+  ClusterStage,
+  SentClusterReport,
+} from './rollout-messages.ts';
 
 export type Standing =
   /** Takes its machines' slots and one of the window. */
   | 'under-way'
+  /** Its storages are moved for good; its second step is to have a slot, and has none yet. */
+  | 'between-steps'
   | 'soaking'
   /** Has soaked as long as the policy says. */
   | 'soaked'
@@ -27,7 +34,7 @@ export type Order = ClusterOrder extends infer Each
 export interface FleetMember {
   readonly position: number;
   readonly cluster: string;
-  readonly hosts: readonly string[];
+  hosts: readonly string[];
   /** The how manieth of this fleet's starts: a rollback goes in reverse. */
   readonly begun: number;
   standing: Standing;
@@ -121,6 +128,7 @@ const standings: Readonly<Record<ClusterStage, Standing>> = {
 function standingOf({ stage, waiting }: ClusterReport): Standing {
   // Refused before it began, or not to be taken back: it waits for an operator, too.
   if (waiting?.kind === 'failed') return 'failed';
+  if (waiting?.kind === 'slot') return 'between-steps';
   const soaked = stage === 'soaking' && waiting?.kind === 'finalize';
   return soaked ? 'soaked' : standings[stage];
 }
@@ -129,7 +137,8 @@ function standingOf({ stage, waiting }: ClusterReport): Standing {
  * Takes a report in; false when it says nothing new. Reports of one workflow may overtake each
  * other: the newest counts. The first of all comes again from a cluster that was started anew.
  */
-export function takeReport(member: FleetMember, report: ClusterReport): boolean {
+export function takeReport(member: FleetMember, sent: SentClusterReport): boolean {
+  const { hosts = member.hosts, ...report } = sent;
   const { seq } = report;
   if (member.standing === 'ended' || (seq <= (member.report?.seq ?? 0) && seq !== 1)) return false;
   member.report = report;
@@ -139,8 +148,9 @@ export function takeReport(member: FleetMember, report: ClusterReport): boolean 
   const standing = standingOf(report);
   if (standing === 'failed' && member.standing !== 'failed') member.retry = false;
   member.standing = standing;
+  member.hosts = hosts;
   // It moves on to its second step, which is finalized by another word.
-  if (standing === 'under-way') member.finalizes = false;
+  if (standing === 'under-way' || standing === 'between-steps') member.finalizes = false;
   if (standing === 'failed') member.counts = !member.rollingBack;
   if (standing === 'soaking' || standing === 'soaked') member.counts = false;
   return true;
@@ -152,6 +162,7 @@ export function reportOf(member: FleetMember, rolloutId: string): ClusterReport 
   const { cluster, standing, reason } = member;
   const stages = {
     'under-way': 'preflight',
+    'between-steps': 'preflight',
     soaking: 'soaking',
     soaked: 'soaking',
     failed: 'failed',

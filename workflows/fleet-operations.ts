@@ -122,7 +122,7 @@ export class FleetOperations {
     if (held) return;
     // Those under way first: each is a signal, and all are sent at once.
     const soaking = state.members('soaking', 'soaked');
-    for (const member of [...state.members('under-way', 'failed'), ...soaking]) {
+    for (const member of [...state.members('under-way', 'between-steps', 'failed'), ...soaking]) {
       state.tell(member, { order: 'pause' });
     }
   }
@@ -130,7 +130,7 @@ export class FleetOperations {
   #throttle(bytesPerSecond: number | null): void {
     const state = this.#state;
     state.bytesPerSecond = bytesPerSecond;
-    for (const member of state.members('under-way', 'failed')) {
+    for (const member of state.members('under-way', 'between-steps', 'failed')) {
       state.tell(member, { order: 'throttle', bytesPerSecond });
     }
   }

@@ -19,7 +19,7 @@ import {
 import type { Wish } from './messages.ts';
 import { SeenOperations } from './operations.ts';
 import type {
-  ClusterReport,
+  SentClusterReport,
   FleetCounts,
   MigrateFleetRequest,
   RolloutOutcome,
@@ -189,7 +189,7 @@ export class FleetState implements Recorded {
 
   /** The wave whose clusters may begin, or are to soak. What failed within the budget is passed. */
   get wave(): number {
-    const unsoaked = this.members('under-way', 'soaking', 'foreign');
+    const unsoaked = this.members('under-way', 'between-steps', 'soaking', 'foreign');
     const first = Math.min(this.positions.cursor, ...unsoaked.map(({ position }) => position));
     const wave = this.waves.findIndex(({ to }) => first < to);
     return wave === -1 ? this.waves.length : wave;
@@ -200,7 +200,7 @@ export class FleetState implements Recorded {
     return {
       total: this.total,
       begun: this.positions.count,
-      moving: of('under-way', 'foreign'),
+      moving: of('under-way', 'between-steps', 'foreign'),
       soaking: of('soaking', 'soaked'),
       finalized: this.ended.finalized,
       rolledBack: this.ended.rolledBack,
@@ -265,7 +265,7 @@ export class FleetState implements Recorded {
     }
   }
 
-  hear(report: ClusterReport): void {
+  hear(report: SentClusterReport): void {
     const member = this.open.get(report.cluster);
     if (member === undefined || report.rolloutId !== this.request.rolloutId) return;
     const before = member.standing;

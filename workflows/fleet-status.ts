@@ -36,7 +36,7 @@ export function fleetStatus(state: FleetState): FleetStatus {
     })),
     counts: state.counts(),
     clusters: state
-      .members('failed', 'foreign', 'under-way', 'ended', 'soaking', 'soaked')
+      .members('failed', 'foreign', 'under-way', 'between-steps', 'ended', 'soaking', 'soaked')
       .toSorted((a, b) => rank(a.standing) - rank(b.standing) || a.position - b.position)
       .slice(0, namedClusters)
       .map((member) => ({
@@ -49,7 +49,7 @@ export function fleetStatus(state: FleetState): FleetStatus {
 }
 
 function rank(standing: string): number {
-  return ['failed', 'foreign', 'under-way', 'ended'].indexOf(standing) >>> 0;
+  return ['failed', 'foreign', 'under-way', 'between-steps', 'ended'].indexOf(standing) >>> 0;
 }
 
 function stageOf(state: FleetState): FleetStatus['stage'] {
@@ -75,7 +75,7 @@ function waveState(
   if (at.number > at.wave) return 'pending';
   if (state.approvedWaves <= at.number) return 'approval';
   if (!at.begun) return 'running';
-  return state.members('under-way', 'foreign').length > 0 ? 'running' : 'soaking';
+  return state.members('under-way', 'between-steps', 'foreign').length > 0 ? 'running' : 'soaking';
 }
 
 /** Null while something moves by itself. */

@@ -226,6 +226,7 @@ class ClusterMigration {
     if (state.takeBack.length > 0) return this.#turns.takeBack();
     if (state.completeWish) return this.#turns.complete();
     if (this.#turns.retry()) return;
+    if (state.waitsForSlot) return this.#untilSlot();
     if (!state.isChecked) return this.#preflight();
     if (state.undecided.length > 0) return this.#turns.stop();
     const [moving] = state.of('moving');
@@ -240,6 +241,15 @@ class ClusterMigration {
   async #adoptLost(member: TrackedMember): Promise<void> {
     member.isLost = false;
     await this.#calls.attach(member);
+  }
+
+  /** What begins anew takes a slot of its fleet again. */
+  async #untilSlot(): Promise<void> {
+    const state = this.#state;
+    state.stage = 'preflight';
+    const reason = 'its second step waits for a slot of its fleet';
+    const remedy = 'wait; where no fleet runs any more, start it again';
+    await this.#waits.forNews({ kind: 'slot', reason, remedy });
   }
 
   async #preflight(): Promise<void> {
@@ -302,6 +312,7 @@ class ClusterMigration {
     const { shape } = state.rollout.policy;
     if (shape === 'staged' && this.#beginSecondStep()) {
       state.isChecked = false;
+      state.needsSlot = true;
       return null;
     }
     const finalized = state.of('finalized');

@@ -161,6 +161,7 @@ class FleetRollout {
     if (state.holds || state.rollback !== null) return;
     this.#retry();
     if (state.budgetSpent || workflowInfo().continueAsNewSuggested) return;
+    this.#beginSecondSteps();
     await this.#begin();
   }
 
@@ -199,6 +200,15 @@ class FleetRollout {
       member.standing = 'under-way';
       if (member.absent) this.#task(() => this.#children.start(member));
       else state.tell(member, { order: 'resume' });
+    }
+  }
+
+  /** What has begun goes before what has not. */
+  #beginSecondSteps(): void {
+    const state = this.#state;
+    for (const member of whoBegins(state.members('between-steps'), this.#slots())) {
+      member.standing = 'under-way';
+      state.tell(member, { order: 'next-step' });
     }
   }
 
@@ -258,7 +268,7 @@ class FleetRollout {
     const reason = state.rollback?.reason ?? '';
     const { policy } = state.request;
     for (const member of state.members('foreign')) state.end(member, 'skipped', member.reason);
-    const open = state.members('under-way', 'failed', 'soaking', 'soaked');
+    const open = state.members('under-way', 'between-steps', 'failed', 'soaking', 'soaked');
     const going = open.filter(({ rollingBack, standing }) => rollingBack && standing !== 'failed');
     const limits = { ...policy.concurrency, soaking: null };
     const slots = new Slots(limits, { underWay: going, soaking: 0 });

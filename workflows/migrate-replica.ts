@@ -5,7 +5,6 @@
  */
 import {
   allHandlersFinished,
-  ApplicationFailure,
   CancellationScope,
   condition,
   ContinueAsNew,
@@ -44,6 +43,7 @@ import { MigrationState } from './migration-state.ts';
 import { decidedBy, passGates, untilTurn } from './gates.ts';
 import { GroupLeases } from './group-leases.ts';
 import { reportToCoordinator } from './member-reports.ts';
+import { sendControl } from './send-control.ts';
 import { showMigration } from './shown-migration.ts';
 import { Soak } from './soak.ts';
 import { isOfReversal, positionOf } from './position.ts';
@@ -106,7 +106,7 @@ class ReplicaMigration {
   }
 
   async run(): Promise<MigrateReplicaResult> {
-    const control = this.#controlLoop();
+    const control = sendControl(this.#state, this.#calls);
     const reports = reportToCoordinator(this.#state);
     const kept = this.#leases.keep();
     const shown = showMigration(this.#state);
@@ -434,30 +434,6 @@ class ReplicaMigration {
     }
   }
 
-  /** Sends pause and throttle to the machine, where running bulk work reads them. */
-  async #controlLoop(): Promise<void> {
-    const { state, input } = this.#context();
-    // The machine may still hold the wishes of a migration before this one.
-    let sent = -1;
-    for (;;) {
-      await condition(
-        () => state.stage === 'ended' || (state.view !== null && state.controlVersion !== sent),
-      );
-      if (state.stage === 'ended') return;
-      const version = state.controlVersion;
-      const { paused, bytesPerSecond } = state;
-      const addressee = { contractVersion, agentId: this.#agentId(), replica: input.replica };
-      try {
-        const order = { lease: state.view?.lease ?? 0, version };
-        await this.#calls.steer.setControl({ ...addressee, order, paused, bytesPerSecond });
-        sent = version;
-      } catch (error) {
-        // The machine is away: the step that is under way will say so; the wish stays to be sent.
-        if (!isUnreachable(error)) sent = version;
-      }
-    }
-  }
-
   async #continueWhenLong(): Promise<void> {
     const { state } = this.#context();
     if (!workflowInfo().continueAsNewSuggested) return;
@@ -466,9 +442,7 @@ class ReplicaMigration {
   }
 
   #agentId(): string {
-    const { agentId } = this.#state;
-    if (agentId === null) throw ApplicationFailure.nonRetryable('no agent has been reached');
-    return agentId;
+    return this.#state.knownAgent;
   }
 
   #context() {

@@ -2,7 +2,7 @@
  * What a running migration remembers between its steps: wishes of operators and the last known
  * record. Handlers are registered before the first await; they check, record and return.
  */
-import { setHandler, workflowInfo } from '@temporalio/workflow';
+import { ApplicationFailure, setHandler, workflowInfo } from '@temporalio/workflow';
 
 import type { BindingView, ControlWish, Finding, ProofName } from '../activities/contract.ts';
 import { replicaText } from '../core/ids.ts';
@@ -122,6 +122,12 @@ export class MigrationState {
     this.leases = carried?.leases ?? [];
     this.#operations = new SeenOperations(carried?.operationIds);
     if (carried) this.#wished = { pause: true, limit: true };
+  }
+
+  /** Of the agent that has answered. */
+  get knownAgent(): string {
+    if (this.agentId === null) throw ApplicationFailure.nonRetryable('no agent has been reached');
+    return this.agentId;
   }
 
   get phase(): Phase | null {

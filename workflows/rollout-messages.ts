@@ -54,8 +54,9 @@ export const coordinateSignal = defineSignal<[CoordinateRequest]>('coordinate');
 export type MemberOrder = Operation & {
   /** Another migration of the replica is not meant; absent in histories of before. */
   readonly migrationId?: string;
-} & (
-    // What is not begun by `notAfterMs` (Unix time; the end of the window) is to be asked for anew.
+} &
+  // What is not begun by `notAfterMs` (Unix time; the end of the window) is to be asked for anew.
+  (
     | { readonly order: 'begin'; readonly notAfterMs?: number }
     | { readonly order: 'pause' | 'resume' | 'complete' }
     | {
@@ -172,6 +173,8 @@ export interface RolloutWaiting extends Omit<Waiting, 'kind'> {
     | 'health'
     | 'window'
     | 'wave-approval'
+    /** For a slot of its fleet. */
+    | 'slot'
     | 'member'
     | 'budget'
     | 'stopped';
@@ -264,8 +267,13 @@ export interface ClusterReport {
   readonly reason: string | null;
 }
 
+export interface SentClusterReport extends ClusterReport {
+  /** Of its members; only where it waits for a slot. */
+  readonly hosts?: readonly string[];
+}
+
 /** To `fleet/<name>`. */
-export const clusterReportSignal = defineSignal<[ClusterReport]>('clusterReport');
+export const clusterReportSignal = defineSignal<[SentClusterReport]>('clusterReport');
 /** To `cluster/<name>`: report to this fleet, now and from now on. */
 export const coordinateClusterSignal =
   defineSignal<[{ readonly coordinator: string }]>('coordinateCluster');
@@ -273,6 +281,8 @@ export const coordinateClusterSignal =
 export type ClusterOrder = Operation &
   (
     | { readonly order: 'pause' | 'resume' | 'approve' | 'complete' }
+    /** It has a slot for its second step. */
+    | { readonly order: 'next-step' }
     | { readonly order: 'throttle'; readonly bytesPerSecond: number | null }
     | { readonly order: 'rollback' | 'abandon'; readonly reason: string }
   );

@@ -113,6 +113,7 @@ const rolloutWaitingSchema = z
       'health',
       'window',
       'wave-approval',
+      'slot',
       'member',
       'budget',
       'stopped',

@@ -28,7 +28,7 @@ describe.skipIf(missing('temporal'))('a fleet of clusters migrates by a workflow
   const first = named('a', most);
   const second = named('b', 4);
   const third = named('c', 3);
-  const inTwoSteps = named('d', 2);
+  const inTwoSteps = named('d', 3);
   const nightly = named('e', 3);
   let environment: FleetEnvironment;
   /** The window that the fleet `night` waits for, while the other tests run. */
@@ -210,12 +210,13 @@ describe.skipIf(missing('temporal'))('a fleet of clusters migrates by a workflow
   );
 
   test.runIf(isLong)(
-    'clusters that move in two steps are finalized wave by wave in both [ROLL-1]',
+    'clusters that move in two steps are finalized wave by wave in both, and take a slot for each [ROLL-1] [ROLL-6]',
     long,
     async () => {
       const files = await environment.files({
         shape: 'staged',
         waves: [{ clusters: 1 }, { clusters: '100%' }],
+        concurrency: { clusters: 1 },
         finalize: 'per-wave',
       });
       const only = ['--clusters', ...inTwoSteps];
@@ -227,6 +228,20 @@ describe.skipIf(missing('temporal'))('a fleet of clusters migrates by a workflow
           lastEnded: { id: 'r4-b1', result: 'finalized' },
         });
       }
+      // Of the two whose storages were finalized at once, each moves all its programs in its turn.
+      const moved: string[] = [];
+      const store = await openControlStore(environment);
+      try {
+        for (const line of await store.audit.page({ limit: 1000 })) {
+          const isMove = line.action === 'begin' && line.reason.includes('r4-b1');
+          if (isMove || line.action === 'next-step') moved.push(line.subject);
+        }
+      } finally {
+        await store.close();
+      }
+      const turns = moved.filter((subject, i) => subject !== moved[i - 1]);
+      expect([...turns].toSorted()).toEqual(inTwoSteps.map(clusterWorkflowId).toSorted());
+      expect(moved).toHaveLength(4 * inTwoSteps.length);
     },
   );
 
