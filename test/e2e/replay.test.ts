@@ -7,19 +7,11 @@ import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 
-import type { Client, WorkflowExecutionInfo } from '@temporalio/client';
+import type { Client } from '@temporalio/client';
 import { Worker } from '@temporalio/worker';
 import { describe, expect, test } from 'vitest';
 
-import { MachineClient } from '../../client/machine-client.ts';
-import { ScheduleClient } from '../../client/schedule-client.ts';
-import {
-  clusterWorkflowId,
-  fleetWorkflowId,
-  groupLeaseWorkflowId,
-  replicaWorkflowId,
-  scheduleWatchWorkflowId,
-} from '../../core/ids.ts';
+import { clusterWorkflowId, groupLeaseWorkflowId, replicaWorkflowId } from '../../core/ids.ts';
 import { urisNow } from '../../storage/binding/parking.ts';
 import { batchOf, EntryType } from '../../storage/entry-batch.ts';
 import { defaultFamilies } from '../../storage/families/registry.ts';
@@ -34,6 +26,18 @@ import { MigratingReplica } from '../soak/migrating-replica.ts';
 import { sharedTemporal } from '../setup/shared-temporal.ts';
 import { ClusterEnvironment } from './cluster-environment.ts';
 import { eventually, MigrationEnvironment } from './migration-environment.ts';
+import {
+  fleetRuns,
+  othersByType,
+  recordFleet,
+  recordQuestions,
+  recordSchedule,
+  recordStaged,
+  recordWindow,
+  runsOf,
+  stagedRuns,
+  windowRuns,
+} from './recorded-fleets.ts';
 
 const histories = resolve('test/histories');
 const update = process.env['QUORUMSHIFT_UPDATE_GOLDEN'] === '1';
@@ -110,135 +114,6 @@ async function recordCluster(environment: ClusterEnvironment): Promise<void> {
   await lease.result();
 }
 
-/** A fleet whose canary fails and is mended, and whose waves are approved. */
-const fleetRuns = {
-  'fleet-audited': fleetWorkflowId('recorded'),
-};
-
-async function recordFleet(environment: FleetEnvironment): Promise<void> {
-  const { client } = environment;
-  await environment.breakProbe('a');
-  const files = await environment.files({
-    waves: [{ clusters: 1 }, { clusters: '100%' }],
-    approval: 'per-wave',
-    finalize: 'per-wave',
-  });
-  await environment.cli('fleet', 'start', 'recorded', ...files, '--id', 'recorded');
-  const waits = (kind: string) =>
-    environment.until('recorded', `it waits: ${kind}`, ({ waiting }) => waiting?.kind === kind);
-  await waits('budget');
-  await environment.mend('a');
-  await client.stop('recorded', 'recorded');
-  await client.skip('recorded', 'c');
-  await client.resume('recorded');
-  await waits('wave-approval');
-  await client.throttle('recorded', 1_000_000);
-  await client.approve('recorded');
-  await environment.outcome('recorded');
-}
-
-/** A cluster in a window, that soaks, is probed, paused and resumed, and ends at its deadline. */
-const windowRuns = {
-  'fleet-in-window': fleetWorkflowId('window'),
-  'cluster-in-window': clusterWorkflowId('a'),
-  'member-in-window': replicaWorkflowId({ cluster: 'a', member: 'n2' }),
-};
-
-async function recordWindow(environment: FleetEnvironment): Promise<void> {
-  const { client, clusters } = environment;
-  await environment.changeViews('b', { changePending: true });
-  const files = await environment.files({
-    windows: [{ from: '00:00', to: '00:00' }],
-    atWindowEnd: 'detach',
-    waves: [{ clusters: '100%' }],
-    concurrency: { clusters: 1 },
-    approval: 'per-cluster',
-    finalize: 'per-cluster',
-    soakSeconds: 5,
-    deadlineSeconds: 50,
-    replica: { probeEverySeconds: 1 },
-  });
-  const only = ['--clusters', 'a', 'b', '--id', 'window'];
-  await environment.cli('fleet', 'start', 'window', ...files, ...only);
-  const untilCluster = (what: string, holds: (status: ClusterStatus) => boolean) =>
-    eventually(what, async () => {
-      const seen = await clusters.status('a').catch(() => null);
-      return seen?.status != null && holds(seen.status);
-    });
-  await untilCluster('it waits for approval', ({ waiting }) => waiting?.kind === 'approval');
-  await clusters.pause('a');
-  await untilCluster('it is paused', ({ waiting }) => waiting?.kind === 'paused');
-  await clusters.approve('a');
-  await clusters.resume('a');
-  await client.result('window');
-}
-
-/** The only history of its type, by that. */
-const othersByType = {
-  'scheduled-fleet': 'scheduledFleet',
-  'watch-schedule': 'watchSchedule',
-  'plan-replica': 'planReplica',
-  'plan-cluster': 'planCluster',
-  'read-machines': 'readMachines',
-  'list-machine-replicas': 'listMachineReplicas',
-  'list-replica-proofs': 'listReplicaProofs',
-  'read-replica-proof': 'readReplicaProof',
-} as const;
-
-/** A schedule whose run waits for a rollout that is under way; then it is deleted. */
-async function recordSchedule(environment: FleetEnvironment): Promise<void> {
-  const { client, temporal } = environment;
-  const files = await environment.files({ finalize: 'per-cluster', approval: 'per-cluster' });
-  await environment.cli('fleet', 'start', 'recorded', ...files, '--clusters', 'a', '--id', 'hand');
-  const at = new Date(Math.ceil(Date.now() / 1000) * 1000 + 5_000).toISOString();
-  const given = ['--fleet', 'recorded', '--clusters', 'b', '--at', at, '--overlap', 'buffer-one'];
-  const approved = await environment.files({ finalize: 'per-cluster' });
-  await environment.cli('schedule', 'create', 'recorded', ...approved, ...given);
-  await eventually('its run waits', async () => {
-    const [run] = await runsOf(temporal, 'scheduledFleet');
-    if (run === undefined) return false;
-    const { events } = await temporal.workflow.getHandle(run.workflowId).fetchHistory();
-    return events?.some((event) => event.timerStartedEventAttributes != null);
-  });
-  await environment.clusters.approve('a');
-  await client.result('recorded');
-  await eventually(
-    'its run has ended',
-    async () => {
-      const runs = await runsOf(temporal, 'scheduledFleet');
-      return runs.some(({ status }) => status.name === 'COMPLETED');
-    },
-    180_000,
-  );
-  await new ScheduleClient({ client: temporal }).delete('recorded');
-  await temporal.workflow.getHandle(scheduleWatchWorkflowId('recorded')).result();
-}
-
-/** What only asks. */
-async function recordQuestions(environment: FleetEnvironment): Promise<void> {
-  const files = await environment.files({});
-  await environment.cli('cluster', 'plan', 'c', ...files);
-  const [source = ''] = environment.sources('c');
-  const target = environment.target('c', 'n1');
-  const host = environment.machines.at(-1) ?? '';
-  const at = ['--host', host, '--source', source, '--target', target];
-  await environment.cli('plan', 'c/n1', ...at);
-  const machines = new MachineClient(environment.temporal);
-  await machines.machines(environment.machines);
-  await machines.replicas(environment.machines);
-  const replica = { cluster: 'c', member: 'n1' };
-  const { files: proofs } = await machines.proofs(host, { replica, after: null, limit: 1 });
-  expect(proofs).toEqual([]);
-  await expect(machines.proof(host, replica, 'none.json')).rejects.toThrow(/none\.json/);
-}
-
-async function runsOf(temporal: Client, type: string) {
-  const runs: WorkflowExecutionInfo[] = [];
-  const query = `WorkflowType = "${type}"`;
-  for await (const run of temporal.workflow.list({ query })) runs.push(run);
-  return runs;
-}
-
 describe('the workflow of today', () => {
   test.runIf(update)('writes the histories of a schedule anew', { timeout: 300_000 }, async () => {
     const environment = await FleetEnvironment.create({ machines: 3, clusters: ['a', 'b', 'c'] });
@@ -277,6 +152,21 @@ describe('the workflow of today', () => {
       await environment.run();
       await recordWindow(environment);
       for (const [name, workflowId] of Object.entries(windowRuns)) {
+        await writeHistory(environment.temporal, { workflowId, name });
+      }
+    } finally {
+      await environment.close();
+    }
+  });
+
+  test.runIf(update)('writes the histories of two steps anew', { timeout: 240_000 }, async () => {
+    const clusters = ['a'];
+    const given = { machines: 3, clusters, withPrograms: clusters };
+    const environment = await FleetEnvironment.create(given);
+    try {
+      await environment.run();
+      await recordStaged(environment);
+      for (const [name, workflowId] of Object.entries(stagedRuns)) {
         await writeHistory(environment.temporal, { workflowId, name });
       }
     } finally {
@@ -327,6 +217,7 @@ describe('the workflow of today', () => {
         ...Object.keys(clusterRuns),
         ...Object.keys(fleetRuns),
         ...Object.keys(windowRuns),
+        ...Object.keys(stagedRuns),
         ...unaudited,
         ...Object.keys(othersByType),
       ].toSorted(),
