@@ -474,6 +474,11 @@ export const errorRegistry = {
     message: 'Cannot cut over: the window that it was approved for must be open: it ended {ended}',
     remedy: 'Wait: in the next window it is looked at, and approved, anew.',
   },
+  'metrics.not-served': {
+    ...refused,
+    message: 'Cannot serve metrics at {address}: it must be free to listen on: {reason}',
+    remedy: 'Give another --metrics-port, or end what listens there.',
+  },
   'temporal.unavailable': {
     ...away,
     message: 'Cannot reach Temporal at {address}: {reason}',

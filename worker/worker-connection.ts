@@ -5,11 +5,17 @@ import { NativeConnection } from '@temporalio/worker';
 import { unavailable, type TemporalTarget } from './temporal-connection.ts';
 import { installRuntime } from './temporal-runtime.ts';
 
-/** @throws `temporal.unavailable` */
-export async function connectWorker(target: TemporalTarget): Promise<NativeConnection> {
+/**
+ * @param metricsPort of 127.0.0.1, where Prometheus finds the metrics of the process's workers
+ * @throws `temporal.unavailable`, `metrics.not-served`
+ */
+export async function connectWorker(
+  target: TemporalTarget,
+  metricsPort?: number,
+): Promise<NativeConnection> {
   const { connectionOptions } = loadClientConnectConfig();
   const { tls, apiKey, metadata } = connectionOptions;
-  installRuntime();
+  installRuntime(metricsPort);
   try {
     return await NativeConnection.connect({
       address: target.address,

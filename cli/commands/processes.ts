@@ -17,11 +17,13 @@ import { addTemporalOptions, type TemporalOptions } from '../temporal-options.ts
 
 interface ControlOptions extends TemporalOptions {
   readonly config?: string;
+  readonly metricsPort?: number;
 }
 
 interface ProcessOptions extends TemporalOptions {
   readonly config: string;
   readonly controlConfig?: string;
+  readonly metricsPort?: number;
   readonly port: number;
   readonly uiPort: number;
   readonly apiPort: number;
@@ -42,11 +44,13 @@ export function addProcesses(program: Command): void {
     .option('--no-tokens', 'the API takes requests without a token')
     .addHelpText('after', '\nExample:\n  quorumshift dev --config agent.json')
     .action(dev);
-  configured(addTemporalOptions(program.command('agent')))
+  const measured = (command: Command) =>
+    command.option('--metrics-port <port>', 'of 127.0.0.1: Prometheus at /metrics', parsePort);
+  measured(configured(addTemporalOptions(program.command('agent'))))
     .description('the agent of this machine')
     .addHelpText('after', '\nExample:\n  quorumshift agent --config agent.json')
     .action(agent);
-  addTemporalOptions(program.command('control'))
+  measured(addTemporalOptions(program.command('control')))
     .description('a control worker: runs workflows, touches no machine')
     .option('--config <file>', 'of the control plane: with it, the worker of its store runs here')
     .addHelpText('after', '\nExample:\n  quorumshift control --config control.yaml')
@@ -82,7 +86,7 @@ async function dev(options: ProcessOptions): Promise<void> {
 async function agent(options: ProcessOptions): Promise<void> {
   const target = targetOf(options);
   const context = await agentContext(await readAgentConfig(options.config));
-  const connection = await connectWorker(target);
+  const connection = await connectWorker(target, options.metricsPort);
   const workers = await createAgentWorkers({ ...target, connection, context });
   log(`agent ${context.agentId} of machine ${context.config.host} is ready`);
   onStop(() => workers.shutdown());
@@ -93,7 +97,7 @@ async function agent(options: ProcessOptions): Promise<void> {
 async function control(options: ControlOptions): Promise<void> {
   const target = targetOf(options);
   const config = options.config === undefined ? null : await readControlConfig(options.config);
-  const connection = await connectWorker(target);
+  const connection = await connectWorker(target, options.metricsPort);
   const worker = await createControlWorker({ connection, namespace: target.namespace });
   const store =
     config === null ? null : await createStoreWorker({ ...target, connection, config, log });

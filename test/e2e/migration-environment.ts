@@ -140,11 +140,11 @@ export class MigrationEnvironment {
   }
 
   /** Starts `agent` or `control` and waits until it says that it is ready. */
-  async start(name: 'agent' | 'control'): Promise<void> {
+  async start(name: 'agent' | 'control', ...more: readonly string[]): Promise<void> {
     const config = name === 'agent' ? ['--config', this.configFile] : [];
     const { address, namespace } = this.#options;
     const env = { TEMPORAL_ADDRESS: address, TEMPORAL_NAMESPACE: namespace };
-    await this.#processes.start(name, [name, ...config], env);
+    await this.#processes.start(name, [name, ...config, ...more], env);
   }
 
   /** kill -9, then waits for the end. */

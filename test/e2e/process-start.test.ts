@@ -7,9 +7,10 @@ import { join } from 'node:path';
 
 import { describe, expect, test } from 'vitest';
 
-import { program } from '../cli/run-cli.ts';
+import { program, runCli } from '../cli/run-cli.ts';
 import { missing } from '../setup/toolchain.ts';
 import { sharedTemporal } from '../setup/shared-temporal.ts';
+import { MigratingReplica } from '../soak/migrating-replica.ts';
 import { MigrationEnvironment } from './migration-environment.ts';
 
 /** Far beyond a server's start and stop. */
@@ -24,6 +25,36 @@ describe.skipIf(missing('temporal'))('a process that is started', () => {
       await writeFile(join(directory, 'attempt'), 'the token of another server');
       await environment.start('agent');
       expect(await readdir(directory)).toEqual([]);
+    } finally {
+      await environment.close();
+    }
+  });
+
+  test('with a port for metrics tells how long steps and workflow tasks take, on that port alone [OPS-6]', async () => {
+    const environment = await MigrationEnvironment.create(await sharedTemporal());
+    const ports = { agent: await freePort(), control: await freePort() };
+    const metricsOf = async (name: keyof typeof ports) =>
+      (await fetch(`http://127.0.0.1:${ports[name]}/metrics`)).text();
+    try {
+      for (const name of ['agent', 'control'] as const) {
+        await environment.start(name, '--metrics-port', `${ports[name]}`);
+      }
+      const replica = await MigratingReplica.create(environment, 'measured');
+      await replica.end(await replica.begin(), 'finalized');
+      for (const step of ['copy', 'validate', 'swap', 'probe', 'finalize']) {
+        expect(await metricsOf('agent')).toMatch(
+          new RegExp(`^temporal_activity_execution_latency_count\\{.*"${step}".*\\} 1$`, 'm'),
+        );
+      }
+      expect(await metricsOf('control')).toMatch(
+        /^temporal_workflow_completed_total\{.*"migrateReplica".*\} 1$/m,
+      );
+      await environment.kill('agent');
+      const given = ['--config', environment.configFile, '--metrics-port', `${ports.control}`];
+      const env = { TEMPORAL_ADDRESS: environment.address };
+      const { code, stderr } = await runCli(['agent', ...given], { env });
+      expect(stderr).toContain(`Cannot serve metrics at 127.0.0.1:${ports.control}`);
+      expect(code).toBe(3);
     } finally {
       await environment.close();
     }
