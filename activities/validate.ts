@@ -10,8 +10,7 @@ import { QuorumshiftError } from '../core/errors.ts';
 import { urisNow } from '../storage/binding/parking.ts';
 import type { StepEnding } from '../storage/binding/step-guard.ts';
 import { compareInstances } from '../storage/equivalence/compare.ts';
-import { makeProof, writeProof } from '../storage/equivalence/proof.ts';
-import { writeDurably } from '../storage/files.ts';
+import { makeProof, writeProof, writeReport } from '../storage/equivalence/proof.ts';
 import { underControl } from './bulk-work.ts';
 import { withFreshTarget } from './fresh-target.ts';
 import { stateBytes } from './state-size.ts';
@@ -91,10 +90,9 @@ async function reportDifference(
   const { record, migration } = step.guard;
   const file = `${migration.id}-${record.generation}-difference.json`;
   const path = join(step.store.directory.proofs, file);
-  const bytes = Buffer.from(`${JSON.stringify(report, null, 2)}\n`);
   await step.guard.effect(async () => {
     await removeUnfinished(step);
-    await writeDurably(step.context.files, path, bytes);
+    await writeReport(step.context.files, path, report);
   });
   return rollBack(step, { report: file }, `validation failed: ${report.summary}`);
 }

@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { assert, fail } from '../core/errors.ts';
 import { replicaText } from '../core/ids.ts';
 import type { BindingRecord, FormerMirror, MirrorState } from '../schemas/binding-record.ts';
+import type { EquivalenceReport } from '../schemas/equivalence-report.ts';
 import type { Proof } from '../schemas/proof.ts';
 import { prepareStamps, stampNamed } from '../storage/binding/generation-stamp.ts';
 import { settleFormer } from '../storage/binding/former-mirror.ts';
@@ -19,7 +20,7 @@ import { urisNow } from '../storage/binding/parking.ts';
 import type { PreparedRecord, RecordChange, RecordStore } from '../storage/binding/record-store.ts';
 import { requireCaller } from '../storage/binding/step-guard.ts';
 import type { Instance, InstanceUris } from '../storage/contracts.ts';
-import { makeProof, writeProof } from '../storage/equivalence/proof.ts';
+import { makeProof, writeProof, writeReport } from '../storage/equivalence/proof.ts';
 import type { FamilyRegistry } from '../storage/family-registry.ts';
 import type { GiveWay } from '../storage/image/rate-limit.ts';
 import type { TransferOptions } from '../storage/image/state-stream.ts';
@@ -176,7 +177,12 @@ export class LiveMirror {
     return withPinned(pair, async (pinned) => {
       const { primary, mirror, keep } = pinned;
       if (mirror === null) throw conflict(store, 'prove', 'its mirror was left a moment ago');
-      const asked = { ...options, ...this.#stoppable(options) };
+      const { lastIndex } = primary.state();
+      const by = caller.claim?.token;
+      const mark = by ? `${by.lease}_${by.step}` : String(lastIndex);
+      const name = `${migrationId}-${record.generation}-${mark}`;
+      const keepReport = (report: EquivalenceReport) => this.#keepReport(name, report);
+      const asked = { ...options, ...this.#stoppable(options), keepReport };
       const found = await this.#validation.compare(pair.engine, pinned, asked);
       const proof = makeProof({
         migrationId,
@@ -186,14 +192,23 @@ export class LiveMirror {
         createdAt: found.at,
         readSince: found.readSince,
       });
-      const { lastIndex } = primary.state();
-      const by = caller.claim?.token;
-      const mark = by ? `${by.lease}_${by.step}` : String(lastIndex);
-      const file = `${migrationId}-${record.generation}-${mark}.json`;
+      const file = `${name}.json`;
       await writeProof(store.files, join(store.directory.proofs, file), proof);
       this.#held = new HeldProof({ proof, lastIndex, since: keep(), pair });
       return { proof, file, bytesRead: found.bytesRead };
     });
+  }
+
+  /** A difference counts, whether or not its report can be kept. */
+  async #keepReport(name: string, report: EquivalenceReport): Promise<string> {
+    const { files, directory } = this.#options.store;
+    const file = `${name}-difference.json`;
+    try {
+      await writeReport(files, join(directory.proofs, file), report);
+      return `report: ${file}`;
+    } catch (error) {
+      return `its report could not be kept: ${String(error)}`;
+    }
   }
 
   /**

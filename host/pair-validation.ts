@@ -11,6 +11,7 @@
  * read, so that nothing is kept for longer than the host's configuration says.
  */
 import { assert, fail } from '../core/errors.ts';
+import type { EquivalenceReport } from '../schemas/equivalence-report.ts';
 import type { Instance } from '../storage/contracts.ts';
 import { compareInstances } from '../storage/equivalence/compare.ts';
 import { ReadBack } from '../storage/equivalence/read-back.ts';
@@ -35,6 +36,8 @@ export interface ValidateOptions extends TransferOptions {
    * the host is configured. A full read that was cut off goes on all the same.
    */
   readonly readWithinSeconds?: number | null;
+  /** Keeps the report of a difference; where, in words. */
+  readonly keepReport?: (report: EquivalenceReport) => Promise<string>;
 }
 
 /** A validation that found both sides equal. */
@@ -77,7 +80,7 @@ export class PairValidation {
   async compare(
     engine: PairEngine,
     pinned: PinnedPair,
-    { readWithinSeconds = null, ...options }: ValidateOptions,
+    { readWithinSeconds = null, keepReport, ...options }: ValidateOptions,
   ): Promise<Validated & Readonly<Record<'a' | 'b', StateDigest>>> {
     const { primary, mirror, sides } = pinned;
     assert(mirror !== null, 'a validation is of a pair');
@@ -88,7 +91,9 @@ export class PairValidation {
     });
     if (!compared.equal) {
       this.forget();
-      throw fail('state.different', { summary: compared.report.summary });
+      const { report } = compared;
+      const where = keepReport === undefined ? '' : ` (${await keepReport(report)})`;
+      throw fail('state.different', { summary: `${report.summary}${where}` });
     }
     kept.isWhole = true;
     const { a, b, bytesRead } = compared;

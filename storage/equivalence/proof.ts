@@ -1,5 +1,9 @@
-/** Proof files: made only of two equal digests, written durably, checked when read. */
+/**
+ * Proof files: made only of two equal digests, written durably, checked when read. Beside them lie
+ * the reports of comparisons that found a difference.
+ */
 import { assert, fail } from '../../core/errors.ts';
+import type { EquivalenceReport } from '../../schemas/equivalence-report.ts';
 import { proofSchema, type Proof } from '../../schemas/proof.ts';
 import type { FileLayer } from '../file-layer.ts';
 import { readWhole, writeDurably } from '../files.ts';
@@ -51,6 +55,15 @@ export function makeProof(input: ProofInput): Proof {
 export async function writeProof(files: FileLayer, path: string, proof: Proof): Promise<void> {
   const bytes = Buffer.from(`${JSON.stringify(proofSchema.parse(proof), null, 2)}\n`);
   await writeDurably(files, path, bytes);
+}
+
+/** Durable when resolved; replaces an earlier file of the name, whole. */
+export async function writeReport(
+  files: FileLayer,
+  path: string,
+  report: EquivalenceReport,
+): Promise<void> {
+  await writeDurably(files, path, Buffer.from(`${JSON.stringify(report, null, 2)}\n`));
 }
 
 /**

@@ -1,7 +1,9 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
 
 import { ServedReplica, type ServedReplicaOptions } from '../../host/served-replica.ts';
+import { equivalenceReportSchema } from '../../schemas/equivalence-report.ts';
 import { readProof } from '../../storage/equivalence/proof.ts';
+import { readWhole } from '../../storage/files.ts';
 import { batchOf, entryHeaderBytes, type LogEntry } from '../../storage/entry-batch.ts';
 import { createLocalFamily } from '../../storage/families/local/family.ts';
 import { FamilyRegistry } from '../../storage/family-registry.ts';
@@ -107,6 +109,29 @@ describe('a proof after an earlier one of the same two instances', () => {
     const each = await paired(0);
     await each.served.mirror.prove();
     expect(await readBy(each.served.mirror.prove())).toBe(wholeBytes);
+  });
+
+  test('that finds a difference keeps its report, and says where; a disk that takes none hides no difference [EQ-4]', async () => {
+    const { disk, failing, served, append } = await paired();
+    const { mirror, store } = served;
+    await mirror.prove();
+    await append(1);
+    const behind = mirror.sides.mirror;
+    if (behind === null) throw new Error('it has a mirror');
+    await behind.apply({ truncate: { lastKept: entries } });
+    const said = await mirror.prove().then(
+      () => null,
+      (error: unknown) => error,
+    );
+    expect(said).toMatchObject({ code: 'state.different' });
+    const [, file = ''] = /\(report: ([\w-]+\.json)\)$/.exec(String(said)) ?? [];
+    const path = `${store.directory.proofs}/${file}`;
+    const bytes = await readWhole(disk, path, 64 * 1024);
+    const report = equivalenceReportSchema.parse(JSON.parse(String(bytes)));
+    expect(report.differences[0]).toMatchObject({ part: 'log', index: `${entries + 1n}` });
+    failing.refused = /difference/;
+    await expect(mirror.prove()).rejects.toThrow(/could not be kept: .*EIO/);
+    failing.refused = null;
   });
 
   test('reads all of both again after a new mirror, after the store was opened again, and in another process [EQ-5] [LOG-8]', async () => {
