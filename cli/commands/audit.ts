@@ -13,6 +13,7 @@ import {
   verifyStore,
 } from '../../control/audit-verification.ts';
 import { fail } from '../../core/errors.ts';
+import { addApiOption, byApi, type ConnectionOptions } from '../connection.ts';
 import {
   addControlStoreOptions,
   controlDirOf,
@@ -24,7 +25,7 @@ import { textTable } from '../text-table.ts';
 
 interface FilterOptions extends ControlStoreOptions, AuditFilter {}
 
-interface ListOptions extends FilterOptions {
+interface ListOptions extends FilterOptions, ConnectionOptions {
   readonly limit: number;
   readonly output: OutputFormat;
 }
@@ -51,7 +52,7 @@ export function addAudit(program: Command): void {
     .addOption(outputOption())
     .addHelpText('after', '\nExample:\n  quorumshift audit verify --file audit.jsonl')
     .action(verify);
-  addFilters(audit.command('list'))
+  addApiOption(addFilters(audit.command('list')))
     .description('its lines, newest first')
     .option('--limit <count>', 'at most so many', parseLimit, 50)
     .addOption(outputOption())
@@ -104,9 +105,14 @@ async function verify(options: VerifyOptions): Promise<void> {
 
 async function list(options: ListOptions): Promise<void> {
   const { limit } = options;
-  const lines = await withControlStore(options, { create: false }, (store) =>
-    store.audit.page({ ...filterOf(options), limit, newestFirst: true }),
-  );
+  const filter = filterOf(options);
+  const plane = byApi(options);
+  const lines =
+    plane === null
+      ? await withControlStore(options, { create: false }, (store) =>
+          store.audit.page({ ...filter, limit, newestFirst: true }),
+        )
+      : await plane.auditLines(filter, limit);
   if (options.output === 'jsonl') {
     for (const line of lines) process.stdout.write(`${toJson(line)}\n`);
     return;

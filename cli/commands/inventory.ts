@@ -7,6 +7,7 @@ import {
   inventoryDifferences,
   type InventoryDifference,
 } from '../../client/inventory-difference.ts';
+import type { HttpControlPlane } from '../../client/http/http-control-plane.ts';
 import { MachineClient } from '../../client/machine-client.ts';
 import {
   checkInventory,
@@ -22,9 +23,14 @@ import { exitCodes } from '../../core/error-registry.ts';
 import { fail } from '../../core/errors.ts';
 import { defaultFamilies } from '../../storage/families/registry.ts';
 import { addSelection, selectionOf, type SelectionOptions } from '../cluster-selection.ts';
-import { addApiOption, byApi, type ConnectionOptions } from '../connection.ts';
+import {
+  addApiOption,
+  addConnectionOptions,
+  byApi,
+  type ConnectionOptions,
+} from '../connection.ts';
 import { outputOption, print, type OutputFormat } from '../output.ts';
-import { addTemporalOptions, withTemporal, type TemporalOptions } from '../temporal-options.ts';
+import { withTemporal } from '../temporal-options.ts';
 import { textTable } from '../text-table.ts';
 
 interface SelectOptions extends SelectionOptions {
@@ -56,9 +62,9 @@ export function addInventory(program: Command): void {
       '\nExample:\n  quorumshift inventory show inventory.yaml --label env=prod',
     )
     .action(show);
-  addTemporalOptions(addSelection(inventory.command('diff')))
+  addConnectionOptions(addSelection(inventory.command('diff')))
     .description("what it declares, against what the machines' agents report; changes nothing")
-    .argument('<file>', 'YAML, or JSON')
+    .argument('[file]', 'YAML, or JSON; through an API none: its present inventory is meant')
     .addOption(outputOption())
     .addHelpText(
       'after',
@@ -159,7 +165,13 @@ async function show(file: string, options: SelectOptions): Promise<void> {
   });
 }
 
-async function diff(file: string, options: SelectOptions & TemporalOptions): Promise<void> {
+async function diff(
+  file: string | undefined,
+  options: SelectOptions & ConnectionOptions,
+): Promise<void> {
+  const plane = byApi(options);
+  if (plane !== null) return diffByApi(plane, file, options);
+  if (file === undefined) throw fail('usage.invalid', { reason: 'name the inventory’s file' });
   const inventory = await readSelected(file, options);
   const members = inventory.clusters.flatMap((cluster) => cluster.members);
   const hosts = [...new Set(members.map(({ host }) => host))].toSorted();
@@ -171,14 +183,34 @@ async function diff(file: string, options: SelectOptions & TemporalOptions): Pro
   const whole = options.label === undefined && options.clusters === undefined;
   const differences = whole ? all : all.filter(({ kind }) => kind !== 'undeclared');
   print(options.output, { t: 'inventory-diff', file, hosts, differences }, () =>
-    differenceText(differences, members.length),
+    differenceText(differences, `${members.length} members are as declared`),
   );
   if (differences.some(contradicts)) process.exitCode = exitCodes.notEquivalent;
   else if (asked.some(({ answer }) => answer === null)) process.exitCode = exitCodes.unreachable;
 }
 
-function differenceText(differences: readonly InventoryDifference[], members: number): string {
-  if (differences.length === 0) return `${pc.green('ok')}  ${members} members are as declared`;
+/** The API holds its own against the machines, which we may be unable to reach. */
+async function diffByApi(
+  plane: HttpControlPlane,
+  file: string | undefined,
+  options: SelectOptions,
+): Promise<void> {
+  const isPart = options.label !== undefined || options.clusters !== undefined;
+  if (file !== undefined || isPart) {
+    const reason =
+      'an API compares its present inventory, all of it: give no file, --clusters or --label; "inventory put --dry-run <file>" says how a file differs from that';
+    throw fail('usage.invalid', { reason });
+  }
+  const { revision, away, contradictions, differences } = await plane.compareInventory();
+  print(options.output, { t: 'inventory-diff', revision, away, differences }, () =>
+    differenceText(differences, `all members of revision ${revision} are as declared`),
+  );
+  if (contradictions > 0) process.exitCode = exitCodes.notEquivalent;
+  else if (away.length > 0) process.exitCode = exitCodes.unreachable;
+}
+
+function differenceText(differences: readonly InventoryDifference[], none: string): string {
+  if (differences.length === 0) return `${pc.green('ok')}  ${none}`;
   const rows = differences.map(({ kind, replica, host, declared, reported, note }) => [
     kind,
     replica,

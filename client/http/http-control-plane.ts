@@ -1,4 +1,6 @@
 /** The control plane behind the HTTP API. Who asks, and for which machines, it knows itself. */
+import type { AuditLine } from '../../control/audit-chain.ts';
+import type { AuditFilter } from '../../control/audit-table.ts';
 import type { DeclaredInventory } from '../../control/inventory-file.ts';
 import { assert } from '../../core/errors.ts';
 import type { ClusterRollout } from '../../schemas/cluster-rollout.ts';
@@ -42,6 +44,19 @@ export class HttpControlPlane implements ControlPlane {
     return this.#api.done(this.#api.calls.PUT('/v1/inventory', given));
   }
 
+  /** The present inventory against what the machines report; takes a token of role `operate`. */
+  async compareInventory(): Promise<CompareInventory> {
+    const given = { params: { header: keyHeader() }, body: {} };
+    return this.#api.done(this.#api.calls.POST('/v1/inventory/comparisons', given));
+  }
+
+  /** Lines of the audit trail, newest first. */
+  async auditLines(filter: AuditFilter, limit: number): Promise<AuditLine[]> {
+    return this.#api.listed(limit, (page) =>
+      this.#api.calls.GET('/v1/audit', { params: { query: { ...filter, ...page } } }),
+    );
+  }
+
   async startFleet(
     fleet: string,
     rollouts: readonly ClusterRollout[],
@@ -60,6 +75,7 @@ export class HttpControlPlane implements ControlPlane {
   }
 }
 
+type CompareInventory = NonNullable<components['schemas']['CompareInventoryOperation']['result']>;
 type PutInventory = NonNullable<components['schemas']['PutInventoryOperation']['result']>;
 
 function firstOf(rollouts: readonly ClusterRollout[]): ClusterRollout {

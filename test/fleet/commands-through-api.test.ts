@@ -83,6 +83,17 @@ describe.skipIf(missing('temporal'))('commands through the API', () => {
     });
     const put = await json('admin', 'inventory', 'put', file);
     expect(put).toMatchObject({ revision: { revision: 1 }, difference });
+    const { differences } = (await json('operate', 'inventory', 'diff')) as {
+      differences: { kind: string }[];
+    };
+    // Nothing has been migrated: the agents know of none, which contradicts nothing.
+    expect(differences.map(({ kind }) => kind)).toEqual(
+      Array.from({ length: 6 }, () => 'no-record'),
+    );
+    expect((await as('operate', 'inventory', 'diff', file)).code).toBe(2);
+    const trail = ['audit', 'list', '--action', 'inventory.put', '--limit', '1'];
+    const { lines } = (await json('view', ...trail)) as { lines: { subject: string }[] };
+    expect(lines).toEqual([expect.objectContaining({ subject: 'inventory', role: 'admin' })]);
     const same = ['--inventory', file];
     expect(await json('operate', 'cluster', 'plan', 'a', ...policy, ...same)).toMatchObject({
       t: 'plan',
