@@ -55,7 +55,7 @@ export class ClusterOperations {
     });
     setHandler(clusterOrderSignal, (order) => state.soon(() => this.#obey(order)));
     this.#on(clusterPauseUpdate, () => this.#pause());
-    this.#on(clusterResumeUpdate, () => this.#resume());
+    this.#on(clusterResumeUpdate, () => this.#goOn());
     this.#on(clusterApproveUpdate, (given) => this.#approve(given));
     this.#on(clusterThrottleUpdate, ({ bytesPerSecond }) => this.#throttle(bytesPerSecond));
     this.#on(
@@ -138,6 +138,17 @@ export class ClusterOperations {
       default:
         return this.#rollBack(null, order);
     }
+  }
+
+  /** An operator's: of a fleet's order its fleet gives the slot itself. */
+  #goOn(): Effect {
+    const { act: resumes } = this.#resume();
+    const { act: takesStep } = this.#nextStep();
+    const act = () => {
+      resumes();
+      if (!this.#state.paused) takesStep();
+    };
+    return { act };
   }
 
   #nextStep(): Effect {

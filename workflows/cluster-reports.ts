@@ -5,7 +5,7 @@ import type { ClusterState } from './cluster-state.ts';
 import { waitingOf } from './cluster-status.ts';
 import { clusterReportSignal, type RolloutWaiting } from './rollout-messages.ts';
 
-/** Until it is over; a fleet that is gone holds nothing up. */
+/** Until it is over; a fleet that is gone holds up a second step alone. */
 export async function reportToFleet(state: ClusterState, isOver: () => boolean): Promise<void> {
   let told = '';
   const matters = () => state.coordinator !== null && whatMatters(state) !== told;

@@ -262,10 +262,11 @@ export class ClusterState implements Recorded {
   hear(report: MemberReport): void {
     const member = this.named(report.member);
     if (member === undefined) return;
-    // One that a run before this has begun, and whose record did not name it yet.
+    // One that a run before this has begun, and whose record does not name it yet.
     const runs = report.outcome === null && !report.failed;
     const earlier = memberAttemptOf(report.migrationId, this.rollout.rolloutId);
-    if (member.migrationId === null && runs && earlier !== null) {
+    const isUnknown = member.migrationId === null || (!this.#isFound && member.report === null);
+    if (isUnknown && runs && earlier !== null) {
       Object.assign(member, earlier, { migrationId: report.migrationId, stage: 'moving' });
     }
     member.isHeard = true;

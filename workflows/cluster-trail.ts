@@ -94,13 +94,17 @@ export class ClusterTrail {
     return this.#permits({ action: 'begin', reason: this.#textOf(member), digests });
   }
 
-  /** @param proof null: it is to be stopped, and has no proof yet */
-  mayCutOver(member: TrackedMember, proof: ProofName | null): Promise<boolean> {
+  /**
+   * @param proof null: it is to be stopped, and has no proof yet
+   * @param endsMs when the window ends that it is granted in; granted in another it is another line
+   */
+  mayCutOver(member: TrackedMember, proof: ProofName | null, endsMs: number): Promise<boolean> {
     const text = this.#textOf(member);
-    if (proof === null) return this.#permits({ action: 'stop-member', reason: text });
+    const key = endsMs < Infinity && patched('grant-of-window') ? { key: `${endsMs}` } : {};
+    if (proof === null) return this.#permits({ action: 'stop-member', reason: text, ...key });
     const { digest, generation } = proof;
     const reason = `${text}: proof of generation ${generation}`;
-    return this.#permits({ action: 'cutover', reason, digests: [digest] });
+    return this.#permits({ action: 'cutover', reason, digests: [digest], ...key });
   }
 
   /** @param waits false: for a member that goes back */

@@ -50,6 +50,8 @@ export interface FleetMember {
   rollingBack: boolean;
   /** Told to finalize, with its wave. */
   finalizes: boolean;
+  /** When it was given a slot for its second step; null: not by this run. */
+  slotToldMs: number | null;
   /** How often its workflow was gone without a report. */
   lost: number;
   report: ClusterReport | null;
@@ -92,6 +94,7 @@ export function newMember(given: {
     absent: false,
     rollingBack: false,
     finalizes: false,
+    slotToldMs: null,
     lost: 0,
     report: null,
     heardMs: Date.now(),
@@ -124,6 +127,9 @@ const standings: Readonly<Record<ClusterStage, Standing>> = {
   ended: 'ended',
 };
 
+/** A report that was on its way when a slot was given comes within this. */
+const crossingMs = 15_000;
+
 /** Where a cluster stands by its own report. */
 function standingOf({ stage, waiting }: ClusterReport): Standing {
   // Refused before it began, or not to be taken back: it waits for an operator, too.
@@ -145,7 +151,10 @@ export function takeReport(member: FleetMember, sent: SentClusterReport): boolea
   member.heardMs = Date.now();
   member.absent = false;
   member.reason = null;
-  const standing = standingOf(report);
+  const said = standingOf(report);
+  // It has crossed with the slot that was given.
+  const hasSlot = Date.now() - (member.slotToldMs ?? -Infinity) < crossingMs;
+  const standing = said === 'between-steps' && hasSlot ? 'under-way' : said;
   if (standing === 'failed' && member.standing !== 'failed') member.retry = false;
   member.standing = standing;
   member.hosts = hosts;

@@ -191,5 +191,5 @@ export class FleetOperations {
 
 /** Nothing of it is moved by this rollout now. */
 function isStill({ standing }: FleetMember): boolean {
-  return standing === 'failed' || standing === 'foreign';
+  return ['failed', 'foreign', 'between-steps'].includes(standing);
 }

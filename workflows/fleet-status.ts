@@ -111,16 +111,13 @@ function findWaiting(state: FleetState): Omit<RolloutWaiting, 'sinceMs'> | null 
   }
   const { begun, total, moving, soaking } = state.counts();
   const wave = state.waves[state.wave];
+  const isShut = window !== null && !window.open;
   if (begun < total && wave !== undefined && !state.isLate) {
     if (state.approvedWaves <= state.wave) {
       const reason = `${wave.name} (clusters ${wave.from + 1} to ${wave.to}) needs approval`;
       return { kind: 'wave-approval', reason, remedy: 'approve' };
     }
-    if (window !== null && !window.open) {
-      const opens = window.untilMs === null ? 'never' : new Date(window.untilMs).toISOString();
-      const reason = `outside of its windows no cluster begins; the next opens: ${opens}`;
-      return { kind: 'window', reason, remedy: 'wait' };
-    }
+    if (isShut) return shut(window);
     const { soaking: limit } = policy.concurrency;
     if (limit !== null && moving + soaking >= limit && moving === 0) {
       const reason = `${soaking} clusters soak, as many as may at once`;
@@ -129,6 +126,8 @@ function findWaiting(state: FleetState): Omit<RolloutWaiting, 'sinceMs'> | null 
     // The next ones begin in a moment.
     if (begun < wave.to) return null;
   }
+  const between = state.members('between-steps').length;
+  if (isShut && between > 0 && between === moving) return shut(window);
   if (moving > 0) return null;
   if (names.length > 0) {
     return { kind: 'failed', reason: `failed: ${firstOf(names)}`, remedy };
@@ -143,6 +142,12 @@ function findWaiting(state: FleetState): Omit<RolloutWaiting, 'sinceMs'> | null 
     return { kind, reason, remedy: manual ? 'complete, or roll back' : 'wait' };
   }
   return null;
+}
+
+function shut({ untilMs }: { readonly untilMs: number | null }): Omit<RolloutWaiting, 'sinceMs'> {
+  const opens = untilMs === null ? 'never' : new Date(untilMs).toISOString();
+  const reason = `outside of its windows no cluster begins; the next opens: ${opens}`;
+  return { kind: 'window', reason, remedy: 'wait' };
 }
 
 function firstOf(names: readonly string[]): string {

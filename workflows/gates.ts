@@ -25,6 +25,10 @@ export async function passGates(state: MigrationState, waits: Waits, soak: Soak)
     state.cancelled = false;
     return false;
   }
+  if (phase === 'stop' && isCoordinated(state) && !state.mayBegin && patched('turn-to-stop')) {
+    await waits.until(turnReason, () => state.mayBegin || !isCoordinated(state) || isLong());
+    return false;
+  }
   const { approval } = state.request.input.policy;
   if (phase === 'swap' && forward && approval === 'manual' && !isApproved(state)) {
     const reason = `the cutover needs approval of proof ${state.view?.proof?.digest ?? ''}`;
@@ -36,6 +40,13 @@ export async function passGates(state: MigrationState, waits: Waits, soak: Soak)
   }
   return soak.isStanding ? soak.wantsValidation || soak.pass() : true;
 }
+
+/** Of one that is to leave its group: before its machine is reached, and right before its stop. */
+const turnReason = {
+  kind: 'approval',
+  reason: 'its rollout is to see whether the group may lose it now',
+  remedy: 'wait; see the status of the rollout',
+} as const;
 
 /** A wait of weeks is handed on to the next run: a history has an end. */
 function isLong(): boolean {
@@ -51,12 +62,10 @@ export async function untilTurn(
   waits: Waits,
   mode: MigrationMode,
 ): Promise<void> {
-  const isCoordinated = state.coordinator !== null || state.request.coordinator !== undefined;
-  if (mode === 'live' || !isCoordinated || !patched('turn')) return;
-  const reason = 'its rollout is to see whether the group may lose it now';
-  const remedy = 'wait; see the status of the rollout';
+  const isOfRollout = state.coordinator !== null || state.request.coordinator !== undefined;
+  if (mode === 'live' || !isOfRollout || !patched('turn')) return;
   const isOver = () => state.mayBegin || state.coordinator === null || state.isCalledOff;
-  while (!isOver()) await waits.until({ kind: 'approval', reason, remedy }, isOver);
+  while (!isOver()) await waits.until(turnReason, isOver);
   if (state.mayBegin) return;
   const why = 'its rollout was abandoned before it had begun';
   if (!state.isCalledOff) state.abandonWish = { by: 'quorumshift', reason: why };
@@ -70,6 +79,10 @@ export function decidedBy(
   if (phase === 'swap' && approvedBy !== null) return { decidedBy: approvedBy };
   if (phase === 'finalize' && completeWish !== null) return { decidedBy: completeWish.by };
   return {};
+}
+
+function isCoordinated({ coordinator }: MigrationState): boolean {
+  return coordinator !== null;
 }
 
 function isApproved({ approved, approvedUntilMs, view }: MigrationState): boolean {

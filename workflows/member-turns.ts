@@ -136,7 +136,7 @@ export class MemberTurns {
     const endsMs = await this.#waits.passWindow();
     if (endsMs === null) return;
     if (!(await this.#isSafe(member, { look: await this.#calls.look() }))) return;
-    if (!(await this.#trail.mayCutOver(member, report.proof))) return;
+    if (!(await this.#trail.mayCutOver(member, report.proof, endsMs))) return;
     if (state.paused || hasWish(state) || this.#isTooLate()) return;
     member.granted = { digest, atMs: Date.now() };
     const by = state.approvedBy ?? state.rollout.requestedBy;

@@ -243,12 +243,12 @@ class ClusterMigration {
     await this.#calls.attach(member);
   }
 
-  /** What begins anew takes a slot of its fleet again. */
+  /** What begins anew takes a slot of its fleet again, or an operator's word. */
   async #untilSlot(): Promise<void> {
     const state = this.#state;
     state.stage = 'preflight';
     const reason = 'its second step waits for a slot of its fleet';
-    const remedy = 'wait; where no fleet runs any more, start it again';
+    const remedy = 'wait; where its fleet is over, or left it out: "cluster resume"';
     await this.#waits.forNews({ kind: 'slot', reason, remedy });
   }
 
@@ -312,7 +312,8 @@ class ClusterMigration {
     const { shape } = state.rollout.policy;
     if (shape === 'staged' && this.#beginSecondStep()) {
       state.isChecked = false;
-      state.needsSlot = true;
+      // Histories of before hold no such wait.
+      state.needsSlot = patched('second-step-slot');
       return null;
     }
     const finalized = state.of('finalized');

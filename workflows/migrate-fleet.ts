@@ -206,8 +206,12 @@ class FleetRollout {
   /** What has begun goes before what has not. */
   #beginSecondSteps(): void {
     const state = this.#state;
-    for (const member of whoBegins(state.members('between-steps'), this.#slots())) {
+    // It has soaked once: its wave is finalized only when all of it has done so again.
+    const limits = { ...state.request.policy.concurrency, soaking: null };
+    const slots = new Slots(limits, { underWay: state.members('under-way'), soaking: 0 });
+    for (const member of whoBegins(state.members('between-steps'), slots)) {
       member.standing = 'under-way';
+      member.slotToldMs = Date.now();
       state.tell(member, { order: 'next-step' });
     }
   }

@@ -47,13 +47,16 @@ import { sendControl } from './send-control.ts';
 import { showMigration } from './shown-migration.ts';
 import { Soak } from './soak.ts';
 import { isOfReversal, positionOf } from './position.ts';
-import { Waits } from './waits.ts';
+import { Waits, type WaitReason } from './waits.ts';
 
 /** A reversal's copy that differs is made again; each leaves a whole copy aside. Then likewise. */
 const copiesBeforeAsking = 2;
 
 /** Live: another proof or another mirror is made so often. */
 const repeatsBeforeAsking = 5;
+
+/** So far a machine's clock may be from the server's. */
+const clockSlackMs = 10_000;
 
 /** A look that finds a holder is repeated after a stop; then a human is asked. */
 const looksBeforeAsking = 3;
@@ -81,6 +84,11 @@ function watchCancellation(state: MigrationState): void {
     else if (view === null) state.abandonWish ??= { by: 'cancel', reason: 'workflow cancelled' };
     else state.cancelled = true;
   });
+}
+
+function clockIsAhead(said: string): WaitReason {
+  const reason = `${said}, by the clock of the machine, which is ahead`;
+  return { kind: 'failed', reason, remedy: 'set the machine’s clock, then resume' };
 }
 
 class ReplicaMigration {
@@ -163,14 +171,10 @@ class ReplicaMigration {
     }
     // Before the record names it: what waits for its turn is not half way.
     const isHeld = isOurs && !isHalfWay(reached.phase) ? true : await this.#hold(mode);
-    const calledOff = () => (state.abandonWish ? 'abandoned' : 'rolled-back');
-    if (!isHeld) return calledOff();
-    return this.#untilReached(async () => {
-      // While the machine was away its turn may have ended.
-      if (!isOurs) await untilTurn(state, this.#waits, mode);
-      // Nothing has begun.
-      return state.isCalledOff ? calledOff() : this.#ownNewest();
-    });
+    if (isHeld && !isOurs) await untilTurn(state, this.#waits, mode);
+    // Nothing has begun.
+    if (!isHeld || state.isCalledOff) return state.abandonWish ? 'abandoned' : 'rolled-back';
+    return this.#untilReached(() => this.#ownNewest());
   }
 
   /** The leases of what is at risk from now on; false when it is to be abandoned instead. */
@@ -371,7 +375,9 @@ class ReplicaMigration {
     const failure = describeFailure(error);
     await this.#lookAgain();
     if (isTooLate(error)) {
+      const aheadMs = (state.approvedUntilMs ?? 0) - Date.now();
       state.forgetApproval();
+      if (aheadMs > clockSlackMs) await this.#waits.forOperator(clockIsAhead(failure.reason));
       return null;
     }
     if (state.phase === 'soak-validate') {

@@ -13,10 +13,12 @@ import {
 import { eventually } from '../e2e/migration-environment.ts';
 import { missing } from '../setup/toolchain.ts';
 import { trackedMember } from '../../workflows/tracked-members.ts';
+import type { MigrationStatus } from '../../workflows/messages.ts';
 import type {
   ClusterOrder,
   ClusterStatus,
   LeaseRequest,
+  MemberOrder,
 } from '../../workflows/rollout-messages.ts';
 import { FleetEnvironment } from './fleet-environment.ts';
 
@@ -24,7 +26,7 @@ const long = { timeout: 300_000 };
 const holder = 'cluster/holder';
 
 describe.skipIf(missing('temporal'))('a wish reaches what is only beginning', () => {
-  const clusters = ['holder', 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i'];
+  const clusters = ['holder', 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k'];
   let environment: FleetEnvironment;
   let holds = false;
 
@@ -215,6 +217,68 @@ describe.skipIf(missing('temporal'))('a wish reaches what is only beginning', ()
       await workflow(clusterWorkflowId('d')).signal('clusterOrder', rollback);
       expect(await outcome('d')).toBe('rolled-back');
       expect(await environment.primaries('d')).toEqual([null, null, null]);
+    },
+  );
+
+  test(
+    'a member whose turn has ended before its stop is not stopped before the next',
+    long,
+    async () => {
+      const { clusters: client } = environment;
+      const release = await takeLease('k');
+      await start('k', { approval: 'per-cluster' });
+      const { members } = await until('k', 'one waits for the lease', waitsFor('lease'));
+      const { member = '' } = members.find(({ stage }) => stage === 'moving') ?? {};
+      await client.pause('k');
+      await release();
+      const moved = workflow(replicaWorkflowId({ cluster: 'k', member }));
+      const untilWaits = (phase: string | null, kind: string) =>
+        eventually(`it waits in ${phase}: ${kind}`, async () => {
+          const seen = await moved.query<MigrationStatus>('status');
+          return seen.phase === phase && seen.waiting?.kind === kind;
+        });
+      await untilWaits(null, 'approval');
+      const notAfterMs = Date.now() + 3_000;
+      const said = (order: MemberOrder['order'], more = {}) =>
+        moved.signal('memberOrder', { order, by: 'test', operationId: order, ...more });
+      await said('begin', { notAfterMs });
+      // It owns its replica by now.
+      await untilWaits('stop', 'paused');
+      await eventually('its turn has ended', async () => Date.now() >= notAfterMs);
+      await said('resume');
+      await untilWaits('stop', 'approval');
+      await client.resume('k');
+      await until('k', 'it has moved', ({ waiting }) => waiting?.kind === 'approval');
+      await workflow(clusterWorkflowId('k')).signal('clusterOrder', rollback);
+      expect(await outcome('k')).toBe('rolled-back');
+    },
+  );
+
+  test(
+    'a second try that its machine does not know of yet is found by the next run',
+    long,
+    async () => {
+      const { clusters: client } = environment;
+      await start('j', { approval: 'per-cluster' });
+      const { members } = await until('j', 'one waits for its cutover', (seen) =>
+        seen.members.some(({ report }) => report?.proof != null),
+      );
+      const { member = '' } = members.find(({ stage }) => stage === 'moving') ?? {};
+      await client.rollback('j', { member, reason: 'test' });
+      await until('j', 'it has stopped', ({ waiting }) => waiting?.kind === 'stopped');
+      const release = await takeLease('j');
+      await client.resume('j');
+      await until('j', 'it waits for the lease', waitsFor('lease'));
+      await workflow(clusterWorkflowId('j')).terminate('test');
+      await start('j', { approval: 'per-cluster' });
+      await release();
+      const seen = await until('j', 'it waits for its cutover again', ({ waiting }) => {
+        return waiting?.kind === 'approval';
+      });
+      const found = seen.members.find((one) => one.member === member);
+      expect(found?.migrationId).toBe('r-j-s2');
+      await workflow(clusterWorkflowId('j')).signal('clusterOrder', rollback);
+      expect(await outcome('j')).toBe('rolled-back');
     },
   );
 
