@@ -26,6 +26,11 @@ const serverSettings = {
   'frontend.namespaceRPS': 50_000,
   'matching.numTaskqueueReadPartitions': 1,
   'matching.numTaskqueueWritePartitions': 1,
+  // Each page of timers is looked for among all that are not acknowledged yet: a server of one
+  // shard otherwise falls behind with them, and the further it is the slower it is.
+  'history.timerTaskBatchSize': 1_000,
+  'history.timerProcessorUpdateAckInterval': 5,
+  'history.queueMaxReaderCount': 1,
 };
 
 const memorySampleMs = 2_000;
