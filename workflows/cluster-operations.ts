@@ -145,8 +145,10 @@ export class ClusterOperations {
     const { act: resumes } = this.#resume();
     const { act: takesStep } = this.#nextStep();
     const act = () => {
+      // One that only ends a pause leaves the rest as it is.
+      const { paused } = this.#state;
       resumes();
-      if (!this.#state.paused) takesStep();
+      if (!paused && !this.#state.paused) takesStep();
     };
     return { act };
   }

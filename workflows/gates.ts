@@ -25,13 +25,15 @@ export async function passGates(state: MigrationState, waits: Waits, soak: Soak)
     state.cancelled = false;
     return false;
   }
-  if (phase === 'stop' && isCoordinated(state) && !state.mayBegin && patched('turn-to-stop')) {
-    await waits.until(turnReason, () => state.mayBegin || !isCoordinated(state) || isLong());
+  if (phase === 'stop' && isOfRollout(state) && !state.mayBegin && patched('turn-to-stop')) {
+    await untilTurnToStop(state, waits);
     return false;
   }
   const { approval } = state.request.input.policy;
   if (phase === 'swap' && forward && approval === 'manual' && !isApproved(state)) {
-    const reason = `the cutover needs approval of proof ${state.view?.proof?.digest ?? ''}`;
+    const { digest = '' } = state.view?.proof ?? {};
+    const late = state.tooLate === null ? '' : `; the last one came too late: ${state.tooLate}`;
+    const reason = `the cutover needs approval of proof ${digest}${late}`;
     await waits.until(
       { kind: 'approval', reason, remedy: 'approve' },
       () => isApproved(state) || isLong(),
@@ -48,6 +50,11 @@ const turnReason = {
   remedy: 'wait; see the status of the rollout',
 } as const;
 
+const withItsRollout = {
+  by: 'quorumshift',
+  reason: 'its rollout was abandoned before it had begun',
+} as const;
+
 /** A wait of weeks is handed on to the next run: a history has an end. */
 function isLong(): boolean {
   return workflowInfo().continueAsNewSuggested;
@@ -62,13 +69,23 @@ export async function untilTurn(
   waits: Waits,
   mode: MigrationMode,
 ): Promise<void> {
-  const isOfRollout = state.coordinator !== null || state.request.coordinator !== undefined;
-  if (mode === 'live' || !isOfRollout || !patched('turn')) return;
+  if (mode === 'live' || !isOfRollout(state) || !patched('turn')) return;
   const isOver = () => state.mayBegin || state.coordinator === null || state.isCalledOff;
   while (!isOver()) await waits.until(turnReason, isOver);
-  if (state.mayBegin) return;
-  const why = 'its rollout was abandoned before it had begun';
-  if (!state.isCalledOff) state.abandonWish = { by: 'quorumshift', reason: why };
+  if (!state.mayBegin && !state.isCalledOff) state.abandonWish = withItsRollout;
+}
+
+/**
+ * What it was told may have lapsed. Where nobody coordinates it any more, an operator's `resume` is
+ * the word; what its rollout has let go of is not stopped by that.
+ */
+async function untilTurnToStop(state: MigrationState, waits: Waits): Promise<void> {
+  const { retryVersion } = state;
+  const isResumed = () => state.coordinatorIsGone && state.retryVersion !== retryVersion;
+  const isLetGo = () => state.coordinator === null;
+  await waits.until(turnReason, () => state.mayBegin || isResumed() || isLetGo() || isLong());
+  if (isResumed()) state.letBegin(Infinity);
+  else if (isLetGo() && !state.mayBegin) state.abandonWish ??= withItsRollout;
 }
 
 /** On whose word a step begins, where a human's is needed; its machine writes it down. */
@@ -81,8 +98,9 @@ export function decidedBy(
   return {};
 }
 
-function isCoordinated({ coordinator }: MigrationState): boolean {
-  return coordinator !== null;
+/** Also of one that has let it go. */
+function isOfRollout({ coordinator, request }: MigrationState): boolean {
+  return coordinator !== null || request.coordinator !== undefined;
 }
 
 function isApproved({ approved, approvedUntilMs, view }: MigrationState): boolean {

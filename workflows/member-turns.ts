@@ -25,6 +25,9 @@ const idleSilenceMs = 60 * 60_000;
 const transferMs = 15_000;
 const transferLookMs = 500;
 
+/** A member that is not being stopped by then asks for its turn again: its group is looked at. */
+const turnMs = 60_000;
+
 /** An order that changed nothing is given again after this: it crossed with a report. */
 const tellAgainMs = 15_000;
 
@@ -142,7 +145,8 @@ export class MemberTurns {
     const by = state.approvedBy ?? state.rollout.requestedBy;
     const granted = { by, ...(endsMs < Infinity && { notAfterMs: endsMs }) };
     if (report.proof === null) {
-      await this.#calls.order(member, { order: 'begin', ...granted });
+      const notAfterMs = Math.min(endsMs, Date.now() + turnMs);
+      await this.#calls.order(member, { order: 'begin', by, notAfterMs });
       return;
     }
     const proof = { digest, generation };

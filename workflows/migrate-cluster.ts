@@ -149,7 +149,8 @@ class ClusterMigration {
       const member = state.named(name);
       const migrationId = binding?.migrationId ?? binding?.lastEnded ?? null;
       const earlier = memberAttemptOf(migrationId, state.rollout.rolloutId);
-      if (member === undefined || earlier === null) continue;
+      // What has reported meanwhile is further than its record.
+      if (member === undefined || earlier === null || member.report !== null) continue;
       const mode = binding?.migrationId == null ? null : (binding.mode ?? null);
       Object.assign(member, earlier, { migrationId, mode, stage: 'moving' });
     }

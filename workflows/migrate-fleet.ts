@@ -11,6 +11,7 @@ import {
   CancellationScope,
   condition,
   continueAsNew,
+  patched,
   sleep,
   workflowInfo,
 } from '@temporalio/workflow';
@@ -123,8 +124,13 @@ class FleetRollout {
     const state = this.#state;
     const { clusters, next } = await this.#order.page(from);
     const found = clusters.filter(({ position }) => !state.positions.has(position));
-    const running = await this.#children.running(found);
-    await this.#order.withoutResults(found.filter((one) => !running.includes(one)));
+    // What was left out, or ended by another word, is none of this rollout's any more.
+    const isAsked = patched('results-first');
+    const left = isAsked ? await this.#order.withoutResults(found) : found;
+    const running = await this.#children.running(left);
+    if (!isAsked) {
+      await this.#order.withoutResults(found.filter((one) => !running.includes(one)));
+    }
     for (const cluster of running) state.add(newMember(state.begin(cluster)));
     const adopted = running.flatMap(({ cluster }) => state.open.get(cluster) ?? []);
     await this.#children.coordinate(adopted);

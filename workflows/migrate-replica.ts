@@ -47,7 +47,7 @@ import { sendControl } from './send-control.ts';
 import { showMigration } from './shown-migration.ts';
 import { Soak } from './soak.ts';
 import { isOfReversal, positionOf } from './position.ts';
-import { Waits, type WaitReason } from './waits.ts';
+import { Waits } from './waits.ts';
 
 /** A reversal's copy that differs is made again; each leaves a whole copy aside. Then likewise. */
 const copiesBeforeAsking = 2;
@@ -84,11 +84,6 @@ function watchCancellation(state: MigrationState): void {
     else if (view === null) state.abandonWish ??= { by: 'cancel', reason: 'workflow cancelled' };
     else state.cancelled = true;
   });
-}
-
-function clockIsAhead(said: string): WaitReason {
-  const reason = `${said}, by the clock of the machine, which is ahead`;
-  return { kind: 'failed', reason, remedy: 'set the machine’s clock, then resume' };
 }
 
 class ReplicaMigration {
@@ -375,9 +370,8 @@ class ReplicaMigration {
     const failure = describeFailure(error);
     await this.#lookAgain();
     if (isTooLate(error)) {
-      const aheadMs = (state.approvedUntilMs ?? 0) - Date.now();
-      state.forgetApproval();
-      if (aheadMs > clockSlackMs) await this.#waits.forOperator(clockIsAhead(failure.reason));
+      const isAhead = (state.approvedUntilMs ?? 0) - Date.now() > clockSlackMs;
+      state.forgetApproval(isAhead ? 'the machine’s clock is ahead' : 'its window had ended');
       return null;
     }
     if (state.phase === 'soak-validate') {

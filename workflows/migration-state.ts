@@ -58,6 +58,8 @@ export class MigrationState {
   approvedBy: string | null;
   /** When the window ends that it was approved for; null: none does. */
   approvedUntilMs: number | null;
+  /** Why the last approval was of no use any more; null: it was, or there was none. */
+  tooLate: string | null = null;
   soakStartedMs: number | null;
   soakProbedMs: number | null;
   soakValidatedMs: number | null;
@@ -281,13 +283,20 @@ export class MigrationState {
     this.approved = { digest, generation };
     this.approvedBy = by;
     this.approvedUntilMs = notAfterMs ?? null;
+    this.tooLate = null;
   }
 
   /** The window has ended that the cutover was approved for: it is to be approved anew. */
-  forgetApproval(): void {
+  forgetApproval(reason: string): void {
+    this.tooLate = reason;
     this.approved = null;
     this.approvedBy = null;
     this.approvedUntilMs = null;
+  }
+
+  /** @param untilMs Unix time */
+  letBegin(untilMs: number): void {
+    this.#mayBeginUntilMs = untilMs;
   }
 
   get mayBegin(): boolean {
@@ -318,7 +327,7 @@ export class MigrationState {
       } else if (order.order === 'rollback') {
         // Before it owns the replica it is decided then, before anything else.
         if (this.view === null || this.#canRollBack()) this.rollbackWish ??= wish;
-      } else if (order.order === 'begin') this.#mayBeginUntilMs = order.notAfterMs ?? Infinity;
+      } else if (order.order === 'begin') this.letBegin(order.notAfterMs ?? Infinity);
       else if (this.isSoaking) this.completeWish = wish;
     };
     this.#once(order, act);
@@ -350,11 +359,14 @@ export class MigrationState {
   #actions(): string[] {
     if (this.stage === 'ended') return [];
     const { waiting } = this;
-    const resumable = this.paused || (waiting !== null && endedByResume.includes(waiting.kind));
+    const asks = waiting?.kind === 'approval' && !this.#isCoordinated;
+    const isToBegin = asks && this.view?.proof == null;
+    const resumable =
+      this.paused || isToBegin || (waiting !== null && endedByResume.includes(waiting.kind));
     return [
       ...(this.paused ? [] : ['pause']),
       ...(resumable ? ['resume'] : []),
-      ...(waiting?.kind === 'approval' && !this.#isCoordinated ? ['approve'] : []),
+      ...(asks && !isToBegin ? ['approve'] : []),
       ...(this.#canRollBack() ? ['rollback'] : []),
       ...(this.#canGoForward() ? ['rollback --cancel'] : []),
       ...(this.isSoaking ? ['complete'] : []),
