@@ -2,6 +2,8 @@
  * The turns of a rollout: which member begins, which may cut over, which goes back. Each looks at
  * the group first, does one thing, or waits for the next report.
  */
+import { patched } from '@temporalio/workflow';
+
 import {
   orderOf,
   refusalsOf,
@@ -103,8 +105,12 @@ export class MemberTurns {
       if (member.stage === 'pending') member.stage = 'moving';
       return;
     }
-    // It has been started: the wish that came meanwhile is one for it, too.
-    if (hasWish(state) && foreignOf(state, name) === null) return;
+    // It has been started: the wish that came meanwhile is one for it, too, or must make it stand
+    // back. Histories of before take it for one that is still to begin.
+    if (hasWish(state) && foreignOf(state, name) === null) {
+      if (member.stage === 'pending' && patched('begun-is-moving')) member.stage = 'moving';
+      return;
+    }
     member.migrationId = null;
     if (member.stage !== 'pending') member.stage = 'skipped';
   }
@@ -300,7 +306,17 @@ export class MemberTurns {
         .filter(({ stage }) => stage === 'soaking')
         .map(({ spec }) => spec.member);
       const reason = `${names.join(', ')}: the sources are being retired`;
-      await this.#idle({ kind: 'member', reason, remedy: 'wait' }, silenceMs);
+      const heard = await this.#waits.forNews(
+        { kind: 'member', reason, remedy: 'wait' },
+        silenceMs,
+      );
+      const isLost = soaking.some((member) => member.isLost);
+      if ((!heard || isLost) && patched('complete-again')) {
+        // Adopted where its workflow is gone, then told again.
+        state.completeWish = true;
+        return;
+      }
+      if (!heard) await this.#askThoseOpen();
     }
   }
 

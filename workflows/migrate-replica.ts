@@ -208,7 +208,7 @@ class ReplicaMigration {
       expectedLease,
     });
     if (answer.kind === 'ended') return answer.result;
-    state.view = answer.view;
+    state.take(answer.view);
     // Histories from before go on without what the machine remembers.
     if (answer.control && patched('wishes-of-the-machine')) state.takeWishes(answer.control);
     state.stage = 'running';

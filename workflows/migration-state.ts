@@ -96,6 +96,7 @@ export class MigrationState {
   hasBegun = false;
   /** Its rollout has said that its member may be put at risk now, and until when. */
   #mayBeginUntilMs: number | null = null;
+  #earlyComplete: Wish | null = null;
   /** What was wished of this run, or of one that handed on to it. */
   #wished = { pause: false, limit: false };
   readonly #operations: SeenOperations;
@@ -151,6 +152,13 @@ export class MigrationState {
   /** It is to end before it begins: nothing is to be undone. */
   get isCalledOff(): boolean {
     return this.abandonWish !== null || (!this.hasBegun && this.rollbackWish !== null);
+  }
+
+  /** The record, as its machine has just said: what was wished before that was known, too. */
+  take(view: BindingView): void {
+    this.view = view;
+    if (this.isSoaking) this.completeWish ??= this.#earlyComplete;
+    this.#earlyComplete = null;
   }
 
   /** It is decided: what was wished on the way back is over, and the soak begins anew. */
@@ -329,6 +337,8 @@ export class MigrationState {
         if (this.view === null || this.#canRollBack()) this.rollbackWish ??= wish;
       } else if (order.order === 'begin') this.letBegin(order.notAfterMs ?? Infinity);
       else if (this.isSoaking) this.completeWish = wish;
+      // This run follows another, and has not read yet where that one stood.
+      else if (this.view === null) this.#earlyComplete = wish;
     };
     this.#once(order, act);
     this.coordinatedAt += 1;

@@ -72,6 +72,26 @@ describe.skipIf(missing('temporal'))(
       await replica.end(running, 'finalized');
     });
 
+    test('finalizes where that was ordered before it was known that the replica soaks [OPS-1]', async () => {
+      const { client, temporal } = environment;
+      const replica = await MigratingReplica.create(environment, 'early');
+      const running = await replica.begin({ finalize: 'manual' });
+      await replica.untilSoaking();
+      await environment.kill('agent');
+      const handle = temporal.workflow.getHandle(replicaWorkflowId(replica.replica));
+      await handle.terminate('test');
+      await client.start(running.input);
+      // As its rollout says it.
+      await handle.signal(memberOrderSignal, {
+        order: 'complete',
+        by: 'test',
+        operationId: 'early',
+      });
+      expect((await client.status(replica.replica)).status?.view).toBe(null);
+      await environment.start('agent');
+      await replica.end(running, 'finalized');
+    });
+
     // A machine that takes no work is noticed after a minute.
     test.runIf(isLong)(
       'waits for it when it goes away just as the replica is to be adopted again [OPS-1]',

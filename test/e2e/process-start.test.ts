@@ -11,7 +11,7 @@ import { program, runCli } from '../cli/run-cli.ts';
 import { missing } from '../setup/toolchain.ts';
 import { sharedTemporal } from '../setup/shared-temporal.ts';
 import { MigratingReplica } from '../soak/migrating-replica.ts';
-import { MigrationEnvironment } from './migration-environment.ts';
+import { eventually, MigrationEnvironment } from './migration-environment.ts';
 
 /** Far beyond a server's start and stop. */
 const endsWithinMs = 45_000;
@@ -46,8 +46,11 @@ describe.skipIf(missing('temporal'))('a process that is started', () => {
           new RegExp(`^temporal_activity_execution_latency_count\\{.*"${step}".*\\} 1$`, 'm'),
         );
       }
-      expect(await metricsOf('control')).toMatch(
-        /^temporal_workflow_completed_total\{.*"migrateReplica".*\} 1$/m,
+      // Told a moment after the server knows it.
+      await eventually('the end of the workflow', async () =>
+        /^temporal_workflow_completed_total\{.*"migrateReplica".*\} 1$/m.test(
+          await metricsOf('control'),
+        ),
       );
       await environment.kill('agent');
       const given = ['--config', environment.configFile, '--metrics-port', `${ports.control}`];
