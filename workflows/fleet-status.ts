@@ -35,8 +35,7 @@ export function fleetStatus(state: FleetState): FleetStatus {
       }),
     })),
     counts: state.counts(),
-    clusters: state
-      .members('failed', 'foreign', 'under-way', 'between-steps', 'ended', 'soaking', 'soaked')
+    clusters: [...state.open.values()]
       .toSorted((a, b) => rank(a.standing) - rank(b.standing) || a.position - b.position)
       .slice(0, namedClusters)
       .map((member) => ({
