@@ -15,11 +15,11 @@ import type { FleetEnvironment } from '../fleet/fleet-environment.ts';
 import { eventually } from './migration-environment.ts';
 
 /** A fleet whose canary fails and is mended, and whose waves are approved. */
-export const fleetRuns = {
+const fleetRuns = {
   'fleet-audited': fleetWorkflowId('recorded'),
 };
 
-export async function recordFleet(environment: FleetEnvironment): Promise<void> {
+async function recordFleet(environment: FleetEnvironment): Promise<void> {
   const { client } = environment;
   await environment.breakProbe('a');
   const files = await environment.files({
@@ -42,13 +42,13 @@ export async function recordFleet(environment: FleetEnvironment): Promise<void> 
 }
 
 /** A cluster in a window, that soaks, is probed, paused and resumed, and ends at its deadline. */
-export const windowRuns = {
+const windowRuns = {
   'fleet-in-window': fleetWorkflowId('window'),
   'cluster-in-window': clusterWorkflowId('a'),
   'member-in-window': replicaWorkflowId({ cluster: 'a', member: 'n2' }),
 };
 
-export async function recordWindow(environment: FleetEnvironment): Promise<void> {
+async function recordWindow(environment: FleetEnvironment): Promise<void> {
   const { client, clusters } = environment;
   await environment.changeViews('b', { changePending: true });
   const files = await environment.files({
@@ -78,14 +78,14 @@ export async function recordWindow(environment: FleetEnvironment): Promise<void>
 }
 
 /** A cluster that moves in two steps, each in a slot of its fleet's, in which it is paused. */
-export const stagedRuns = {
+const stagedRuns = {
   'fleet-staged': fleetWorkflowId('staged'),
   'cluster-staged': clusterWorkflowId('a'),
   /** Whose program is replaced. */
   'member-replaced': replicaWorkflowId({ cluster: 'a', member: 'n2' }),
 };
 
-export async function recordStaged(environment: FleetEnvironment): Promise<void> {
+async function recordStaged(environment: FleetEnvironment): Promise<void> {
   const { client } = environment;
   const files = await environment.files({
     shape: 'staged',
@@ -105,6 +105,21 @@ export async function recordStaged(environment: FleetEnvironment): Promise<void>
   }
   expect(await environment.outcome('staged')).toBe('finalized');
 }
+
+interface RecordedFleet {
+  readonly clusters: readonly string[];
+  /** Those whose programs can be replaced. */
+  readonly withPrograms: readonly string[];
+  record(environment: FleetEnvironment): Promise<void>;
+  /** Workflow ids by the names of their histories. */
+  readonly runs: Readonly<Record<string, string>>;
+}
+
+export const recordedFleets: Readonly<Record<string, RecordedFleet>> = {
+  'a fleet': { clusters: ['a', 'b', 'c'], withPrograms: [], record: recordFleet, runs: fleetRuns },
+  'a window': { clusters: ['a', 'b'], withPrograms: [], record: recordWindow, runs: windowRuns },
+  'two steps': { clusters: ['a'], withPrograms: ['a'], record: recordStaged, runs: stagedRuns },
+};
 
 /** The only history of its type, by that. */
 export const othersByType = {

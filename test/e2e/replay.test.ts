@@ -27,16 +27,11 @@ import { sharedTemporal } from '../setup/shared-temporal.ts';
 import { ClusterEnvironment } from './cluster-environment.ts';
 import { eventually, MigrationEnvironment } from './migration-environment.ts';
 import {
-  fleetRuns,
   othersByType,
-  recordFleet,
+  recordedFleets,
   recordQuestions,
   recordSchedule,
-  recordStaged,
-  recordWindow,
   runsOf,
-  stagedRuns,
-  windowRuns,
 } from './recorded-fleets.ts';
 
 const histories = resolve('test/histories');
@@ -133,46 +128,22 @@ describe('the workflow of today', () => {
     }
   });
 
-  test.runIf(update)('writes the histories of a fleet anew', { timeout: 240_000 }, async () => {
-    const environment = await FleetEnvironment.create({ machines: 3, clusters: ['a', 'b', 'c'] });
-    try {
-      await environment.run();
-      await recordFleet(environment);
-      for (const [name, workflowId] of Object.entries(fleetRuns)) {
-        await writeHistory(environment.temporal, { workflowId, name });
+  test.runIf(update).each(Object.entries(recordedFleets))(
+    'writes the histories of %s anew',
+    { timeout: 240_000 },
+    async (_, { clusters, withPrograms, record, runs: kept }) => {
+      const environment = await FleetEnvironment.create({ machines: 3, clusters, withPrograms });
+      try {
+        await environment.run();
+        await record(environment);
+        for (const [name, workflowId] of Object.entries(kept)) {
+          await writeHistory(environment.temporal, { workflowId, name });
+        }
+      } finally {
+        await environment.close();
       }
-    } finally {
-      await environment.close();
-    }
-  });
-
-  test.runIf(update)('writes the histories of a window anew', { timeout: 240_000 }, async () => {
-    const environment = await FleetEnvironment.create({ machines: 3, clusters: ['a', 'b'] });
-    try {
-      await environment.run();
-      await recordWindow(environment);
-      for (const [name, workflowId] of Object.entries(windowRuns)) {
-        await writeHistory(environment.temporal, { workflowId, name });
-      }
-    } finally {
-      await environment.close();
-    }
-  });
-
-  test.runIf(update)('writes the histories of two steps anew', { timeout: 240_000 }, async () => {
-    const clusters = ['a'];
-    const given = { machines: 3, clusters, withPrograms: clusters };
-    const environment = await FleetEnvironment.create(given);
-    try {
-      await environment.run();
-      await recordStaged(environment);
-      for (const [name, workflowId] of Object.entries(stagedRuns)) {
-        await writeHistory(environment.temporal, { workflowId, name });
-      }
-    } finally {
-      await environment.close();
-    }
-  });
+    },
+  );
 
   test.runIf(update)('writes the histories of a rollout anew', { timeout: 240_000 }, async () => {
     const environment = await ClusterEnvironment.start();
@@ -215,9 +186,7 @@ describe('the workflow of today', () => {
         ...Object.keys(runs),
         liveRun,
         ...Object.keys(clusterRuns),
-        ...Object.keys(fleetRuns),
-        ...Object.keys(windowRuns),
-        ...Object.keys(stagedRuns),
+        ...Object.values(recordedFleets).flatMap((fleet) => Object.keys(fleet.runs)),
         ...unaudited,
         ...Object.keys(othersByType),
       ].toSorted(),
