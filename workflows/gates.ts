@@ -35,7 +35,7 @@ export async function passGates(state: MigrationState, waits: Waits, soak: Soak)
     const late = state.tooLate === null ? '' : `; the last one came too late: ${state.tooLate}`;
     const reason = `the cutover needs approval of proof ${digest}${late}`;
     await waits.until(
-      { kind: 'approval', reason, remedy: 'approve' },
+      { kind: 'approval', reason, remedy: 'approve that proof: "approve --proof <digest>"' },
       () => isApproved(state) || isLong(),
     );
     return false;
