@@ -1,8 +1,11 @@
 /** What a rollout does: it looks at the group, begins members' migrations, and steers them. */
 import {
   ChildWorkflowFailure,
+  condition,
   getExternalWorkflowHandle,
   ParentClosePolicy,
+  patched,
+  sleep,
   startChild,
   TerminatedFailure,
   workflowInfo,
@@ -19,7 +22,12 @@ import type { ClusterState } from './cluster-state.ts';
 import { describeFailure } from './failures.ts';
 import { memberInput, memberInputDigest, memberMigrationId } from './member-input.ts';
 import type { migrateReplica } from './migrate-replica.ts';
-import { coordinateSignal, memberOrderSignal, type MemberOrder } from './rollout-messages.ts';
+import {
+  coordinateSignal,
+  memberOrderSignal,
+  type MemberOrder,
+  type MemberReport,
+} from './rollout-messages.ts';
 import { isOpen, isWaitingPaused, type TrackedMember } from './tracked-members.ts';
 
 /** Distributes over the kinds of orders, which Omit does not. */
@@ -28,6 +36,15 @@ type Order = MemberOrder extends infer One
     ? Omit<One, 'operationId' | 'migrationId'>
     : never
   : never;
+
+/** A migration that is asked for a report gives it at once; its worker may be busy. */
+const answerMs = 5_000;
+
+/** One that says how it has ended is about to be gone. */
+const endsMs = 500;
+
+/** Then it is waited for as for any that says nothing. */
+const asks = 4;
 
 export class ClusterCalls {
   readonly #state: ClusterState;
@@ -97,16 +114,35 @@ export class ClusterCalls {
     }
   }
 
-  /** Starts the member's migration, or has the open one report: it does so at once. */
+  /**
+   * Starts the member's migration, or has the open one report: it does so at once. One that is
+   * about to end takes what it is told, and may say nothing any more: it is started after its end.
+   */
   async attach(member: TrackedMember): Promise<void> {
-    const { rollout } = this.#state;
-    const { rolloutId } = rollout;
-    const { spec, step, attempt } = member;
+    const { rolloutId } = this.#state.rollout;
+    const { step, attempt } = member;
     member.migrationId ??= memberMigrationId({ rolloutId, step, attempt });
     const { migrationId } = member;
+    const wasOpen = isOpen(member);
+    const isNews = (said: MemberReport) =>
+      (said.outcome === null && !said.failed) || (wasOpen && said.migrationId === migrationId);
+    for (let i = 1; ; i += 1) {
+      this.#state.lastSaid.delete(member.spec.member);
+      if ((await this.#startOrAsk(member, migrationId)) === 'started') return;
+      if (!patched('asked-until-it-says')) return;
+      if (await this.#hears(member, isNews)) return;
+      // What it said may have made it another's turn.
+      if (member.migrationId !== migrationId) return;
+      if (i === asks || this.#state.abandonWish !== null) return;
+    }
+  }
+
+  async #startOrAsk(member: TrackedMember, migrationId: string): Promise<'started' | 'asked'> {
+    const { rollout } = this.#state;
+    const { spec, step } = member;
     // One that is open reports at once; one that has ended is started, and answers what it came to.
     if (member.report !== null && (await this.#coordinate(member, workflowInfo().workflowId))) {
-      return;
+      return 'asked';
     }
     const input = memberInput({ rollout, spec, step, migrationId });
     const inputDigest = memberInputDigest(input);
@@ -133,9 +169,26 @@ export class ClusterCalls {
     } catch (error) {
       if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
       await this.#coordinate(member, workflowInfo().workflowId);
-      return;
+      return 'asked';
     }
     await this.#catchUp(member);
+    return 'started';
+  }
+
+  /** True once whatever migration it has says something that counts. */
+  async #hears(
+    { spec }: TrackedMember,
+    counts: (report: MemberReport) => boolean,
+  ): Promise<boolean> {
+    const { lastSaid } = this.#state;
+    const said = () => lastSaid.get(spec.member);
+    const isOver = () => this.#state.abandonWish !== null;
+    await condition(() => said() !== undefined || isOver(), answerMs);
+    const report = said();
+    if (report === undefined) return false;
+    if (counts(report)) return true;
+    await sleep(endsMs);
+    return false;
   }
 
   /** A run that has just been started knows of no wish; its machine may not either. */
@@ -162,10 +215,17 @@ export class ClusterCalls {
   }
 
   /** Has whatever migration of the member is open report; false when none is. */
-  async ask({ spec }: TrackedMember): Promise<boolean> {
+  async ask(member: TrackedMember): Promise<boolean> {
+    const { spec } = member;
     const { rolloutId } = this.#state.rollout;
     const migrationId = memberMigrationId({ rolloutId, step: 'storage', attempt: 1 });
-    return this.#coordinate({ spec, migrationId }, workflowInfo().workflowId);
+    for (let i = 1; ; i += 1) {
+      this.#state.lastSaid.delete(spec.member);
+      if (!(await this.#coordinate({ spec, migrationId }, workflowInfo().workflowId))) return false;
+      if (!patched('asked-until-it-says')) return true;
+      if (await this.#hears(member, () => true)) return true;
+      if (i === asks || this.#state.abandonWish !== null) return true;
+    }
   }
 
   /** Nobody coordinates it any more: its operators do. */

@@ -96,6 +96,8 @@ export class ClusterState implements Recorded {
   retryVersion = 0;
   /** Another migration of a pending member, which runs already. */
   foreign: MemberReport | null = null;
+  /** By member: what any migration of it said last to this run. */
+  readonly lastSaid = new Map<string, MemberReport>();
   readonly decisions: Decision[] = [];
   storeProblem: StoreProblem | null = null;
   /** It has come to its outcome, which is being written down: nothing is wished of it any more. */
@@ -269,6 +271,7 @@ export class ClusterState implements Recorded {
     if (isUnknown && runs && earlier !== null) {
       Object.assign(member, earlier, { migrationId: report.migrationId, stage: 'moving' });
     }
+    this.lastSaid.set(report.member, report);
     member.isHeard = true;
     if (report.migrationId !== member.migrationId) this.foreign = report;
     const newest = Math.max(0, ...this.members.map(({ movedAs }) => movedAs ?? 0));

@@ -66,6 +66,7 @@ export class MemberTurns {
     if (!(await this.#trail.mayBegin(next))) return;
     // While the group was looked at something else may have been wished.
     if (next.stage !== 'pending' || state.paused || hasWish(state)) return;
+    state.foreign = null;
     await this.#calls.attach(next);
     await this.#untilHeardFrom(next);
   }
@@ -84,7 +85,8 @@ export class MemberTurns {
   async #untilHeardFrom(member: TrackedMember): Promise<void> {
     const state = this.#state;
     const { member: name } = member.spec;
-    state.foreign = null;
+    // Histories of before forget what was said while it was attached.
+    if (!patched('asked-until-it-says')) state.foreign = null;
     const { cluster } = state.rollout;
     const isLeftOut = () => member.stage === 'skipped';
     for (let heard = true; heard && !isHeard(member) && !hasWish(state) && !isLeftOut();) {
@@ -346,11 +348,15 @@ export class MemberTurns {
     if (serves && other !== undefined) {
       return this.#giveUp(other, 'again', 'another member goes back');
     }
-    if (member.takenBack !== 'out') {
+    const isNew = member.takenBack !== 'out';
+    if (isNew) {
       if (serves && !(await this.#mayGoBack(member))) return;
       member.takenBack = 'out';
       member.reason = reason;
-      if (!isOpen(member)) await this.#calls.attach(member);
+    }
+    // A run that was about to end as it was asked is started the next time.
+    if (!isOpen(member) && (isNew || patched('asked-until-it-says'))) {
+      await this.#calls.attach(member);
     }
     await this.#tellBack(member, { by: state.takeBackWish?.by ?? 'quorumshift', reason });
     if (member.stage === 'failed') await this.#untilResumed(member);

@@ -28,8 +28,8 @@ import { KillableServer } from '../soak/killable-server.ts';
 const members = ['n1', 'n2', 'n3'] as const;
 const entries = 10;
 
-/** A fleet's steps wait for disks and for each other. */
-const patienceMs = 500_000;
+/** A fleet’s steps wait for disks and each other; a test that waits in vain shows what it saw. */
+const patienceMs = 220_000;
 
 /** A control worker that runs workflows alone: where it runs by itself, no store answers. */
 export const storeless = 'workflows';

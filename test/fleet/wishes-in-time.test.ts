@@ -26,7 +26,7 @@ const long = { timeout: 300_000 };
 const holder = 'cluster/holder';
 
 describe.skipIf(missing('temporal'))('a wish reaches what is only beginning', () => {
-  const clusters = ['holder', 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l'];
+  const clusters = ['holder', 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm'];
   let environment: FleetEnvironment;
   let holds = false;
 
@@ -288,6 +288,40 @@ describe.skipIf(missing('temporal'))('a wish reaches what is only beginning', ()
       expect(await outcome('j')).toBe('rolled-back');
     },
   );
+
+  test('a run that takes a signal and ends without an answer is followed', long, async () => {
+    // The first that is begun: n1 leads.
+    const n2 = replicaWorkflowId({ cluster: 'm', member: 'n2' });
+    // It answers nobody, as one that is about to end.
+    const startSilent = async () => {
+      const run = await environment.temporal.workflow.start('groupLease', {
+        workflowId: n2,
+        taskQueue: controlTaskQueue,
+        args: [{ group: 'silent' }],
+      });
+      return async () => {
+        await eventually('it has been asked', async () => {
+          const { events } = await run.fetchHistory();
+          return events?.some((event) => event.workflowExecutionSignaledEventAttributes != null);
+        });
+        await run.terminate('test');
+      };
+    };
+    const target = environment.target('m', 'n3').slice('rocksdb://'.length);
+    await mkdir(target, { recursive: true });
+    await writeFile(`${target}/file`, '');
+    const endAtStart = await startSilent();
+    await start('m');
+    await endAtStart();
+    await until('m', 'it is refused', ({ waiting }) => waiting?.kind === 'failed');
+    await rm(`${target}/file`);
+    const endAtBegin = await startSilent();
+    await environment.clusters.resume('m');
+    await endAtBegin();
+    await until('m', 'it moves', (seen) => seen.members.some(({ report }) => report !== null));
+    await workflow(clusterWorkflowId('m')).signal('clusterOrder', rollback);
+    expect(await outcome('m')).toBe('rolled-back');
+  });
 
   test('what was refused before it began goes back, too; nothing had begun', long, async () => {
     await mkdir(environment.target('e', 'n2').slice('rocksdb://'.length), { recursive: true });
