@@ -1,6 +1,7 @@
 /** What an agent's activities work with, and how one attempt of an activity shows itself. */
 import { fail } from '../core/errors.ts';
 import { contractVersion } from '../core/ids.ts';
+import type { Log } from '../core/log.ts';
 import type { AgentConfig } from '../schemas/agent-config.ts';
 import type { StepRequest, Addressee, BindingView, StepProgress } from './contract.ts';
 import type { BindingRecord } from '../schemas/binding-record.ts';
@@ -21,6 +22,7 @@ export interface AgentContext {
   readonly now: () => Date;
   /** How members are asked: as the configuration says, or as a simulation does. */
   readonly memberAdapter: MemberAdapters;
+  readonly log: Log;
 }
 
 /** One attempt: its number, counted from 1, and its line to whoever waits for it. */

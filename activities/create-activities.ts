@@ -1,11 +1,11 @@
 /** All activities of an agent, by the names under which workflows call them. */
-import type { StepPhase } from '../core/phases.ts';
+import { phases, type StepPhase } from '../core/phases.ts';
 import type { AgentContext } from './agent-context.ts';
 import type { ControlActivities, HostActivities, StepAnswer, StepRequest } from './contract.ts';
 import { checkSoak } from './check-soak.ts';
 import { own, readBinding } from './own.ts';
 import { preflight } from './preflight.ts';
-import { decideToGoForward, decideToRollBack } from './decide.ts';
+import { decideToGoForward, decideToRollBack, type Decide } from './decide.ts';
 import { listProofs, readProofPart } from './proof-files.ts';
 import { listReplicas, readMachine } from './read-machine.ts';
 import { readMember, transferLeadership } from './read-member.ts';
@@ -14,13 +14,57 @@ import { stepBodies } from './step-bodies.ts';
 import { runStep } from './step-runner.ts';
 import { asActivity } from './temporal-attempt.ts';
 import { contractVersion } from '../core/ids.ts';
+import { logged } from './work-log.ts';
 
 export function stepActivity(
   context: AgentContext,
   phase: StepPhase,
 ): (request: StepRequest) => Promise<StepAnswer> {
+  const isLong = phases[phase].kind === 'bulk';
   return asActivity((request, attempt) =>
-    runStep(context, { phase, request, attempt, body: stepBodies[phase] }),
+    logged(
+      context.log,
+      { ...request, what: phase, isLong, attempt },
+      () => runStep(context, { phase, request, attempt, body: stepBodies[phase] }),
+      ({ result: { outcome, next } }) => ({
+        says: next === 'ended' ? `${outcome}, the last` : `${outcome}, next ${next}`,
+        parts: { outcome, next },
+      }),
+    ),
+  );
+}
+
+/** Takes a replica, as its log tells. */
+function ownActivity(context: AgentContext): HostActivities['own'] {
+  return asActivity((request, attempt) =>
+    logged(
+      context.log,
+      { ...request.input, what: 'own', attempt },
+      () => own(context, request),
+      (answer) => {
+        if (answer.kind === 'ended') return { says: `has ended: ${answer.result}` };
+        const { phase, lease } = answer.view;
+        return { says: `taken by its workflow, in phase ${phase ?? ''}`, parts: { phase, lease } };
+      },
+    ),
+  );
+}
+
+function decisionActivity(
+  context: AgentContext,
+  what: string,
+  decide: Decide,
+): HostActivities['decideRollback'] {
+  return asActivity((request, attempt) =>
+    logged(
+      context.log,
+      { ...request, what, attempt },
+      () => decide(context, request, attempt),
+      () => ({
+        says: `decided by ${request.by}: ${request.reason}`,
+        parts: { by: request.by, reason: request.reason },
+      }),
+    ),
   );
 }
 
@@ -28,11 +72,29 @@ export function stepActivity(
 export function createHostActivities(context: AgentContext): HostActivities {
   const step = (phase: StepPhase) => stepActivity(context, phase);
   return {
-    preflight: asActivity((request) => preflight(context, request)),
-    checkSoak: asActivity((request, attempt) => checkSoak(context, request, attempt)),
-    own: asActivity((request) => own(context, request)),
-    decideRollback: asActivity((request, attempt) => decideToRollBack(context, request, attempt)),
-    decideForward: asActivity((request, attempt) => decideToGoForward(context, request, attempt)),
+    preflight: asActivity((request, attempt) =>
+      logged(
+        context.log,
+        { ...request.input, what: 'preflight', attempt },
+        () => preflight(context, request),
+        ({ findings }) => {
+          const failed = findings.filter(({ ok }) => !ok).map(({ check }) => check);
+          return { says: failed.length === 0 ? 'passed' : `failed: ${failed.join(', ')}` };
+        },
+      ),
+    ),
+    // Asked every few seconds: what it finds is told, not that it looks.
+    checkSoak: asActivity((request, attempt) =>
+      logged(
+        context.log,
+        { ...request, what: 'soak', attempt },
+        () => checkSoak(context, request, attempt),
+        ({ failure }) => (failure === null ? null : { says: failure }),
+      ),
+    ),
+    own: ownActivity(context),
+    decideRollback: decisionActivity(context, 'rollback', decideToRollBack),
+    decideForward: decisionActivity(context, 'rollback --cancel', decideToGoForward),
     stop: step('stop'),
     fence: step('fence'),
     'stop-again': step('stop-again'),

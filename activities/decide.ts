@@ -10,7 +10,7 @@ import {
 import type { DecisionRequest, StepAnswer } from './contract.ts';
 import { answer } from './step-runner.ts';
 
-type Decide = (
+export type Decide = (
   context: AgentContext,
   request: DecisionRequest,
   attempt: Attempt,

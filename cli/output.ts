@@ -14,6 +14,14 @@ export function outputOption(): Option {
     .default('text');
 }
 
+/** `options.logFormat` */
+export function logFormatOption(): Option {
+  return new Option('--log-format <format>', 'on stderr: sentences, or a line of JSON each')
+    .choices(['text', 'json'])
+    .default('text')
+    .env('QUORUMSHIFT_LOG_FORMAT');
+}
+
 /** `options.socket` */
 export function hostSocketOption(): Option {
   return new Option('--socket <path>', "the storage host's admin socket").default(

@@ -1,6 +1,7 @@
 /** Sends notices by the configured hook or webhook, one after the other, beside everything else. */
 import { spawn } from 'node:child_process';
 
+import type { Log } from '../core/log.ts';
 import type { NotifyConfig } from '../schemas/control-config.ts';
 import type { ControlStore } from './control-store.ts';
 import type { StoredNotice } from './notice-table.ts';
@@ -14,7 +15,7 @@ const maxOutputBytes = 1000;
 export class NoticeSender {
   readonly #store: ControlStore;
   readonly #notify: NotifyConfig;
-  readonly #log: (line: string) => void;
+  readonly #log: Log;
   #timer: NodeJS.Timeout | null = null;
   #round: Promise<void> = Promise.resolve();
   #stopped = false;
@@ -22,7 +23,7 @@ export class NoticeSender {
   constructor(options: {
     readonly store: ControlStore;
     readonly notify: NotifyConfig;
-    readonly log: (line: string) => void;
+    readonly log: Log;
   }) {
     this.#store = options.store;
     this.#notify = options.notify;
@@ -51,7 +52,7 @@ export class NoticeSender {
       }
     } catch (error) {
       // Of the store: asked again in a moment, for as long as it is away.
-      this.#log(`notices wait: ${messageOf(error)}`);
+      this.#log(`notices wait: ${messageOf(error)}`, {}, 'warn');
     }
   }
 
@@ -62,7 +63,8 @@ export class NoticeSender {
       const reason = messageOf(error);
       const againMs = await this.#store.notices.failed(notice.id, reason);
       const next = againMs === null ? 'it is given up' : `again in ${againMs / 1000} s`;
-      this.#log(`notice of ${notice.subject} was not taken (${next}): ${reason}`);
+      const line = `notice of ${notice.subject} was not taken (${next}): ${reason}`;
+      this.#log(line, { subject: notice.subject, notice: notice.id }, 'warn');
       return;
     }
     await this.#store.notices.sent(notice.id);

@@ -1,6 +1,7 @@
 /** The replicas of a host's configuration: served, or refused each for its own reason. */
 import { fail, QuorumshiftError } from '../core/errors.ts';
 import { parseReplica, replicaText, type ReplicaName } from '../core/ids.ts';
+import type { Log } from '../core/log.ts';
 import type { InstanceRef } from '../schemas/binding-record.ts';
 import { NamedPlaces, namingAlone } from '../storage/binding/named-instances.ts';
 import { RecordStore } from '../storage/binding/record-store.ts';
@@ -21,7 +22,7 @@ export interface HostedReplicasOptions {
   readonly files: FileLayer;
   readonly families: FamilyRegistry;
   readonly stateDir: string;
-  readonly log: (line: string) => void;
+  readonly log: Log;
   readonly replicas: readonly HostedReplica[];
   /** How long one that stands still keeps the others waiting; absent: 10 s. */
   readonly patienceMs?: number | undefined;
@@ -95,7 +96,8 @@ export class HostedReplicas {
 
   #sayLate(late: ReadonlyMap<string, Promise<void>>): void {
     for (const name of late.keys()) {
-      this.#options.log(`${name} is not served yet: its disk has not answered; it is waited for`);
+      const line = `${name} is not served yet: its disk has not answered; it is waited for`;
+      this.#options.log(line, { replica: name }, 'warn');
     }
   }
 
@@ -118,7 +120,8 @@ export class HostedReplicas {
       await found.close();
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      this.#options.log(`${name} could not be closed as it should: ${reason}`);
+      const line = `${name} could not be closed as it should: ${reason}`;
+      this.#options.log(line, { replica: name }, 'warn');
     }
   }
 
@@ -187,13 +190,15 @@ export class HostedReplicas {
       const cause = error instanceof Error ? error : new Error(String(error));
       this.#all.set(name, cause);
       const remedy = cause instanceof QuorumshiftError ? ` (${cause.definition.remedy})` : '';
-      log(`${name} is not served: ${cause.message}${remedy}`);
+      const code = cause instanceof QuorumshiftError ? cause.code : null;
+      const parts = { replica: name, code };
+      log(`${name} is not served: ${cause.message}${remedy}`, parts, 'error');
       // One that cannot be read is a reason of its own, and has been told.
       const record = await this.recordOf(name)
         .read()
         .catch(() => null);
       const { next } = adviceFor({ name, record, refusal: cause, holdsProof: false });
-      for (const command of next) log(`${name}: next: ${command}`);
+      for (const command of next) log(`${name}: next: ${command}`, parts, 'error');
     }
   }
 }

@@ -150,7 +150,8 @@ async function leaveMirror(
   if (record !== null) await stampNamed({ files, families, record });
   const alarm = record?.former?.alarm;
   const name = replicaText(store.replica);
-  log(`${name} goes on without its mirror${alarm ? ` (alarm: ${alarm})` : ''}: ${cause.message}`);
+  const line = `${name} goes on without its mirror${alarm ? ` (alarm: ${alarm})` : ''}: ${cause.message}`;
+  log(line, { replica: name, alarm: alarm ?? null }, alarm ? 'error' : 'warn');
 }
 
 /** After a cutover it was what a rollback needs. */

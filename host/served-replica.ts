@@ -4,6 +4,7 @@
  */
 import { fail } from '../core/errors.ts';
 import { replicaText, type ReplicaName } from '../core/ids.ts';
+import type { Log } from '../core/log.ts';
 import type { BindingRecord } from '../schemas/binding-record.ts';
 import { firstRecord } from '../storage/binding/first-record.ts';
 import { settleFormer } from '../storage/binding/former-mirror.ts';
@@ -56,7 +57,7 @@ export interface ServedReplicaOptions {
   readonly by: string;
   /** Told how long each append took, in milliseconds. */
   readonly appended?: (ms: number) => void;
-  readonly log: (line: string) => void;
+  readonly log: Log;
 }
 
 /** Who opens a session. */
@@ -399,7 +400,8 @@ async function settleLeft(store: RecordStore, options: ServedReplicaOptions): Pr
     await settleFormer(store, families, by);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    log(`${replicaText(store.replica)}: its former mirror could not be put away: ${reason}`);
+    const replica = replicaText(store.replica);
+    log(`${replica}: its former mirror could not be put away: ${reason}`, { replica }, 'warn');
   }
 }
 

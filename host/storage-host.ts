@@ -10,6 +10,7 @@ import { Server, ServerCredentials } from '@grpc/grpc-js';
 
 import { fail } from '../core/errors.ts';
 import { replicaText } from '../core/ids.ts';
+import type { Log } from '../core/log.ts';
 import { adminSocketOf, type HostConfig } from '../schemas/host-config.ts';
 import type { FamilyRegistry } from '../storage/family-registry.ts';
 import type { FileLayer } from '../storage/file-layer.ts';
@@ -38,7 +39,7 @@ export interface StorageHostOptions {
   readonly config: HostConfig;
   readonly files: FileLayer;
   readonly families: FamilyRegistry;
-  readonly log: (line: string) => void;
+  readonly log: Log;
   /** How long one replica that stands still keeps the others waiting; absent: 10 s. */
   readonly patienceMs?: number;
 }
@@ -51,7 +52,7 @@ export class StorageHost {
   readonly #activity: HostActivity;
   readonly #metrics: HostMetrics | null;
 
-  readonly #log: (line: string) => void;
+  readonly #log: Log;
 
   private constructor(
     { config, log }: StorageHostOptions,
@@ -114,7 +115,9 @@ export class StorageHost {
       (server) => new Promise<void>((resolve) => server.tryShutdown(() => resolve())),
     );
     const late = await this.#hosted.close();
-    for (const name of late) this.#log(`${name} was not closed: its disk has not answered`);
+    for (const name of late) {
+      this.#log(`${name} was not closed: its disk has not answered`, { replica: name }, 'error');
+    }
     for (const server of this.#servers) server.forceShutdown();
     await Promise.all(stopped);
     await this.#metrics?.stop();

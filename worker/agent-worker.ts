@@ -5,6 +5,7 @@ import type { AgentContext } from '../activities/agent-context.ts';
 import { createControlActivities, createHostActivities } from '../activities/create-activities.ts';
 import { configuredAdapters } from '../activities/raft-adapters/registry.ts';
 import { hostControlTaskQueue, hostTaskQueue } from '../core/ids.ts';
+import type { Log } from '../core/log.ts';
 import { findHolders } from '../storage/binding/open-files.ts';
 import { defaultFamilies } from '../storage/families/registry.ts';
 import { nodeFileLayer } from '../storage/node-file-layer.ts';
@@ -35,7 +36,7 @@ export interface AgentWorkers {
   shutdown(): void;
 }
 
-export async function agentContext(config: AgentConfig): Promise<AgentContext> {
+export async function agentContext(config: AgentConfig, log: Log): Promise<AgentContext> {
   const agentId = await agentIdentity(nodeFileLayer, config.stateDir);
   return {
     config,
@@ -45,6 +46,7 @@ export async function agentContext(config: AgentConfig): Promise<AgentContext> {
     findHolders,
     now: () => new Date(),
     memberAdapter: configuredAdapters(config),
+    log,
   };
 }
 

@@ -5,6 +5,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 
+import type { Log } from '../core/log.ts';
 import type { AgentConfig } from '../schemas/agent-config.ts';
 import { controlConfigSchema, type ControlConfig } from '../schemas/control-config.ts';
 import { agentContext, createAgentWorkers, type AgentWorkers } from './agent-worker.ts';
@@ -26,7 +27,7 @@ export interface DevEnvironment extends TemporalTarget {
 
 export interface DevOptions {
   readonly config: AgentConfig;
-  readonly log: (line: string) => void;
+  readonly log: Log;
   /** False: without the agent, which runs as a process of its own. */
   readonly agent?: boolean;
   /** Absent: a store in the agent's state directory, and no notices. */
@@ -56,7 +57,7 @@ async function startWorkers(
   server: RunningServer,
   { config, log, agent, control: controlConfig }: DevOptions,
 ): Promise<DevEnvironment> {
-  const connection = await connectWorker(server);
+  const connection = await connectWorker(server, log);
   const { address, namespace } = server;
   const control = await createControlWorker({ connection, namespace });
   const store = await createStoreWorker({
@@ -71,7 +72,7 @@ async function startWorkers(
     store,
   ];
   if (agent !== false) {
-    const context = await agentContext(config);
+    const context = await agentContext(config, log);
     workers.push(await createAgentWorkers({ connection, address, namespace, context }));
     log(`agent ${context.agentId} of machine ${config.host} is ready`);
   }

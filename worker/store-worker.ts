@@ -8,6 +8,7 @@ import { createStoreActivities } from '../activities/store-activities.ts';
 import { openControlStore } from '../control/control-store.ts';
 import { NoticeSender } from '../control/notice-sender.ts';
 import { storeTaskQueue } from '../core/ids.ts';
+import type { Log } from '../core/log.ts';
 import type { ControlConfig } from '../schemas/control-config.ts';
 import { connectClient } from './temporal-connection.ts';
 import { drain } from './drain.ts';
@@ -33,7 +34,7 @@ export async function createStoreWorker(options: {
   readonly address: string;
   readonly namespace: string;
   readonly config: ControlConfig;
-  readonly log: (line: string) => void;
+  readonly log: Log;
   /** Another queue than the product's, for tests. */
   readonly taskQueue?: string;
 }): Promise<StoreWorker> {

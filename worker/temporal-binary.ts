@@ -10,6 +10,8 @@ import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 
+import type { Log } from '../core/log.ts';
+
 /** The newest one that `go install` can build; newer ones have replace directives. */
 const temporalCliVersion = 'v1.5.1';
 
@@ -26,7 +28,7 @@ export interface InstallOptions {
   /** Where the program is to be. */
   readonly target: string;
   readonly env: NodeJS.ProcessEnv;
-  readonly log: (line: string) => void;
+  readonly log: Log;
 }
 
 /**
@@ -117,7 +119,7 @@ function isDescription(value: unknown): value is DownloadDescription {
   return archiveUrl.endsWith('.tar.gz') && /^[\w.]+$/.test(fileToExtract);
 }
 
-async function fetchTo(url: string, path: string, log: (line: string) => void): Promise<void> {
+async function fetchTo(url: string, path: string, log: Log): Promise<void> {
   const file = createWriteStream(path);
   let bytes = 0;
   const timer = setInterval(() => {
@@ -163,7 +165,7 @@ async function* fetchBytes(url: string): AsyncGenerator<Buffer> {
 async function goInstall(options: {
   readonly target: string;
   readonly env: NodeJS.ProcessEnv;
-  readonly log: (line: string) => void;
+  readonly log: Log;
 }): Promise<void> {
   const { target, env, log } = options;
   const child = spawn('go', ['install', '-v', target], {

@@ -4,21 +4,26 @@
  */
 import { DefaultLogger, Runtime } from '@temporalio/worker';
 
+import type { Log } from '../core/log.ts';
 import { fail } from '../core/errors.ts';
 
-export const sdkLogger = new DefaultLogger('WARN', ({ level, message, meta }) => {
-  if (/^No (workflows|activities) registered/.test(message)) return;
-  process.stderr.write(`temporal ${level}: ${message} ${JSON.stringify(meta ?? {})}\n`);
-});
+export function sdkLogger(log: Log): DefaultLogger {
+  return new DefaultLogger('WARN', ({ level, message, meta }) => {
+    if (/^No (workflows|activities) registered/.test(message)) return;
+    const line = `temporal ${level}: ${message} ${JSON.stringify(meta ?? {})}`;
+    log(line, {}, level === 'ERROR' ? 'error' : 'warn');
+  });
+}
 
 let installed = false;
 
 /**
  * Once per process, before the first connection of a worker.
+ * @param log what the SDK has to say goes there, too
  * @param metricsPort of 127.0.0.1, where Prometheus finds the SDK's metrics
  * @throws `metrics.not-served`
  */
-export function installRuntime(metricsPort?: number): void {
+export function installRuntime(log: Log, metricsPort?: number): void {
   if (installed) return;
   installed = true;
   const bindAddress = `127.0.0.1:${metricsPort}`;
@@ -27,7 +32,7 @@ export function installRuntime(metricsPort?: number): void {
   };
   try {
     Runtime.install({
-      logger: sdkLogger,
+      logger: sdkLogger(log),
       ...(metricsPort !== undefined && { telemetryOptions: { metrics } }),
     });
   } catch (cause) {

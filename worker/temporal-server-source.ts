@@ -17,6 +17,7 @@ import { promisify } from 'node:util';
 
 import { loadClientConfigProfile } from '@temporalio/envconfig';
 
+import type { Log } from '../core/log.ts';
 import { fail } from '../core/errors.ts';
 import { downloadTemporal, goInstallTemporal } from './temporal-binary.ts';
 import { productCache } from './product-cache.ts';
@@ -47,7 +48,7 @@ export interface ResolveOptions {
   /** Whether to download or build one when none is found. */
   readonly install: boolean;
   /** Takes lines about what is being done, for people. */
-  readonly log: (line: string) => void;
+  readonly log: Log;
 }
 
 /** A version answer takes milliseconds; a program that hangs longer is none of ours. */

@@ -2,6 +2,7 @@
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { NativeConnection } from '@temporalio/worker';
 
+import type { Log } from '../core/log.ts';
 import { unavailable, type TemporalTarget } from './temporal-connection.ts';
 import { installRuntime } from './temporal-runtime.ts';
 
@@ -11,11 +12,12 @@ import { installRuntime } from './temporal-runtime.ts';
  */
 export async function connectWorker(
   target: TemporalTarget,
+  log: Log,
   metricsPort?: number,
 ): Promise<NativeConnection> {
   const { connectionOptions } = loadClientConnectConfig();
   const { tls, apiKey, metadata } = connectionOptions;
-  installRuntime(metricsPort);
+  installRuntime(log, metricsPort);
   try {
     return await NativeConnection.connect({
       address: target.address,

@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url';
 
 import { bundleWorkflowCode } from '@temporalio/worker';
 
+import { processLog } from './process-log.ts';
 import { sdkLogger } from './temporal-runtime.ts';
 
 const program = fileURLToPath(new URL('../', import.meta.url));
@@ -48,7 +49,8 @@ async function madeBefore(madeOf: string): Promise<Bundle | null> {
 
 async function bundle(): Promise<string> {
   const workflowsPath = join(program, 'workflows', 'index.js');
-  return (await bundleWorkflowCode({ workflowsPath, logger: sdkLogger })).code;
+  const logger = sdkLogger(processLog('build', 'text'));
+  return (await bundleWorkflowCode({ workflowsPath, logger })).code;
 }
 
 async function sourceDigest(): Promise<string> {

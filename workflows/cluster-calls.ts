@@ -137,6 +137,11 @@ export class ClusterCalls {
     }
   }
 
+  /** Finds out about all whose migrations may be open. */
+  async attachOpen(): Promise<void> {
+    for (const member of this.#state.members.filter(isOpen)) await this.attach(member);
+  }
+
   async #startOrAsk(member: TrackedMember, migrationId: string): Promise<'started' | 'asked'> {
     const { rollout } = this.#state;
     const { spec, step } = member;

@@ -205,6 +205,11 @@ export class ClusterState implements Recorded {
     return this.members.filter(isMoved).length;
   }
 
+  /** What ends a wait for a member in any case. */
+  get hasWish(): boolean {
+    return this.abandonWish !== null || this.takeBack.length > 0;
+  }
+
   of(stage: TrackedMember['stage']): readonly TrackedMember[] {
     return this.members.filter((member) => member.stage === stage);
   }

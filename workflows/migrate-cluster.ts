@@ -20,7 +20,10 @@ import { ClusterState } from './cluster-state.ts';
 import { waitingOf } from './cluster-status.ts';
 import { ClusterTrail } from './cluster-trail.ts';
 import { ClusterWaits } from './cluster-waits.ts';
+import { GroupGuard } from './group-guard.ts';
 import { MemberTurns } from './member-turns.ts';
+import { MembersBack } from './members-back.ts';
+import { MembersSoak } from './members-soak.ts';
 import { memberAttemptOf } from './member-input.ts';
 import { planMember } from './plan-cluster.ts';
 import type {
@@ -28,11 +31,9 @@ import type {
   MigrateClusterResult,
   RolloutOutcome,
 } from './rollout-messages.ts';
+import { silenceMs, type RolloutParts } from './rollout-parts.ts';
 import { storeCalls } from './store-calls.ts';
 import { beginAnew, isOpen, trackedMember, type TrackedMember } from './tracked-members.ts';
-
-/** Members that say nothing are asked after this, whether their workflows still run. */
-const silenceMs = 10 * 60_000;
 
 export async function migrateCluster(
   request: MigrateClusterRequest,
@@ -44,17 +45,12 @@ export async function migrateCluster(
   operations.register();
   CancellationScope.current().cancelRequested.catch(() => operations.cancel());
   return CancellationScope.nonCancellable(async () => {
-    const result = await new ClusterMigration({ request, state, waits, trail }).run();
+    const calls = new ClusterCalls(state, request.searchAttributes ?? []);
+    const parts = { state, calls, waits, trail };
+    const result = await new ClusterMigration(request, parts).run();
     await condition(allHandlersFinished);
     return result;
   });
-}
-
-interface RolloutParts {
-  readonly request: MigrateClusterRequest;
-  readonly state: ClusterState;
-  readonly waits: ClusterWaits;
-  readonly trail: ClusterTrail;
 }
 
 class ClusterMigration {
@@ -63,15 +59,21 @@ class ClusterMigration {
   readonly #calls: ClusterCalls;
   readonly #waits: ClusterWaits;
   readonly #trail: ClusterTrail;
+  readonly #guard: GroupGuard;
+  readonly #back: MembersBack;
   readonly #turns: MemberTurns;
+  readonly #soak: MembersSoak;
 
-  constructor({ request, state, waits, trail }: RolloutParts) {
+  constructor(request: MigrateClusterRequest, parts: RolloutParts) {
     this.#request = request;
-    this.#state = state;
-    this.#waits = waits;
-    this.#trail = trail;
-    this.#calls = new ClusterCalls(state, request.searchAttributes ?? []);
-    this.#turns = new MemberTurns({ state, calls: this.#calls, waits, trail });
+    this.#state = parts.state;
+    this.#calls = parts.calls;
+    this.#waits = parts.waits;
+    this.#trail = parts.trail;
+    this.#guard = new GroupGuard(parts);
+    this.#back = new MembersBack(parts, this.#guard);
+    this.#turns = new MemberTurns(parts, this.#guard, this.#back);
+    this.#soak = new MembersSoak(parts);
   }
 
   async run(): Promise<MigrateClusterResult> {
@@ -135,7 +137,7 @@ class ClusterMigration {
   async #findMembers(): Promise<void> {
     const state = this.#state;
     if (state.isFirstRun) await this.#adoptRecords();
-    for (const member of state.members.filter(isOpen)) await this.#calls.attach(member);
+    await this.#calls.attachOpen();
   }
 
   /**
@@ -224,19 +226,19 @@ class ClusterMigration {
     const state = this.#state;
     const lost = state.members.find(({ isLost }) => isLost);
     if (lost !== undefined) return this.#adoptLost(lost);
-    if (state.takeBack.length > 0) return this.#turns.takeBack();
-    if (state.completeWish) return this.#turns.complete();
-    if (this.#turns.retry()) return;
+    if (state.takeBack.length > 0) return this.#back.takeBack();
+    if (state.completeWish) return this.#soak.complete();
+    if (this.#back.retry()) return;
     if (state.waitsForSlot) return this.#untilSlot();
     if (!state.isChecked) return this.#preflight();
-    if (state.undecided.length > 0) return this.#turns.stop();
+    if (state.undecided.length > 0) return this.#back.stop();
     const [moving] = state.of('moving');
     if (moving !== undefined) return this.#turns.accompany(moving);
     if (state.paused) {
       const reason = 'an operator paused it';
       await this.#waits.forNews({ kind: 'paused', reason, remedy: 'resume' });
     } else if (state.of('pending').length > 0) await this.#turns.begin();
-    else await this.#turns.soak();
+    else await this.#soak.soak();
   }
 
   async #adoptLost(member: TrackedMember): Promise<void> {
@@ -278,7 +280,7 @@ class ClusterMigration {
   async #waitsForOthers(): Promise<boolean> {
     const state = this.#state;
     const look = await this.#calls.look();
-    this.#turns.judge(look);
+    this.#guard.judge(look);
     const others = look.members.flatMap(({ member, binding }) => {
       const { migrationId = null, phase = null } = binding ?? {};
       const isPending = state.named(member)?.stage === 'pending';

@@ -75,6 +75,15 @@ export function isWaitingPaused({ report }: TrackedMember): boolean {
   return report?.waiting?.kind === 'paused';
 }
 
+/** Its run goes back now, and will say what it came to. */
+export function isGoingBack(member: TrackedMember): boolean {
+  const { report } = member;
+  if (report === null || !isOpen(member)) return false;
+  // Without a phase it waits for its lease before it begins.
+  const isAsking = report.waiting?.kind === 'lease' && report.phase !== null;
+  return report.rollingBack || isAsking;
+}
+
 /** Cut over at some time, and not gone back since. */
 export function isMoved({ stage, movedAs }: TrackedMember): boolean {
   return movedAs !== null && (stage === 'soaking' || stage === 'finalized');

@@ -10,10 +10,13 @@ import {
   type ControlConfig,
 } from '../../schemas/control-config.ts';
 import { temporalTarget, type TemporalTarget } from '../../worker/temporal-connection.ts';
+import { processLog, type LogFormat } from '../../worker/process-log.ts';
 import { onStop } from '../on-stop.ts';
+import { logFormatOption } from '../output.ts';
 import { addTemporalOptions, type TemporalOptions } from '../temporal-options.ts';
 
 interface ApiOptions extends TemporalOptions {
+  readonly logFormat: LogFormat;
   readonly config?: string;
   readonly listen?: string;
   readonly tokens: boolean;
@@ -27,6 +30,7 @@ export function addApi(program: Command): void {
     .option('--config <file>', 'of the control plane: where its store is, and "api"')
     .option('--listen <host:port>', 'where it listens, whatever the configuration says')
     .option('--no-tokens', 'take requests without a token: on the loopback interface alone')
+    .addOption(logFormatOption())
     .addHelpText('after', '\nExample:\n  quorumshift api --config control.yaml')
     .action(api);
 }
@@ -43,7 +47,7 @@ async function api(options: ApiOptions): Promise<void> {
       : await readControlConfig(options.config);
   const config = controlConfigSchema.parse({ ...file, api: overridden(file.api, listen, tokens) });
   const running = await serveApi(target, config);
-  process.stderr.write(`${apiText(running.url, config.api)}\n`);
+  processLog('api', options.logFormat)(apiText(running.url, config.api));
   await new Promise<void>((stopped) => onStop(() => stopped()));
   await running.close();
 }

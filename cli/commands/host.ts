@@ -2,7 +2,9 @@
 import type { Command } from 'commander';
 
 import { exitCodes } from '../../core/error-registry.ts';
+import { processLog, type LogFormat } from '../../worker/process-log.ts';
 import { onStop } from '../on-stop.ts';
+import { logFormatOption } from '../output.ts';
 
 export function addHost(program: Command): void {
   program
@@ -10,10 +12,16 @@ export function addHost(program: Command): void {
     .description("the storage host: keeps the durable state of this machine's replicas")
     .option('--config <file>', "the host's configuration", '/etc/quorumshift/host.json')
     .addHelpText('after', '\nExample:\n  quorumshift host --config host.json')
+    .addOption(logFormatOption())
     .action(host);
 }
 
-async function host({ config: file }: { readonly config: string }): Promise<void> {
+interface HostOptions {
+  readonly config: string;
+  readonly logFormat: LogFormat;
+}
+
+async function host({ config: file, logFormat }: HostOptions): Promise<void> {
   const [{ StorageHost }, { hostConfigSchema }, { readConfiguration }, storage, layer] =
     await Promise.all([
       import('../../host/storage-host.ts'),
@@ -23,7 +31,7 @@ async function host({ config: file }: { readonly config: string }): Promise<void
       import('../../storage/node-file-layer.ts'),
     ]);
   const config = await readConfiguration(file, hostConfigSchema);
-  const log = (line: string) => process.stderr.write(`${line}\n`);
+  const log = processLog('host', logFormat);
   const running = await StorageHost.start({
     config,
     log,

@@ -7,20 +7,23 @@ import { readControlConfig } from '../../control/control-config-file.ts';
 import { createControlWorker } from '../../worker/control-worker.ts';
 import { devControlConfig, startDev } from '../../worker/dev.ts';
 import { drain } from '../../worker/drain.ts';
+import { processLog, type LogFormat } from '../../worker/process-log.ts';
 import { createStoreWorker } from '../../worker/store-worker.ts';
 import { temporalTarget } from '../../worker/temporal-connection.ts';
 import { connectWorker } from '../../worker/worker-connection.ts';
 import { onStop } from '../on-stop.ts';
 import { apiText, overridden, serveApi } from './api.ts';
-import { parsePort } from '../output.ts';
+import { logFormatOption, parsePort } from '../output.ts';
 import { addTemporalOptions, type TemporalOptions } from '../temporal-options.ts';
 
 interface ControlOptions extends TemporalOptions {
+  readonly logFormat: LogFormat;
   readonly config?: string;
   readonly metricsPort?: number;
 }
 
 interface ProcessOptions extends TemporalOptions {
+  readonly logFormat: LogFormat;
   readonly config: string;
   readonly controlConfig?: string;
   readonly metricsPort?: number;
@@ -42,10 +45,13 @@ export function addProcesses(program: Command): void {
     .option('--ui-port <port>', 'of the Temporal web UI', parsePort, 8233)
     .option('--api-port <port>', 'of the HTTP API on 127.0.0.1', parsePort, 8240)
     .option('--no-tokens', 'the API takes requests without a token')
+    .addOption(logFormatOption())
     .addHelpText('after', '\nExample:\n  quorumshift dev --config agent.json')
     .action(dev);
   const measured = (command: Command) =>
-    command.option('--metrics-port <port>', 'of 127.0.0.1: Prometheus at /metrics', parsePort);
+    command
+      .option('--metrics-port <port>', 'of 127.0.0.1: Prometheus at /metrics', parsePort)
+      .addOption(logFormatOption());
   measured(configured(addTemporalOptions(program.command('agent'))))
     .description('the agent of this machine')
     .addHelpText('after', '\nExample:\n  quorumshift agent --config agent.json')
@@ -58,6 +64,7 @@ export function addProcesses(program: Command): void {
 }
 
 async function dev(options: ProcessOptions): Promise<void> {
+  const log = processLog('dev', options.logFormat);
   const config = await readAgentConfig(options.config);
   const controlConfig =
     options.controlConfig === undefined
@@ -84,9 +91,10 @@ async function dev(options: ProcessOptions): Promise<void> {
 }
 
 async function agent(options: ProcessOptions): Promise<void> {
+  const log = processLog('agent', options.logFormat);
   const target = targetOf(options);
-  const context = await agentContext(await readAgentConfig(options.config));
-  const connection = await connectWorker(target, options.metricsPort);
+  const context = await agentContext(await readAgentConfig(options.config), log);
+  const connection = await connectWorker(target, log, options.metricsPort);
   const workers = await createAgentWorkers({ ...target, connection, context });
   log(`agent ${context.agentId} of machine ${context.config.host} is ready`);
   onStop(() => workers.shutdown());
@@ -95,9 +103,10 @@ async function agent(options: ProcessOptions): Promise<void> {
 }
 
 async function control(options: ControlOptions): Promise<void> {
+  const log = processLog('control', options.logFormat);
   const target = targetOf(options);
   const config = options.config === undefined ? null : await readControlConfig(options.config);
-  const connection = await connectWorker(target, options.metricsPort);
+  const connection = await connectWorker(target, log, options.metricsPort);
   const worker = await createControlWorker({ connection, namespace: target.namespace });
   const store =
     config === null ? null : await createStoreWorker({ ...target, connection, config, log });
@@ -115,8 +124,4 @@ function targetOf({ address, namespace }: TemporalOptions) {
     ...(address !== undefined && { address }),
     ...(namespace !== undefined && { namespace }),
   });
-}
-
-function log(line: string): void {
-  process.stderr.write(`${line}\n`);
 }

@@ -6,6 +6,7 @@ import { WorkflowFailedError, type Client } from '@temporalio/client';
 import { bundleWorkflowCode, Worker, type NativeConnection } from '@temporalio/worker';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
+import { quiet } from '../../core/log.ts';
 import type { StoreActivities } from '../../activities/contract.ts';
 import { verifyStore } from '../../control/audit-verification.ts';
 import { openControlStore, type ControlStore } from '../../control/control-store.ts';
@@ -36,7 +37,7 @@ describe.skipIf(missing('temporal'))('the store worker', () => {
       notify: { exec: ['sh', '-c', `cat >> ${root}/notices`] },
     });
     client = await connectClient(target);
-    connection = await connectWorker(target);
+    connection = await connectWorker(target, quiet);
     const log = (line: string) => expect(line).toContain(root);
     const workflowsPath = resolve('dist/test/control/call-store.js');
     workers = [

@@ -1,6 +1,7 @@
 import { Worker } from '@temporalio/worker';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
+import { quiet } from '../../core/log.ts';
 import { createControlActivities } from '../../activities/create-activities.ts';
 import { hostControlTaskQueue, replicaWorkflowId } from '../../core/ids.ts';
 import { agentContext } from '../../worker/agent-worker.ts';
@@ -131,11 +132,11 @@ describe.skipIf(missing('temporal'))(
 
     /** A machine that says where it stands, and takes no work. */
     async function controlQueueAlone(): Promise<() => Promise<void>> {
-      const connection = await connectWorker({
-        address: environment.address,
-        namespace: 'default',
-      });
-      const context = await agentContext(await readAgentConfig(environment.configFile));
+      const connection = await connectWorker(
+        { address: environment.address, namespace: 'default' },
+        quiet,
+      );
+      const context = await agentContext(await readAgentConfig(environment.configFile), quiet);
       const worker = await Worker.create({
         connection,
         taskQueue: hostControlTaskQueue(environment.host),

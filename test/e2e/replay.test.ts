@@ -11,6 +11,7 @@ import type { Client } from '@temporalio/client';
 import { Worker } from '@temporalio/worker';
 import { describe, expect, test } from 'vitest';
 
+import { quiet } from '../../core/log.ts';
 import { clusterWorkflowId, groupLeaseWorkflowId, replicaWorkflowId } from '../../core/ids.ts';
 import { urisNow } from '../../storage/binding/parking.ts';
 import { batchOf, EntryType } from '../../storage/entry-batch.ts';
@@ -200,7 +201,7 @@ describe('the workflow of today', () => {
     // Whoever adds a workflow records a run of it.
     const types = new Set(stored.map(({ history }) => typeOf(history)));
     expect(types).toEqual(new Set(Object.keys(workflows)));
-    installRuntime();
+    installRuntime(quiet);
     const bundle = await workflowBundle();
     const replayed: string[] = [];
     for await (const result of Worker.runReplayHistories({ workflowBundle: bundle }, stored)) {

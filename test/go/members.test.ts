@@ -2,6 +2,7 @@ import { join } from 'node:path';
 
 import { afterEach, describe, expect, test } from 'vitest';
 
+import { quiet } from '../../core/log.ts';
 import type { MemberAnswer } from '../../activities/contract.ts';
 import { readMember, transferLeadership } from '../../activities/read-member.ts';
 import { contractVersion } from '../../core/ids.ts';
@@ -32,6 +33,7 @@ async function started(spares = 0): Promise<KvCluster> {
 async function agentOf(kv: KvCluster, member: string) {
   const context = await agentContext(
     await readAgentConfig(join(kv.directory(member), 'agent.json')),
+    quiet,
   );
   const { agentId } = context;
   return { context, request: { contractVersion, agentId, replica: { cluster: 'kv', member } } };

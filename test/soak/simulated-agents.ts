@@ -11,6 +11,7 @@ import { closeSync, existsSync, openSync, readFileSync, writeSync } from 'node:f
 import { ApplicationFailure } from '@temporalio/common';
 import { Worker, type NativeConnection } from '@temporalio/worker';
 
+import { quiet } from '../../core/log.ts';
 import type { AgentContext } from '../../activities/agent-context.ts';
 import type { ControlActivities, HostActivities } from '../../activities/contract.ts';
 import {
@@ -160,6 +161,7 @@ export class SimulatedAgents {
       families,
       findHolders: async () => [],
       now: () => new Date(),
+      log: quiet,
       memberAdapter: ({ cluster, member }) => this.#groups.get(cluster)?.adapter(member) ?? null,
     };
   }

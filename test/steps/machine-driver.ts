@@ -4,6 +4,7 @@
  */
 import { setImmediate as turn } from 'node:timers/promises';
 
+import { quiet } from '../../core/log.ts';
 import type { AgentContext, Attempt } from '../../activities/agent-context.ts';
 import type { BindingView, StepAnswer } from '../../activities/contract.ts';
 import { decideToGoForward, decideToRollBack } from '../../activities/decide.ts';
@@ -46,6 +47,7 @@ export function machineContext(
     findHolders: async () => [],
     now: () => new Date(0),
     memberAdapter: () => null,
+    log: quiet,
   };
 }
 

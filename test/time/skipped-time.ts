@@ -12,6 +12,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { WorkflowNotFoundError, type Client } from '@temporalio/client';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 
+import { quiet } from '../../core/log.ts';
 import { ClusterClient } from '../../client/cluster-client.ts';
 import { FleetClient } from '../../client/fleet-client.ts';
 import { MigrationClient } from '../../client/migration-client.ts';
@@ -70,7 +71,7 @@ export class SkippedTime {
   /** With these clusters, of three members each on three machines. */
   static async start(clusters: readonly string[]): Promise<SkippedTime> {
     const root = await mkdtemp(join(tmpdir(), 'quorumshift-time-'));
-    installRuntime();
+    installRuntime(quiet);
     const port = await freePort();
     const environment = await TestWorkflowEnvironment.createTimeSkipping({
       server: {

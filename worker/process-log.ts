@@ -1,0 +1,28 @@
+/** The log of a long-running process, on stderr: sentences for people, or a line of JSON each. */
+import { pino } from 'pino';
+
+import type { Log } from '../core/log.ts';
+
+export type LogFormat = 'text' | 'json';
+
+/**
+ * @param name of the process, in each line of JSON. A line is written when its call returns: a
+ *   process that is killed has said what it did. Where nobody reads it any more it is lost.
+ */
+export function processLog(name: string, format: LogFormat): Log {
+  const { stderr } = process;
+  if (stderr.listenerCount('error', ignore) === 0) stderr.on('error', ignore);
+  if (format === 'text') return (line) => void stderr.write(`${line}\n`);
+  const logger = pino(
+    {
+      base: { process: name },
+      messageKey: 'message',
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (level) => ({ level }) },
+    },
+    { write: (line) => void stderr.write(line) },
+  );
+  return (line, parts = {}, level = 'info') => logger[level](parts, line);
+}
+
+function ignore(): void {}
