@@ -69,8 +69,12 @@ export class ClusterCalls {
     const { paused, bytesPerSecond, retryVersion } = state;
     const by = state.rollout.requestedBy;
     // Begun, and not heard from yet: under way all the same.
-    const isBegun = ({ stage, migrationId }: TrackedMember) =>
-      stage === 'moving' || (stage === 'pending' && migrationId !== null && state.foreign === null);
+    const isBegun = ({ spec, stage, migrationId }: TrackedMember) =>
+      stage === 'moving' ||
+      (stage === 'pending' && migrationId !== null && !isForeign(spec.member));
+    // Histories of before take anything of another's for what holds it.
+    const isForeign = (name: string) =>
+      state.foreign !== null && (state.foreignTo(name) !== null || !patched('foreign-of-it'));
     const open = state.members.filter((member) => isBegun(member) && isOpen(member));
     if (!this.isPassedOn || (state.passed.paused && !paused)) {
       const stands = (one: TrackedMember) =>
@@ -250,19 +254,23 @@ export class ClusterCalls {
     );
   }
 
-  async order(member: TrackedMember, order: Order): Promise<boolean> {
+  /** One whose workflow is gone is to be adopted. */
+  async order(member: TrackedMember, order: Order): Promise<void> {
     const { migrationId } = member;
     if (order.order === 'pause') member.isPaused = true;
     if (order.order === 'resume') member.isPaused = false;
     this.#state.operations += 1;
     const operationId = `${workflowInfo().workflowId}/${this.#state.startedMs}/${this.#state.operations}`;
-    return this.#signal(member.spec, (handle) =>
+    const isSent = await this.#signal(member.spec, (handle) =>
       handle.signal(memberOrderSignal, {
         ...order,
         operationId,
         ...(migrationId !== null && { migrationId }),
       }),
     );
+    if (isSent || !isOpen(member) || !patched('gone-is-lost')) return;
+    member.isLost = true;
+    this.#state.version += 1;
   }
 
   async #signal(

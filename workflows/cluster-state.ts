@@ -261,6 +261,13 @@ export class ClusterState implements Recorded {
     }
   }
 
+  /** Another migration that is open for the member of this name. */
+  foreignTo(name: string): MemberReport | null {
+    const { foreign } = this;
+    if (foreign?.member !== name || foreign.outcome !== null || foreign.failed) return null;
+    return foreign;
+  }
+
   report(): SentClusterReport {
     this.reports += 1;
     return clusterReport(this, this.reports);

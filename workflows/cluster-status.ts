@@ -53,11 +53,11 @@ export function canGoBack({ stage, report, takenBack, migrationId }: TrackedMemb
   return ['moving', 'soaking', 'failed'].includes(stage);
 }
 
-export function canBeSkipped({ foreign }: ClusterState, member: TrackedMember): boolean {
+export function canBeSkipped(state: ClusterState, member: TrackedMember): boolean {
   const { stage, report } = member;
   if (stage === 'rolled-back') return true;
   const { member: name } = member.spec;
-  if (stage === 'pending') return member.migrationId === null || foreign?.member === name;
+  if (stage === 'pending') return member.migrationId === null || state.foreignTo(name) !== null;
   return stage === 'failed' && !isOpen(member) && (report?.phase ?? 'ended') === 'ended';
 }
 

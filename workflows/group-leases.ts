@@ -69,6 +69,29 @@ export class GroupLeases {
     }
   }
 
+  /**
+   * A run that was terminated before it let go of its lease: whoever asks for it would be told of
+   * this one, which soaks and needs none.
+   */
+  async giveBackEarlier(): Promise<void> {
+    const state = this.#state;
+    const isOver = () => state.stage === 'ended';
+    const needsNone = () => state.isSoaking && !state.wantsRollback && state.leases.length === 0;
+    const earlier = () =>
+      Object.values(state.leaseAnswers).find(
+        ({ granted, requestId }) => granted && !requestId.startsWith(`${workflowInfo().runId}/`),
+      );
+    for (;;) {
+      await condition(() => isOver() || (needsNone() && earlier() !== undefined));
+      const found = earlier();
+      if (isOver() || found === undefined || !patched('earlier-lease')) return;
+      const { group, requestId } = found;
+      const { [group]: _, ...others } = state.leaseAnswers;
+      state.leaseAnswers = others;
+      await this.#letGo(group, requestId);
+    }
+  }
+
   /** What stands half way keeps them: they look at its machine when another asks. */
   async end(): Promise<void> {
     const { view, outcome } = this.#state;

@@ -4,7 +4,6 @@
  */
 import { patched } from '@temporalio/workflow';
 
-import type { ClusterState } from './cluster-state.ts';
 import type { GroupGuard } from './group-guard.ts';
 import type { MembersBack } from './members-back.ts';
 import { memberWait, silenceMs, tellAgainMs, type RolloutParts } from './rollout-parts.ts';
@@ -54,7 +53,12 @@ export class MemberTurns {
     for (let heard = true; heard && !isHeard(member) && !state.hasWish && !isLeftOut();) {
       await calls.passOn();
       if (isHeard(member)) break;
-      const foreign = foreignOf(state, name);
+      if (member.isLost && patched('lost-unheard')) {
+        member.isLost = false;
+        await calls.attach(member);
+        continue;
+      }
+      const foreign = state.foreignTo(name);
       if (foreign !== null) {
         const is = foreign.phase === null ? 'has not begun' : `is in phase ${foreign.phase}`;
         const reason = `migration ${foreign.migrationId} of ${name} runs already, and ${is}`;
@@ -71,7 +75,7 @@ export class MemberTurns {
     }
     // It has been started: the wish that came meanwhile is one for it, too, or must make it stand
     // back. Histories of before take it for one that is still to begin.
-    if (state.hasWish && foreignOf(state, name) === null) {
+    if (state.hasWish && state.foreignTo(name) === null) {
       if (member.stage === 'pending' && patched('begun-is-moving')) member.stage = 'moving';
       return;
     }
@@ -178,10 +182,4 @@ export class MemberTurns {
 
 function isHeard(member: TrackedMember): boolean {
   return member.report !== null;
-}
-
-function foreignOf(state: ClusterState, name: string) {
-  const { foreign } = state;
-  if (foreign?.member !== name || foreign.outcome !== null || foreign.failed) return null;
-  return foreign;
 }

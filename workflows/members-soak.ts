@@ -61,6 +61,7 @@ export class MembersSoak {
         return;
       }
       if (!heard) await calls.attachOpen();
+      else if (!calls.isPassedOn && patched('passed-on-meanwhile')) await calls.passOn();
     }
   }
 }

@@ -85,13 +85,16 @@ class ClusterMigration {
     const written = this.#trail.write(() => isOver);
     const reports = reportToFleet(state, () => isOver);
     const shown = this.#keepShown(() => isOver);
+    let result: MigrateClusterResult | null = null;
     try {
       await this.#findMembers();
       state.found();
       const outcome = await this.#drive();
-      await this.#end(outcome);
-      const members = state.members.map(({ spec, stage }) => [spec.member, stage] as const);
-      return { outcome, reason: state.endReason, members: Object.fromEntries(members) };
+      if (outcome !== 'handed-on') {
+        await this.#end(outcome);
+        const members = state.members.map(({ spec, stage }) => [spec.member, stage] as const);
+        result = { outcome, reason: state.endReason, members: Object.fromEntries(members) };
+      }
     } finally {
       isOver = true;
       state.version += 1;
@@ -99,6 +102,24 @@ class ClusterMigration {
       await reports;
       await shown;
     }
+    return result ?? this.#handOn();
+  }
+
+  /** The last that a run does: what has been wished up to now is the next one's. */
+  async #handOn(): Promise<never> {
+    const isQuiet = () => this.#calls.isPassedOn && this.#trail.isWritten;
+    // What came while the last reports were on their way. Histories of before lose it.
+    while (!isQuiet() && patched('settled-last')) {
+      await this.#calls.passOn();
+      await this.#trail.write(() => true);
+    }
+    await condition(allHandlersFinished);
+    return continueAsNew<typeof migrateCluster>({
+      ...this.#request,
+      rollout: { kind: 'given', input: this.#state.rollout },
+      coordinator: this.#state.coordinator,
+      carried: this.#state.carried(),
+    });
   }
 
   /** It has ended once that is on record. */
@@ -205,7 +226,7 @@ class ClusterMigration {
     }
   }
 
-  async #drive(): Promise<RolloutOutcome> {
+  async #drive(): Promise<RolloutOutcome | 'handed-on'> {
     const state = this.#state;
     for (;;) {
       if (state.abandonWish !== null) {
@@ -217,22 +238,28 @@ class ClusterMigration {
       this.#waits.begin();
       await this.#calls.passOn();
       await this.#turn();
-      await this.#continueWhenLong();
+      const isQuiet = this.#calls.isPassedOn && this.#trail.isWritten;
+      if (workflowInfo().continueAsNewSuggested && isQuiet) return 'handed-on';
     }
   }
 
   /** One decision, or one wait; the first rule that applies. */
   async #turn(): Promise<void> {
     const state = this.#state;
-    const lost = state.members.find(({ isLost }) => isLost);
+    // One that has ended meanwhile could not be told either.
+    const lost = state.members.find(
+      (member) => member.isLost && (isOpen(member) || !patched('gone-is-lost')),
+    );
     if (lost !== undefined) return this.#adoptLost(lost);
     if (state.takeBack.length > 0) return this.#back.takeBack();
     if (state.completeWish) return this.#soak.complete();
     if (this.#back.retry()) return;
     if (state.waitsForSlot) return this.#untilSlot();
-    if (!state.isChecked) return this.#preflight();
-    if (state.undecided.length > 0) return this.#back.stop();
     const [moving] = state.of('moving');
+    // Of a run before: it was checked before it began. Histories of before hold it up.
+    const goesOn = moving !== undefined && !state.isChecked && patched('moving-goes-on');
+    if (!state.isChecked && !goesOn) return this.#preflight();
+    if (state.undecided.length > 0) return this.#back.stop();
     if (moving !== undefined) return this.#turns.accompany(moving);
     if (state.paused) {
       const reason = 'an operator paused it';
@@ -270,8 +297,17 @@ class ClusterMigration {
       return this.#waits.toLookAgain({ kind: 'host-unreachable', reason, remedy });
     }
     const remedy = 'mend what is named, then resume: it is checked again';
+    const hearsAll = patched('wishes-in-preflight');
     const chosen = () =>
-      JSON.stringify([state.retryVersion, state.abandonWish, state.of('pending').length]);
+      JSON.stringify([
+        [state.retryVersion, state.abandonWish, state.of('pending').length],
+        hearsAll && [
+          state.takeBack,
+          state.completeWish,
+          state.members.some(({ isLost }) => isLost),
+        ],
+        hearsAll && [state.paused, state.bytesPerSecond],
+      ]);
     const before = chosen();
     while (chosen() === before) await this.#waits.forNews({ kind: 'failed', reason, remedy });
   }
@@ -331,20 +367,6 @@ class ClusterMigration {
     const done = this.#state.of('finalized').filter(isOfStorage);
     for (const member of done) Object.assign(member, trackedMember(member.spec, 'binary'));
     return done.length > 0;
-  }
-
-  async #continueWhenLong(): Promise<void> {
-    const { isPassedOn } = this.#calls;
-    const isQuiet = isPassedOn && this.#trail.isWritten;
-    if (!workflowInfo().continueAsNewSuggested || !isQuiet) return;
-    await condition(allHandlersFinished);
-    const { coordinator } = this.#state;
-    await continueAsNew<typeof migrateCluster>({
-      ...this.#request,
-      rollout: { kind: 'given', input: this.#state.rollout },
-      coordinator,
-      carried: this.#state.carried(),
-    });
   }
 }
 

@@ -291,12 +291,16 @@ class FleetRollout {
     for (const member of whoBegins(next, slots)) {
       const before = member.standing;
       const again = member.rollingBack;
+      // A run that is started anew knows of no way back. Histories of before do not say so.
+      const isAnew = member.absent && again;
       member.rollingBack = true;
       member.retry = false;
       member.counts = false;
       member.standing = 'under-way';
       if (member.absent) this.#task(() => this.#children.start(member));
-      if (!again) state.tell(member, { order: 'rollback', reason });
+      if (!again || (isAnew && patched('told-back-anew'))) {
+        state.tell(member, { order: 'rollback', reason });
+      }
       // It stood still before its turn.
       if (again || before === 'under-way') state.tell(member, { order: 'resume' });
     }

@@ -7,7 +7,6 @@ import {
   allHandlersFinished,
   CancellationScope,
   condition,
-  ContinueAsNew,
   continueAsNew,
   isCancellation,
   patched,
@@ -111,19 +110,28 @@ class ReplicaMigration {
   async run(): Promise<MigrateReplicaResult> {
     const control = sendControl(this.#state, this.#calls);
     const reports = reportToCoordinator(this.#state);
-    const kept = this.#leases.keep();
+    const kept = Promise.all([this.#leases.keep(), this.#leases.giveBackEarlier()]);
     const shown = showMigration(this.#state);
+    let result: MigrateReplicaResult | null = null;
     try {
       const outcome = (await this.#takeReplica()) ?? (await this.#drive());
-      return this.#end(outcome);
+      if (outcome !== 'handed-on') result = this.#end(outcome);
     } catch (error) {
-      if (!(error instanceof ContinueAsNew)) this.#state.failure = describeFailure(error).reason;
+      this.#state.failure = describeFailure(error).reason;
       throw error;
     } finally {
       this.#state.stage = 'ended';
       await Promise.all([control, reports, shown, kept]);
       await this.#leases.end();
     }
+    return result ?? this.#handOn();
+  }
+
+  /** The last that a run does: what has been wished up to now is the next one's. */
+  async #handOn(): Promise<never> {
+    const { state } = this.#context();
+    await condition(allHandlersFinished);
+    return continueAsNew<typeof migrateReplica>({ ...state.request, carried: state.carried() });
   }
 
   #end(outcome: MigrationOutcome): MigrateReplicaResult {
@@ -227,8 +235,8 @@ class ReplicaMigration {
     return answer;
   }
 
-  /** Asks for steps until the record says that the migration has ended. */
-  async #drive(): Promise<MigrationOutcome> {
+  /** Asks for steps until the record says that the migration has ended, or its history is long. */
+  async #drive(): Promise<MigrationOutcome | 'handed-on'> {
     const { state } = this.#context();
     for (;;) {
       const phase = state.phase;
@@ -238,7 +246,7 @@ class ReplicaMigration {
       if (state.abandonWish !== null) return 'abandoned';
       const outcome = await this.#advance();
       if (outcome !== null) return outcome;
-      await this.#continueWhenLong();
+      if (workflowInfo().continueAsNewSuggested) return 'handed-on';
     }
   }
 
@@ -432,13 +440,6 @@ class ReplicaMigration {
         if (state.abandonWish !== null) return 'abandoned';
       }
     }
-  }
-
-  async #continueWhenLong(): Promise<void> {
-    const { state } = this.#context();
-    if (!workflowInfo().continueAsNewSuggested) return;
-    await condition(allHandlersFinished);
-    await continueAsNew<typeof migrateReplica>({ ...state.request, carried: state.carried() });
   }
 
   #agentId(): string {

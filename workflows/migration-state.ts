@@ -2,7 +2,7 @@
  * What a running migration remembers between its steps: wishes of operators and the last known
  * record. Handlers are registered before the first await; they check, record and return.
  */
-import { ApplicationFailure, setHandler, workflowInfo } from '@temporalio/workflow';
+import { ApplicationFailure, patched, setHandler, workflowInfo } from '@temporalio/workflow';
 
 import type { BindingView, ControlWish, Finding, ProofName } from '../activities/contract.ts';
 import { replicaText } from '../core/ids.ts';
@@ -169,6 +169,8 @@ export class MigrationState {
     this.soakProbedMs = null;
     this.soakValidatedMs = null;
     this.soakFailures = 0;
+    // An end of the soak that was wished for before.
+    if (this.completeWish !== null && patched('completed-anew')) this.completeWish = null;
   }
 
   /**

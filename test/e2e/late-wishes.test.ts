@@ -124,6 +124,32 @@ describe.skipIf(missing('temporal'))('a rollback that is given up', () => {
     await client.complete(replica.replica);
     await replica.end(written, 'finalized');
   });
+
+  test('does not end the soak that begins anew by what was said of the one before [CUT-6]', async () => {
+    const { client } = environment;
+    const replica = await MigratingReplica.create(environment, 'completed-before');
+    const running = await replica.begin({ finalize: 'manual' });
+    await replica.untilSoaking();
+    const written = await replica.writeOnTarget(running);
+    await client.pause(replica.replica);
+    await client.complete(replica.replica);
+    await replica.rollBack();
+    const { migrationId } = running.input;
+    const wanted = { migrationId, phase: 'copy', direction: 'back' } as const;
+    await client.resume(replica.replica);
+    const hold = await holdPhase(replica.store, wanted);
+    await eventually('the reversal is seen', () =>
+      client.cancelRollback(replica.replica, 'a test').then(
+        () => true,
+        () => false,
+      ),
+    );
+    await hold?.release();
+    await untilWaiting(replica, 'finalize');
+    expect((await replica.store.read())?.migration?.phase).toBe('soak');
+    await client.complete(replica.replica);
+    await replica.end(written, 'finalized');
+  });
 });
 
 async function untilWaiting(replica: MigratingReplica, kind: string): Promise<void> {

@@ -10,12 +10,21 @@ const memory = '/dev/shm';
 /** A container may have a tiny one. */
 const enoughBytes = 2 * 1024 ** 3;
 
-/** Of the test's own, so that names are free; its state is thrown away when it is killed. */
-export async function startTestServer(): Promise<TemporalServer> {
+/**
+ * Of the test's own, so that names are free; its state is thrown away when it is killed.
+ * @param settings by the names of the server's dynamic configuration
+ */
+export async function startTestServer(
+  settings: Readonly<Record<string, number>> = {},
+): Promise<TemporalServer> {
   const bin = process.env['QUORUMSHIFT_TEMPORAL_BIN'];
   if (bin === undefined) throw new Error('no Temporal server: skip this suite by missing()');
   const directory = await makeServerDirectory();
-  const server = await startTemporalServer({ bin, dbFile: join(directory, 'temporal.db') });
+  const server = await startTemporalServer({
+    bin,
+    dbFile: join(directory, 'temporal.db'),
+    settings,
+  });
   const kill = async () => {
     await server.kill();
     await rm(directory, { recursive: true, force: true });
