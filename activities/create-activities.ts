@@ -79,7 +79,9 @@ export function createHostActivities(context: AgentContext): HostActivities {
         () => preflight(context, request),
         ({ findings }) => {
           const failed = findings.filter(({ ok }) => !ok).map(({ check }) => check);
-          return { says: failed.length === 0 ? 'passed' : `failed: ${failed.join(', ')}` };
+          return failed.length === 0
+            ? { says: 'passed' }
+            : { says: `failed: ${failed.join(', ')}`, isWrong: true };
         },
       ),
     ),
@@ -89,7 +91,7 @@ export function createHostActivities(context: AgentContext): HostActivities {
         context.log,
         { ...request, what: 'soak', attempt },
         () => checkSoak(context, request, attempt),
-        ({ failure }) => (failure === null ? null : { says: failure }),
+        ({ failure }) => (failure === null ? null : { says: failure, isWrong: true }),
       ),
     ),
     own: ownActivity(context),

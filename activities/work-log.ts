@@ -21,7 +21,12 @@ export interface LoggedWork {
 export interface Told {
   readonly says: string;
   readonly parts?: Readonly<Record<string, string | number | null>>;
+  /** It needs somebody's look. */
+  readonly isWrong?: boolean;
 }
+
+/** In the sentence; the parts always have it. */
+const shownMs = 1000;
 
 export async function logged<Answer>(
   log: Log,
@@ -39,7 +44,12 @@ export async function logged<Answer>(
   try {
     const answer = await run();
     const told = tells(answer);
-    if (told !== null) log(`${shown}: ${told.says}`, { ...of, ms: tookMs(), ...told.parts });
+    const ms = tookMs();
+    const took = ms < shownMs ? '' : ` (${(ms / 1000).toFixed(1)} s)`;
+    if (told !== null) {
+      const { says, parts, isWrong } = told;
+      log(`${shown}: ${says}${took}`, { ...of, ms, ...parts }, isWrong ? 'warn' : 'info');
+    }
     return answer;
   } catch (error) {
     const known = error instanceof QuorumshiftError;

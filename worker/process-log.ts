@@ -12,7 +12,7 @@ export type LogFormat = 'text' | 'json';
 export function processLog(name: string, format: LogFormat): Log {
   const { stderr } = process;
   if (stderr.listenerCount('error', ignore) === 0) stderr.on('error', ignore);
-  if (format === 'text') return (line) => void stderr.write(`${line}\n`);
+  if (format === 'text') return (line) => void stderr.write(`${oneLine(line)}\n`);
   const logger = pino(
     {
       base: { process: name },
@@ -23,6 +23,14 @@ export function processLog(name: string, format: LogFormat): Log {
     { write: (line) => void stderr.write(line) },
   );
   return (line, parts = {}, level = 'info') => logger[level](parts, line);
+}
+
+/** What people gave as a reason must not look like another line. */
+function oneLine(line: string): string {
+  return line.replaceAll(
+    /\p{Cc}/gu,
+    (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }
 
 function ignore(): void {}

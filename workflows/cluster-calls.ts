@@ -210,7 +210,7 @@ export class ClusterCalls {
     if (member.takenBack !== null) {
       const reason = member.reason ?? 'rolled back';
       await this.order(member, { order: 'rollback', by: 'quorumshift', reason });
-    } else if (paused && member.stage === 'moving') {
+    } else if (paused && (member.stage === 'moving' || isBeginning(member))) {
       await this.order(member, { order: 'pause', by });
     }
   }
@@ -285,4 +285,9 @@ export class ClusterCalls {
       return false;
     }
   }
+}
+
+/** Started, and not heard from yet. Histories of before let such a one go on in a pause. */
+function isBeginning({ stage }: TrackedMember): boolean {
+  return stage === 'pending' && patched('paused-as-begun');
 }

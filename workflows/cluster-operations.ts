@@ -4,7 +4,7 @@
  * takes effect unless it only holds things still or goes back.
  */
 import type { UpdateDefinition } from '@temporalio/common';
-import { setHandler } from '@temporalio/workflow';
+import { patched, setHandler } from '@temporalio/workflow';
 
 import type { ClusterState } from './cluster-state.ts';
 import { canBeSkipped, canGoBack, clusterStatus } from './cluster-status.ts';
@@ -204,7 +204,10 @@ export class ClusterOperations {
     const state = this.#state;
     const act = () => {
       const member = state.named(name);
-      if (member === undefined || !canBeSkipped(state, member)) return;
+      if (member === undefined) return;
+      // Histories of before take one that has ended, too, for what holds it.
+      const wasHeld = state.foreign?.member === name && member.stage === 'pending';
+      if (!canBeSkipped(state, member) && (!wasHeld || patched('skip-of-open'))) return;
       member.stage = 'skipped';
       member.reason ??= 'an operator left it out';
     };

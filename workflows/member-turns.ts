@@ -37,7 +37,8 @@ export class MemberTurns {
     if (!(await trail.mayBegin(next))) return;
     // While the group was looked at something else may have been wished.
     if (next.stage !== 'pending' || state.paused || state.hasWish) return;
-    state.foreign = null;
+    // Histories of before forget later what was said while it was attached.
+    if (patched('asked-until-it-says')) state.foreign = null;
     await calls.attach(next);
     await this.#untilHeardFrom(next);
   }
@@ -46,7 +47,6 @@ export class MemberTurns {
   async #untilHeardFrom(member: TrackedMember): Promise<void> {
     const { state, calls, waits } = this.#parts;
     const { member: name } = member.spec;
-    // Histories of before forget what was said while it was attached.
     if (!patched('asked-until-it-says')) state.foreign = null;
     const { cluster } = state.rollout;
     const isLeftOut = () => member.stage === 'skipped';

@@ -78,23 +78,34 @@ class ClusterMigration {
 
   async run(): Promise<MigrateClusterResult> {
     const state = this.#state;
-    let isOver = false;
     state.take(await this.#readRollout());
     if (state.isFirstRun) this.#trail.begin(this.#request);
     state.hearEarly();
+    for (let isFound = false; ; isFound = true) {
+      const outcome = await this.#whileShown(async () => {
+        if (!isFound) await this.#findMembers();
+        const came = await this.#drive();
+        if (came !== 'handed-on') await this.#end(came);
+        return came;
+      });
+      if (outcome !== 'handed-on') {
+        const members = state.members.map(({ spec, stage }) => [spec.member, stage] as const);
+        return { outcome, reason: state.endReason, members: Object.fromEntries(members) };
+      }
+      // What came while the last reports were on their way. Histories of before lose it.
+      if (this.#isQuiet || !patched('settled-last')) return this.#handOn();
+    }
+  }
+
+  /** Its lines are written, its fleet is told, and attributes show how it stands. */
+  async #whileShown<Result>(work: () => Promise<Result>): Promise<Result> {
+    const state = this.#state;
+    let isOver = false;
     const written = this.#trail.write(() => isOver);
     const reports = reportToFleet(state, () => isOver);
     const shown = this.#keepShown(() => isOver);
-    let result: MigrateClusterResult | null = null;
     try {
-      await this.#findMembers();
-      state.found();
-      const outcome = await this.#drive();
-      if (outcome !== 'handed-on') {
-        await this.#end(outcome);
-        const members = state.members.map(({ spec, stage }) => [spec.member, stage] as const);
-        result = { outcome, reason: state.endReason, members: Object.fromEntries(members) };
-      }
+      return await work();
     } finally {
       isOver = true;
       state.version += 1;
@@ -102,17 +113,10 @@ class ClusterMigration {
       await reports;
       await shown;
     }
-    return result ?? this.#handOn();
   }
 
   /** The last that a run does: what has been wished up to now is the next one's. */
   async #handOn(): Promise<never> {
-    const isQuiet = () => this.#calls.isPassedOn && this.#trail.isWritten;
-    // What came while the last reports were on their way. Histories of before lose it.
-    while (!isQuiet() && patched('settled-last')) {
-      await this.#calls.passOn();
-      await this.#trail.write(() => true);
-    }
     await condition(allHandlersFinished);
     return continueAsNew<typeof migrateCluster>({
       ...this.#request,
@@ -120,6 +124,11 @@ class ClusterMigration {
       coordinator: this.#state.coordinator,
       carried: this.#state.carried(),
     });
+  }
+
+  /** Nothing is left to be passed on or written down, which the next run would not know of. */
+  get #isQuiet(): boolean {
+    return this.#calls.isPassedOn && this.#trail.isWritten;
   }
 
   /** It has ended once that is on record. */
@@ -159,6 +168,7 @@ class ClusterMigration {
     const state = this.#state;
     if (state.isFirstRun) await this.#adoptRecords();
     await this.#calls.attachOpen();
+    state.found();
   }
 
   /**
@@ -238,8 +248,7 @@ class ClusterMigration {
       this.#waits.begin();
       await this.#calls.passOn();
       await this.#turn();
-      const isQuiet = this.#calls.isPassedOn && this.#trail.isWritten;
-      if (workflowInfo().continueAsNewSuggested && isQuiet) return 'handed-on';
+      if (workflowInfo().continueAsNewSuggested && this.#isQuiet) return 'handed-on';
     }
   }
 
@@ -285,31 +294,37 @@ class ClusterMigration {
   async #preflight(): Promise<void> {
     const state = this.#state;
     state.stage = 'preflight';
+    // What is wished while the machines are asked counts, too. Histories of before lose it.
+    const hearsAll = patched('wishes-in-preflight');
+    const atStart = this.#chosen(hearsAll);
     if (await this.#waitsForOthers()) return;
     const plans = await Promise.all(state.of('pending').map((member) => this.#check(member)));
     const problems = plans.flatMap((plan) => plan.problems);
     const isAway = plans.every((plan) => plan.isAway || plan.problems.length === 0);
     state.isChecked = problems.length === 0;
     if (state.isChecked) return;
-    const reason = `nothing has begun: ${problems.join('; ')}`;
+    const hasBegun = state.members.some(({ stage }) => stage !== 'pending');
+    const what = hasBegun ? 'no other member begins' : 'nothing has begun';
+    const reason = `${what}: ${problems.join('; ')}`;
     if (isAway) {
       const remedy = 'start the agents, or the storage hosts, of these machines';
       return this.#waits.toLookAgain({ kind: 'host-unreachable', reason, remedy });
     }
     const remedy = 'mend what is named, then resume: it is checked again';
-    const hearsAll = patched('wishes-in-preflight');
-    const chosen = () =>
-      JSON.stringify([
-        [state.retryVersion, state.abandonWish, state.of('pending').length],
-        hearsAll && [
-          state.takeBack,
-          state.completeWish,
-          state.members.some(({ isLost }) => isLost),
-        ],
-        hearsAll && [state.paused, state.bytesPerSecond],
-      ]);
-    const before = chosen();
-    while (chosen() === before) await this.#waits.forNews({ kind: 'failed', reason, remedy });
+    const before = hearsAll ? atStart : this.#chosen(false);
+    while (this.#chosen(hearsAll) === before) {
+      await this.#waits.forNews({ kind: 'failed', reason, remedy });
+    }
+  }
+
+  /** What ends the wait of a preflight that was refused. */
+  #chosen(hearsAll: boolean): string {
+    const { retryVersion, abandonWish, takeBack, completeWish, paused, bytesPerSecond } =
+      this.#state;
+    const pending = this.#state.of('pending').length;
+    const lost = this.#state.members.filter((member) => member.isLost && isOpen(member)).length;
+    const more = hearsAll && [takeBack, completeWish, paused, bytesPerSecond, lost];
+    return JSON.stringify([retryVersion, abandonWish, pending, more]);
   }
 
   /** Members that other migrations own are waited for: true while there are any. */

@@ -106,6 +106,39 @@ async function recordStaged(environment: FleetEnvironment): Promise<void> {
   expect(await environment.outcome('staged')).toBe('finalized');
 }
 
+/** A cluster that is started again, loses a member's workflow, and finalizes one that is paused. */
+const goneRuns = {
+  'cluster-started-again': clusterWorkflowId('a'),
+  'member-adopted': replicaWorkflowId({ cluster: 'a', member: 'n2' }),
+};
+
+async function recordGone(environment: FleetEnvironment): Promise<void> {
+  const { clusters, temporal } = environment;
+  const [cluster, member] = Object.values(goneRuns).map((id) => temporal.workflow.getHandle(id));
+  const files = await environment.files({ approval: 'per-cluster', finalize: 'manual' });
+  const start = async () => {
+    await environment.cli('cluster', 'start', 'a', ...files, '--id', 'gone');
+    await environment.untilCluster('a', 'one waits', ({ members, waiting }) => {
+      return waiting?.kind === 'approval' && members.some(({ report }) => report?.proof != null);
+    });
+  };
+  await start();
+  await cluster?.terminate('recorded');
+  await start();
+  await member?.terminate('recorded');
+  await clusters.approve('a');
+  await environment.untilCluster('a', 'all have soaked', ({ waiting }) => {
+    return waiting?.kind === 'finalize';
+  });
+  await member?.signal('memberOrder', { order: 'pause', by: 'recorded', operationId: 'pause' });
+  await clusters.complete('a');
+  await environment.untilCluster('a', 'the others are finalized', ({ members }) => {
+    return members.filter(({ stage }) => stage === 'finalized').length === 2;
+  });
+  await clusters.resume('a');
+  await cluster?.result();
+}
+
 interface RecordedFleet {
   readonly clusters: readonly string[];
   /** Those whose programs can be replaced. */
@@ -118,6 +151,7 @@ interface RecordedFleet {
 export const recordedFleets: Readonly<Record<string, RecordedFleet>> = {
   'a fleet': { clusters: ['a', 'b', 'c'], withPrograms: [], record: recordFleet, runs: fleetRuns },
   'a window': { clusters: ['a', 'b'], withPrograms: [], record: recordWindow, runs: windowRuns },
+  'what was gone': { clusters: ['a'], withPrograms: [], record: recordGone, runs: goneRuns },
   'two steps': { clusters: ['a'], withPrograms: ['a'], record: recordStaged, runs: stagedRuns },
 };
 

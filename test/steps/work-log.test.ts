@@ -1,3 +1,6 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+
 import { describe, expect, test } from 'vitest';
 
 import type { Attempt } from '../../activities/agent-context.ts';
@@ -43,4 +46,24 @@ describe('the log of an agent’s work', () => {
     expect(line).toHaveLength(2);
     expect(line?.[0]).toBe('kv/n1 m1: copy: the attempt was stopped');
   });
+});
+
+test('a sentence stays one line, whatever it tells of', async () => {
+  const file = new URL('../../worker/process-log.js', import.meta.url).href;
+  const code = `
+    const { processLog } = await import('${file}');
+    processLog('agent', 'text')('a reason\\nkv/n2 m2: swap: done', {});
+    processLog('agent', 'json')('a reason\\nand more', { replica: 'kv/n1' }, 'warn');
+  `;
+  const args = ['--input-type=module', '--eval', code];
+  const { stderr } = await promisify(execFile)(process.execPath, args);
+  const [text, json, rest] = stderr.split('\n');
+  expect(text).toBe(String.raw`a reason\u000akv/n2 m2: swap: done`);
+  expect(JSON.parse(json ?? '')).toMatchObject({
+    level: 'warn',
+    process: 'agent',
+    message: 'a reason\nand more',
+    replica: 'kv/n1',
+  });
+  expect(rest).toBe('');
 });
