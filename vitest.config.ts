@@ -8,7 +8,8 @@ export default defineConfig({
     globalSetup: ['dist/test/setup/global-setup.js'],
     pool: 'forks',
     maxWorkers: 2,
-    testTimeout: 60_000,
-    hookTimeout: 120_000,
+    // More than what a test waits for: what it has seen by then is shown.
+    testTimeout: 240_000,
+    hookTimeout: 240_000,
   },
 });

@@ -33,6 +33,8 @@ type options struct {
 	bootstrap string
 	// trailingLogs stay after a snapshot; a follower further behind gets the snapshot. 0: raft's own.
 	trailingLogs uint64
+	// electionTimeout of a follower that hears no leader; 0: raft's own.
+	electionTimeout time.Duration
 }
 
 func main() {
@@ -43,6 +45,7 @@ func main() {
 	flag.StringVar(&o.cluster, "cluster", "kv", "the cluster's name at the storage host")
 	flag.StringVar(&o.bootstrap, "bootstrap", "", "the first members: id=address,id=address,…")
 	flag.Uint64Var(&o.trailingLogs, "trailing-logs", 0, "entries kept after a snapshot; 0: raft's own")
+	flag.DurationVar(&o.electionTimeout, "election-timeout", 0, "without a leader's heartbeat, such as 3s; 0: raft's own")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -117,6 +120,10 @@ func startRaft(
 	config.Logger = logger
 	if o.trailingLogs > 0 {
 		config.TrailingLogs = o.trailingLogs
+	}
+	if o.electionTimeout > 0 {
+		config.HeartbeatTimeout, config.ElectionTimeout = o.electionTimeout, o.electionTimeout
+		config.LeaderLeaseTimeout = o.electionTimeout / 2
 	}
 	snapshots := store.Snapshots()
 	known, err := raft.HasExistingState(logs, store, snapshots)

@@ -28,6 +28,8 @@ const { values: options } = parseArgs({
     spares: { type: 'string', default: '0' },
     /** Entries that a node keeps after a snapshot; 0 is what hashicorp/raft keeps. */
     'trailing-logs': { type: 'string', default: '0' },
+    /** Of a follower that hears no leader, such as 3s; 0s is hashicorp/raft's own. */
+    'election-timeout': { type: 'string', default: '0s' },
   },
 });
 
@@ -116,7 +118,9 @@ function nodeOf(built, { id, directory, address, socket, isSpare }, members) {
   const first = members.filter((member) => !member.isSpare);
   const bootstrap = first.map((member) => `${member.id}=${member.address}`).join(',');
   const trailing = options['trailing-logs'];
-  const args = ['-id', id, '-address', address, '-socket', socket, '-trailing-logs', trailing];
+  const election = options['election-timeout'];
+  const args = ['-id', id, '-address', address, '-socket', socket];
+  args.push('-trailing-logs', trailing, '-election-timeout', election);
   return {
     command: program,
     args: isSpare ? args : [...args, '-bootstrap', bootstrap],

@@ -141,9 +141,10 @@ describe.skipIf(missing('temporal'))('changes through the API', () => {
       token: operator,
       body: { bytesPerSecond: 1_000_000 },
     });
-    expect(limited.body).toMatchObject({ state: 'done', result: { fresh: true } });
+    const done = { state: 'done', result: { fresh: true } };
+    expect(await api.ended(limited.body.id)).toMatchObject(done);
     const approved = await api.change('POST', path, { body: { proof } });
-    expect(approved.body).toMatchObject({ state: 'done', result: { fresh: true } });
+    expect(await api.ended(approved.body.id)).toMatchObject(done);
     const line = (await audit()).findLast(({ action }) => action === 'migration.approve');
     expect(line).toMatchObject({ outcome: 'done', digests: [proof.digest] });
     await eventually('the migration to wait for its finalize', async () => {
@@ -188,9 +189,9 @@ describe.skipIf(missing('temporal'))('changes through the API', () => {
 
   test('it is listed, page by page, and by its filters; finalized, it says so', async () => {
     const resumed = await api.change('POST', `${place()}/resume`, { body: { reason: 'go on' } });
-    expect(resumed.body.state).toBe('done');
+    expect((await api.ended(resumed.body.id)).state).toBe('done');
     const completed = await api.change('POST', `${place()}/complete`);
-    expect(completed.body.state).toBe('done');
+    expect((await api.ended(completed.body.id)).state).toBe('done');
     await expect(environment.outcome()).resolves.toMatchObject({ outcome: 'finalized' });
     await eventually('visibility to have it', async () => {
       const query = `cluster=${environment.replica.cluster}&state=completed&limit=1`;

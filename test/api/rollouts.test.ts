@@ -4,7 +4,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { eventually } from '../e2e/migration-environment.ts';
 import { missing } from '../setup/toolchain.ts';
-import { sharedTemporal } from '../setup/shared-temporal.ts';
+import { startTestServer } from '../setup/test-server.ts';
+import type { TemporalServer } from '../../worker/temporal-server.ts';
 import { ApiProcess } from './api-process.ts';
 
 /** Names of this run's own, on machines whose agents never come. */
@@ -15,13 +16,19 @@ const policy = { target: 'rocksdb:///data/new/{cluster}/{member}', soakSeconds: 
 
 describe.skipIf(missing('temporal'))('rollouts through the API', () => {
   let api: ApiProcess;
+  let server: TemporalServer;
 
   beforeAll(async () => {
-    api = await ApiProcess.start(await sharedTemporal());
+    // Its store must be this API's: nobody else's store worker polls here.
+    server = await startTestServer();
+    api = await ApiProcess.start(server);
     await api.startControl();
   });
 
-  afterAll(() => api.close());
+  afterAll(async () => {
+    await api.close();
+    await server.kill();
+  });
 
   const inventory = (names: readonly string[]) => ({
     version: 1,
@@ -107,7 +114,7 @@ describe.skipIf(missing('temporal'))('rollouts through the API', () => {
     });
     expect(status).toMatchObject({ run: 'running', status: { stage: 'preflight', paused: false } });
     const paused = await api.change('POST', `/v1/clusters/${cluster}/pause`);
-    expect(paused.body.state).toBe('done');
+    expect((await api.ended(paused.body.id)).state).toBe('done');
     expect((await api.get(`/v1/clusters/${cluster}`)).body).toMatchObject({
       status: { paused: true },
     });
@@ -115,7 +122,7 @@ describe.skipIf(missing('temporal'))('rollouts through the API', () => {
     const left = await api.change('POST', `/v1/clusters/${cluster}/abandon`, {
       body: { reason: 'another day' },
     });
-    expect(left.body.state).toBe('done');
+    expect((await api.ended(left.body.id)).state).toBe('done');
     // The stream ends with the rollout.
     expect(await watched.text()).toMatch(/"run":"completed"/);
     const trail = await api.get(`/v1/audit?subject=cluster/${cluster}&limit=200`);

@@ -106,7 +106,7 @@ describe('snapshots', () => {
       const took = performance.now() - began;
       expect(seen).toEqual(rollouts.map(({ cluster }) => cluster));
       // Some 20 ms for 20 pages when nothing else runs.
-      expect(took).toBeLessThan(2000);
+      expect(took).toBeLessThan(10_000);
       const cluster = 'c1999';
       expect(await store.snapshots.cluster({ snapshot, cluster })).toEqual(rollouts[1999]);
     }));

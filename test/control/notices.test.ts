@@ -96,13 +96,13 @@ describe('notices', () => {
 
   test.each([
     ['that fails', ['sh', '-c', 'echo no route >&2; exit 3'], /ended with 3: no route/],
-    ['that hangs', ['sh', '-c', 'sleep 60 & wait'], /had not ended after 1000 ms/],
+    ['that hangs', ['sh', '-c', 'sleep 60 & wait'], /had not ended after 3000 ms/],
     ['that is not there', ['/no/such/hook'], /ENOENT/],
   ])('a hook %s is named, and does not stop the next notice', (_what, exec, says) =>
     withStore(async (store) => {
       await store.notices.put({ ...notice, id: 'a' });
       await store.notices.put({ ...notice, id: 'b' });
-      await sending(store, { exec, timeoutSeconds: 1 }, async (log) => {
+      await sending(store, { exec, timeoutSeconds: 3 }, async (log) => {
         await eventually('both failures', async () => log.length >= 2);
         expect(log[0]).toMatch(/^notice of cluster\/kv was not taken \(again in 1 s\): /);
         expect(log[0]).toMatch(says);

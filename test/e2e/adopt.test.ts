@@ -12,7 +12,7 @@ import type { KillableFleet } from '../soak/killable-fleet.ts';
 import { MigratingReplica } from '../soak/migrating-replica.ts';
 import {
   endSubject,
-  holdSubject,
+  holdSubjects,
   startSubjects,
   type HeldSubject,
   type PhaseSubject,
@@ -40,7 +40,7 @@ describe.skipIf(missing('temporal'))('a migration whose workflow is gone', () =>
     'terminated in each phase, forward and back: resume --from-record adopts it, and it ends as without [OPS-6]',
     { timeout: 300_000 },
     async () => {
-      const held = await Promise.all(subjects.map(holdSubject));
+      const held = await holdSubjects(subjects);
       for (const { subject } of held) {
         const { environment, replica } = subject.replica;
         await environment.temporal.workflow.getHandle(replicaWorkflowId(replica)).terminate();
@@ -58,7 +58,7 @@ describe.skipIf(missing('temporal'))('a migration whose workflow is gone', () =>
       const lost = subjects.filter(
         ({ phase }, i) => isLong || i % 3 === 0 || shown.includes(phase),
       );
-      const held = await Promise.all(lost.map(holdSubject));
+      const held = await holdSubjects(lost);
       await fleet.kill('server');
       // It has left attempts that the emptied server knows nothing of.
       await fleet.kill(fleet.machine(0));

@@ -61,7 +61,8 @@ export class ClusterEnvironment {
     const directory = await mkdtemp(join(tmpdir(), 'quorumshift-cluster-'));
     const [server, kv] = await Promise.all([
       startTestServer(),
-      KvCluster.start({ ...given, spares: learners }),
+      // A machine that stands still for a moment changes no leader.
+      KvCluster.start({ ...given, spares: learners, electionTimeout: '4s' }),
     ]);
     const temporal = await connectClient(server);
     const environment = new ClusterEnvironment({ directory, server, kv, temporal });
@@ -261,7 +262,7 @@ export class ClusterEnvironment {
   async until(
     what: string,
     look: (status: ClusterStatus) => boolean,
-    timeoutMs = 60_000,
+    timeoutMs = 150_000,
   ): Promise<ClusterStatus> {
     let seen: ClusterReportSeen | null = null;
     try {
@@ -315,7 +316,7 @@ export class ClusterEnvironment {
     return null;
   }
 
-  async outcome(timeoutMs = 90_000): Promise<string> {
+  async outcome(timeoutMs = 180_000): Promise<string> {
     await this.until('the rollout has ended', ({ outcome }) => outcome !== null, timeoutMs);
     return (await this.client.result('kv')).outcome;
   }

@@ -4,7 +4,7 @@ import { missing } from '../setup/toolchain.ts';
 import type { KillableFleet, Victim } from '../soak/killable-fleet.ts';
 import {
   endSubject,
-  holdSubject,
+  holdSubjects,
   startSubjects,
   type PhaseSubject,
   type Way,
@@ -38,7 +38,7 @@ describe.skipIf(missing('temporal')).each(parts)(
       'of the %s, with a replica in each phase: each ends as without [OPS-1] [CUT-5] [I9]',
       { timeout: 300_000 },
       async (who) => {
-        const held = await Promise.all(subjects.map(holdSubject));
+        const held = await holdSubjects(subjects);
         const victims: readonly Victim[] = who === 'agent' ? fleet.machines : [who];
         await Promise.all(victims.map((victim) => fleet.kill(victim)));
         for (const { subject, hold } of held) {

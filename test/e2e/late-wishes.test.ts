@@ -153,14 +153,10 @@ describe.skipIf(missing('temporal'))('a rollback that is given up', () => {
 });
 
 async function untilWaiting(replica: MigratingReplica, kind: string): Promise<void> {
-  await eventually(
-    `the wait: ${kind}`,
-    async () => {
-      const { status } = await replica.environment.client.status(replica.replica);
-      return status?.waiting?.kind === kind;
-    },
-    20_000,
-  );
+  await eventually(`the wait: ${kind}`, async () => {
+    const { status } = await replica.environment.client.status(replica.replica);
+    return status?.waiting?.kind === kind;
+  });
 }
 
 async function cancel({ environment, replica }: MigratingReplica): Promise<void> {

@@ -58,7 +58,7 @@ describe.skipIf(missing('temporal'))(
       await environment.kill('agent');
       const handle = temporal.workflow.getHandle(replicaWorkflowId(replica.replica));
       const pending = async () => (await handle.describe()).raw.pendingActivities ?? [];
-      const notAfterMs = Date.now() + 1_000;
+      const notAfterMs = Date.now() + 10_000;
       // As its rollout says it.
       const order = { order: 'approveCutover', proof, notAfterMs } as const;
       await handle.signal(memberOrderSignal, { ...order, by: 'test', operationId: 'granted' });

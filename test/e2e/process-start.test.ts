@@ -1,7 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -9,7 +8,9 @@ import { describe, expect, test } from 'vitest';
 
 import { program, runCli } from '../cli/run-cli.ts';
 import { missing } from '../setup/toolchain.ts';
+import { freePort } from '../setup/free-ports.ts';
 import { sharedTemporal } from '../setup/shared-temporal.ts';
+import { startTestServer } from '../setup/test-server.ts';
 import { MigratingReplica } from '../soak/migrating-replica.ts';
 import { eventually, MigrationEnvironment } from './migration-environment.ts';
 
@@ -31,7 +32,9 @@ describe.skipIf(missing('temporal'))('a process that is started', () => {
   });
 
   test('with a port for metrics tells how long steps and workflow tasks take, on that port alone [OPS-6]', async () => {
-    const environment = await MigrationEnvironment.create(await sharedTemporal());
+    // The workflow must be this worker's: nobody else's polls here.
+    const server = await startTestServer();
+    const environment = await MigrationEnvironment.create({ ...server, namespace: 'default' });
     const ports = { agent: await freePort(), control: await freePort() };
     const metricsOf = async (name: keyof typeof ports) =>
       (await fetch(`http://127.0.0.1:${ports[name]}/metrics`)).text();
@@ -60,6 +63,7 @@ describe.skipIf(missing('temporal'))('a process that is started', () => {
       expect(code).toBe(3);
     } finally {
       await environment.close();
+      await server.kill();
     }
   });
 
@@ -129,15 +133,6 @@ async function readyDev(config: string, port: number) {
     });
   });
   return { child, said: () => stderr };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  if (address === null || typeof address === 'string') throw new TypeError('no TCP address');
-  return address.port;
 }
 
 /** `dev` beside a server of its own; killed, with code null, when it does not end. */

@@ -42,7 +42,11 @@ describe.skipIf(missing('temporal'))('the audit trail of a cluster’s rollout',
     async () => {
       const { clusters: client } = environment;
       await start('one');
-      const { waiting, members, rollout } = await until('one', 'it waits for the store', isAway);
+      const { waiting, members, rollout } = await until(
+        'one',
+        'it waits for the store',
+        (status) => isAway(status) && status.stage === 'moving',
+      );
       expect(waiting).toMatchObject({
         kind: 'host-unreachable',
         remedy: 'start "quorumshift control --config"',

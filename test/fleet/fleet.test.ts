@@ -41,7 +41,7 @@ describe.skipIf(missing('temporal'))('a fleet of clusters migrates by a workflow
     environment = await FleetEnvironment.create({ machines: 4, clusters, withPrograms });
     await environment.run();
     await startNight();
-  }, 120_000);
+  }, 240_000);
 
   /** Its second cluster is not well, and stays so. */
   async function startNight(): Promise<void> {
@@ -49,7 +49,7 @@ describe.skipIf(missing('temporal'))('a fleet of clusters migrates by a workflow
     await environment.changeViews(unwell, { changePending: true });
     const nowMs = Date.now();
     // Not before it has been seen to wait.
-    opensMs = Math.ceil((nowMs + 20_000) / minuteMs) * minuteMs;
+    opensMs = Math.ceil((nowMs + 45_000) / minuteMs) * minuteMs;
     const deadlineSeconds = Math.round((opensMs - nowMs) / 1000) + 75;
     const timeOf = (atMs: number) => new Date(atMs).toISOString().slice(11, 16);
     const files = await environment.files({

@@ -44,7 +44,7 @@ describe.skipIf(missing('temporal'))('a fleet is rolled out on a schedule', () =
   const runsOf = async (name: string) => (await schedules.describe(name)).recent;
 
   test('once, at a set time: the rollout is called after that time', long, async () => {
-    const at = new Date(Math.ceil(Date.now() / 1000) * 1000 + 12_000).toISOString();
+    const at = new Date(Math.ceil(Date.now() / 1000) * 1000 + 30_000).toISOString();
     const made = await create('once', '--fleet', 'one', '--clusters', 'a', '--at', at);
     expect(made).toMatchObject({ when: { at }, next: [at], missed: 0 });
     await eventually('its run has begun', async () => (await runsOf('once')).length > 0);

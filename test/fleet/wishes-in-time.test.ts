@@ -238,7 +238,7 @@ describe.skipIf(missing('temporal'))('a wish reaches what is only beginning', ()
           return seen.phase === phase && seen.waiting?.kind === kind;
         });
       await untilWaits(null, 'approval');
-      const notAfterMs = Date.now() + 3_000;
+      const notAfterMs = Date.now() + 10_000;
       const said = (order: MemberOrder['order'], more = {}) =>
         moved.signal('memberOrder', { order, by: 'test', operationId: order, ...more });
       await said('begin', { notAfterMs });

@@ -3,15 +3,16 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createWriteStream, type WriteStream } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 
+import { freePorts } from '../setup/free-ports.ts';
+
 const threeFamilies = ['local', 'rocksdb', 'sqlite'];
 
 /** Beyond this a cluster does not commit. */
-const patienceMs = 60_000;
+const patienceMs = 150_000;
 const requestMs = 15_000;
 
 /** Lines of the cluster's log that are kept in memory; its file has all. */
@@ -58,11 +59,13 @@ export class KvCluster {
   /**
    * @param families of each voter, the storage that it begins with
    * @param trailingLogs entries that nodes keep after a snapshot; 0: hashicorp/raft's own
+   * @param electionTimeout such as "3s"; "0s": hashicorp/raft's own second
    * @param spares nodes that run besides, and wait to be added
    */
   static async start({
     families = threeFamilies,
     trailingLogs = 0,
+    electionTimeout = '0s',
     spares = 0,
   } = {}): Promise<KvCluster> {
     const port = await freePorts(2 * (families.length + spares));
@@ -70,6 +73,7 @@ export class KvCluster {
     const program = resolve('examples/hashicorp-raft/run.mjs');
     const args = ['--data', data, '--port', String(port), '--families', families.join()];
     args.push('--trailing-logs', String(trailingLogs), '--spares', String(spares));
+    args.push('--election-timeout', electionTimeout);
     const launcher = spawn(process.execPath, [program, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
@@ -117,7 +121,8 @@ export class KvCluster {
   async until(what: string, isSo: () => Promise<boolean>): Promise<void> {
     const deadline = Date.now() + patienceMs;
     while (!(await isSo().catch(() => false))) {
-      if (Date.now() > deadline) throw new Error(`not within 60 s: ${what}\n${this.log}`);
+      if (Date.now() > deadline)
+        throw new Error(`not within ${patienceMs} ms: ${what}\n${this.log}`);
       await new Promise((next) => setTimeout(next, 50));
     }
   }
@@ -212,26 +217,4 @@ export class KvCluster {
     this.#pids.set(name, Number(pid));
     this.#starts.set(name, (this.#starts.get(name) ?? 0) + 1);
   }
-}
-
-/** The first of some ports in a row that nobody listens on. */
-async function freePorts(count: number): Promise<number> {
-  for (;;) {
-    const first = await listenOn(0);
-    const rest = Array.from({ length: count - 1 }, (_, i) => first + 1 + i);
-    const results = await Promise.allSettled(rest.map(listenOn));
-    if (results.every(({ status }) => status === 'fulfilled')) return first;
-  }
-}
-
-/** Listens for a moment; the port. */
-async function listenOn(port: number): Promise<number> {
-  const server = createServer();
-  server.listen(port, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
 }

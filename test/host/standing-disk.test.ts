@@ -15,7 +15,7 @@ import { replica as operator } from './hosts-of-a-test.ts';
 import { entriesOf } from '../../storage/testing/conformance-env.ts';
 
 /** Long enough for a disk that answers. */
-const patienceMs = 3000;
+const patienceMs = 6000;
 
 /** A host in this process, on disks that can stand still or fail. */
 async function hostAt(place: HostPlace) {
@@ -72,7 +72,7 @@ describe('one replica whose disk does not answer', () => {
       expect(lines.join('\n')).toContain('kv/n2 is not served yet');
       standing.goOn();
       await expect
-        .poll(() => openReplica(client, 'n2').then(() => 'opened', codeOf))
+        .poll(() => openReplica(client, 'n2').then(() => 'opened', codeOf), { timeout: 60_000 })
         .toBe('opened');
       expect(await host.stop()).toEqual([]);
     },

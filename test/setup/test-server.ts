@@ -3,6 +3,7 @@ import { mkdtemp, rm, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
+import { freePort } from './free-ports.ts';
 import { startTemporalServer, type TemporalServer } from '../../worker/temporal-server.ts';
 
 const memory = '/dev/shm';
@@ -24,6 +25,7 @@ export async function startTestServer(
     bin,
     dbFile: join(directory, 'temporal.db'),
     settings,
+    port: await freePort(),
   });
   const kill = async () => {
     await server.kill();

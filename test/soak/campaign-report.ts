@@ -29,7 +29,12 @@ const constantShare = 0.7;
 /** With fewer windows the rollout begins and ends, and has no middle. */
 const windowsForRate = 10;
 
-export function checkCampaign(options: CampaignOptions, findings: CampaignFindings): void {
+/** @param patience times the limits of a stop and of going on: other tests share the machine */
+export function checkCampaign(
+  options: CampaignOptions,
+  findings: CampaignFindings,
+  patience = 1,
+): void {
   const { log, histories, stopDelayMs, failedClusters } = findings;
   const { clusters, window, perMachine, doomed } = options;
   assert.ok(log.mostClusters <= window, `${log.mostClusters} clusters were under way at once`);
@@ -37,9 +42,12 @@ export function checkCampaign(options: CampaignOptions, findings: CampaignFindin
   assert.equal(log.mostMembers, 1, 'members of a cluster at risk at once');
   assert.equal(log.movedAtMs.length, clusters, 'clusters that moved');
   assert.equal(failedClusters, doomed, 'clusters that failed before the budget stopped it');
-  assert.ok(stopDelayMs < stopWithinMs, `the stop took ${stopDelayMs} ms`);
+  assert.ok(stopDelayMs < patience * stopWithinMs, `the stop took ${stopDelayMs} ms`);
   const { resumedAfterMs } = log;
-  assert.ok(resumedAfterMs < resumeWithinMs, `a cluster went on ${resumedAfterMs} ms after`);
+  assert.ok(
+    resumedAfterMs < patience * resumeWithinMs,
+    `a cluster went on ${resumedAfterMs} ms after`,
+  );
   checkMemory(findings.controlMiB);
   if (clusters >= windowsForRate * window) checkRate(log.beganAtMs);
   for (const [type, { mostEvents, mostBytes }] of Object.entries(histories)) {

@@ -2,6 +2,7 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
+import { freePort } from '../setup/free-ports.ts';
 import { makeServerDirectory } from '../setup/test-server.ts';
 import { startTemporalServer, type TemporalServer } from '../../worker/temporal-server.ts';
 
@@ -15,7 +16,11 @@ export class KillableServer {
 
   static async start(bin: string): Promise<KillableServer> {
     const directory = await makeServerDirectory();
-    const server = await startTemporalServer({ bin, dbFile: join(directory, 'temporal-0.db') });
+    const server = await startTemporalServer({
+      bin,
+      dbFile: join(directory, 'temporal-0.db'),
+      port: await freePort(),
+    });
     return new KillableServer({ bin, directory, server });
   }
 

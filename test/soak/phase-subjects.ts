@@ -1,5 +1,5 @@
 /** A replica for each phase of a migration, forward and back, to be held there all at once. */
-import type { Phase } from '../../core/phases.ts';
+import { phases, type Phase } from '../../core/phases.ts';
 import { holdPhase, type PhaseHold } from './hold-phase.ts';
 import { KillableFleet } from './killable-fleet.ts';
 import { MigratingReplica, type RunningMigration } from './migrating-replica.ts';
@@ -47,8 +47,19 @@ export async function startSubjects(
   return { fleet, subjects };
 }
 
+/**
+ * All of them at once. Those in a hook's phase last: an attempt waits for a replica that is held,
+ * and a hook has fewer of them.
+ */
+export async function holdSubjects(subjects: readonly PhaseSubject[]): Promise<HeldSubject[]> {
+  const isHook = ({ phase }: PhaseSubject) => phase !== 'ended' && phases[phase].kind === 'hook';
+  const others = subjects.filter((subject) => !isHook(subject));
+  const held = await Promise.all(others.map(holdSubject));
+  return [...held, ...(await Promise.all(subjects.filter(isHook).map(holdSubject)))];
+}
+
 /** Migrations until one is caught in the phase: one may slip through while the machine is busy. */
-export async function holdSubject(subject: PhaseSubject): Promise<HeldSubject> {
+async function holdSubject(subject: PhaseSubject): Promise<HeldSubject> {
   const { replica, phase, way } = subject;
   for (;;) {
     const begun = await replica.begin({ finalize: way === 'forward' ? 'auto' : 'manual' });

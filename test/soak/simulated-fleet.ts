@@ -15,6 +15,7 @@ import { contractVersion, type ReplicaName } from '../../core/ids.ts';
 import { clusterRolloutSchema, type ClusterRollout } from '../../schemas/cluster-rollout.ts';
 import type { RolloutPolicy } from '../../schemas/rollout-policy.ts';
 import { connectClient } from '../../worker/temporal-connection.ts';
+import { freePort } from '../setup/free-ports.ts';
 import { startTemporalServer, type TemporalServer } from '../../worker/temporal-server.ts';
 import { makeServerDirectory } from '../setup/test-server.ts';
 import type { noopFleet } from './noop-workflows.ts';
@@ -100,7 +101,7 @@ export class SimulatedFleet {
     const settings = { ...serverSettings, ...given.settings };
     const root = await makeServerDirectory();
     const dbFile = join(root, 'temporal.db');
-    const server = await startTemporalServer({ bin, dbFile, settings });
+    const server = await startTemporalServer({ bin, dbFile, settings, port: await freePort() });
     const fleet = new SimulatedFleet({ root, server, log, temporal: await connectClient(server) });
     try {
       await fleet.#startProcesses(given);

@@ -22,7 +22,7 @@ describe.skipIf(missing('time-skipping'))('days of a cluster', { timeout: 120_00
 
   beforeAll(async () => {
     time = await SkippedTime.start(['soaks', 'waits', 'late', 'detached', 'leased']);
-  }, 60_000);
+  }, 240_000);
 
   afterAll(async () => time.close());
 
@@ -89,7 +89,7 @@ describe.skipIf(missing('time-skipping'))('days of a cluster', { timeout: 120_00
     expect([stops.length, finals.length]).toEqual([3, 3]);
     expect(Math.min(...stops) - opensMs).toBeGreaterThanOrEqual(0);
     expect(Math.min(...stops) - opensMs).toBeLessThan(slackMs);
-    expect(Math.max(...stops) - opensMs).toBeLessThan(60_000);
+    expect(Math.max(...stops) - opensMs).toBeLessThan(180_000);
     // The whole cluster at once, when the last one has soaked.
     for (const atMs of finals) {
       expect(atMs - lastSoakMs).toBeGreaterThanOrEqual(2 * dayMs);

@@ -19,7 +19,7 @@ describe.skipIf(missing('time-skipping'))('weeks of a fleet', { timeout: 120_000
 
   beforeAll(async () => {
     time = await SkippedTime.start(clusters);
-  }, 60_000);
+  }, 240_000);
 
   afterAll(async () => time.close());
 
