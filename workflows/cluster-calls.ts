@@ -270,6 +270,8 @@ export class ClusterCalls {
     );
     if (isSent || !isOpen(member) || !patched('gone-is-lost')) return;
     member.isLost = true;
+    // Nobody has it: the next run is granted it without a wait.
+    member.granted = null;
     this.#state.version += 1;
   }
 

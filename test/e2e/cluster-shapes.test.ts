@@ -173,7 +173,7 @@ describe.skipIf(missing('temporal') || missing('go'))('a rollout of a cluster', 
     async () => {
       const { client } = environment;
       const [first = ''] = await environment.inOrder();
-      const closesMs = minuteFrom(Date.now() + (isLong ? 75_000 : 35_000));
+      const closesMs = minuteFrom(Date.now() + (isLong ? 75_000 : 25_000));
       const rollout = await environment.rollout({
         approval: 'per-cluster',
         atWindowEnd: 'detach',

@@ -6,7 +6,7 @@ import { checkCampaign, reportCampaign } from '../soak/campaign-report.ts';
 import { FleetCampaign } from '../soak/fleet-campaign.ts';
 
 /** More by QUORUMSHIFT_LONG=1. */
-const clusters = isLong ? 40 : 11;
+const clusters = isLong ? 40 : 8;
 
 describe.skipIf(missing('temporal'))('a simulated fleet, in its short form', () => {
   test(

@@ -49,7 +49,7 @@ describe.skipIf(missing('temporal'))('a fleet of clusters migrates by a workflow
     await environment.changeViews(unwell, { changePending: true });
     const nowMs = Date.now();
     // Not before it has been seen to wait.
-    opensMs = Math.ceil((nowMs + 45_000) / minuteMs) * minuteMs;
+    opensMs = Math.ceil((nowMs + 30_000) / minuteMs) * minuteMs;
     const deadlineSeconds = Math.round((opensMs - nowMs) / 1000) + 75;
     const timeOf = (atMs: number) => new Date(atMs).toISOString().slice(11, 16);
     const files = await environment.files({
