@@ -3,7 +3,7 @@
  * between them. A killed attempt's work is continued from its last checkpoint. Staging belongs to
  * one attempt by its lock: while a stalled one holds it, this attempt begins a new place (BOOT-4).
  */
-import { fail, hasCode, QuorumshiftError } from '../core/errors.ts';
+import { fail, hasCode, QuorumshiftError, messageOf } from '../core/errors.ts';
 import { replicaText } from '../core/ids.ts';
 import type { Instance, StagingInstance } from '../storage/contracts.ts';
 import { parkedUris, urisNow } from '../storage/binding/parking.ts';
@@ -55,7 +55,7 @@ async function checkSource(step: Step, source: Instance): Promise<void> {
     await checkState(source, [families.familyOf(source.uris), families.familyOf(target.uris)]);
   } catch (cause) {
     if (cause instanceof QuorumshiftError) throw cause;
-    const summary = cause instanceof Error ? cause.message : String(cause);
+    const summary = messageOf(cause);
     throw fail('preflight.failed', { replica: replicaText(input.replica), summary }, { cause });
   }
 }

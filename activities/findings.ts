@@ -1,5 +1,5 @@
 /** The findings of a preflight, one check after another; what fails says what to do. */
-import { QuorumshiftError } from '../core/errors.ts';
+import { QuorumshiftError, messageOf } from '../core/errors.ts';
 import type { Finding } from './contract.ts';
 
 /** Measures and notes; whether it is as it must be. A failure of `measure` is the finding. */
@@ -44,7 +44,7 @@ async function finding(
   try {
     return { check, ok: true, measured: await measure(), limit, remedy: '' };
   } catch (error) {
-    const measured = error instanceof Error ? error.message : String(error);
+    const measured = messageOf(error);
     const known = error instanceof QuorumshiftError;
     const remedy = known ? error.definition.remedy : (remedies[check] ?? 'mend it first');
     const code = known && { code: error.code };

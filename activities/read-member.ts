@@ -1,5 +1,5 @@
 /** What a rollout asks of one member before it touches any: the member itself, and its record. */
-import { fail } from '../core/errors.ts';
+import { fail, messageOf } from '../core/errors.ts';
 import { parseReplica, replicaText, type ReplicaName } from '../core/ids.ts';
 import type { AgentConfig } from '../schemas/agent-config.ts';
 import { checkAddressee, presentView, recordStore, type AgentContext } from './agent-context.ts';
@@ -72,7 +72,7 @@ async function askMember(
 }
 
 function reasonOf(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).slice(0, shownCharacters);
+  return messageOf(error).slice(0, shownCharacters);
 }
 
 function sameProcess({ replicas }: AgentConfig, replica: ReplicaName): ReplicaName[] {

@@ -3,7 +3,7 @@
  * decision, each failure with its code. The journal beside the record is the proof of what was
  * done (docs/audit.md); this is to be read along with.
  */
-import { QuorumshiftError } from '../core/errors.ts';
+import { QuorumshiftError, messageOf } from '../core/errors.ts';
 import { replicaText, type ReplicaName } from '../core/ids.ts';
 import type { Log } from '../core/log.ts';
 import type { Attempt } from './agent-context.ts';
@@ -56,7 +56,7 @@ export async function logged<Answer>(
     const code = known ? error.code : null;
     const parts = { ...of, ms: tookMs(), code };
     const wasStopped = attempt.signal.aborted && !known;
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     if (wasStopped) log(`${shown}: the attempt was stopped`, parts);
     else if (code === 'record.superseded') log(`${shown}: ${reason}`, parts);
     else log(`${shown}: attempt ${attempt.attempt} failed: ${reason}`, parts, 'warn');

@@ -8,7 +8,7 @@ import type { ServerResponse } from 'node:http';
 
 import type { FastifyReply, FastifyRequest } from 'fastify';
 
-import { fail } from '../core/errors.ts';
+import { fail, messageOf } from '../core/errors.ts';
 import { limits } from './limits.ts';
 
 /** What is watched is asked for again after this. */
@@ -229,7 +229,7 @@ class Stream implements Listener {
   }
 
   fail(error: unknown): void {
-    const says = error instanceof Error ? error.message : String(error);
+    const says = messageOf(error);
     if (this.#blockedSince !== null || says === this.#problem) return;
     this.#problem = says;
     this.#write(`: cannot ask now: ${says.replaceAll(/\s+/g, ' ')}\n\n`);

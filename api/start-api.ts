@@ -2,7 +2,7 @@
 import type { AddressInfo } from 'node:net';
 
 import type { ControlStore } from '../control/control-store.ts';
-import { fail } from '../core/errors.ts';
+import { fail, messageOf } from '../core/errors.ts';
 import type { ApiConfig } from '../schemas/control-config.ts';
 import { connectClient, type TemporalTarget } from '../worker/temporal-connection.ts';
 import { createApiServer } from './api-server.ts';
@@ -39,7 +39,7 @@ export async function startApi(options: {
     await app.listen(place);
   } catch (cause) {
     await close();
-    const says = cause instanceof Error ? cause.message : String(cause);
+    const says = messageOf(cause);
     const reason = `the API cannot listen on ${listen}: ${says}`;
     throw fail('usage.invalid', { reason }, { cause });
   }

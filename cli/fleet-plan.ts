@@ -1,4 +1,5 @@
 /** What a fleet's rollout would do, as far as inventory, policy and some agents tell. */
+import { messageOf } from '../core/errors.ts';
 import type { Clusters } from '../client/control-plane.ts';
 import { planWaves } from '../core/fleet-plan.ts';
 import type { ClusterRollout } from '../schemas/cluster-rollout.ts';
@@ -75,6 +76,6 @@ async function measureCluster(clusters: Clusters, rollout: ClusterRollout): Prom
       refusals: [...refusals.map(({ reason }) => reason), ...findings],
     };
   } catch (error) {
-    return { bytes: null, refusals: [error instanceof Error ? error.message : String(error)] };
+    return { bytes: null, refusals: [messageOf(error)] };
   }
 }

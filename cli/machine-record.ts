@@ -1,5 +1,5 @@
 /** The binding record of a replica, where the state directory of its agent is on this machine. */
-import { fail } from '../core/errors.ts';
+import { fail, messageOf } from '../core/errors.ts';
 import { replicaText, type ReplicaName } from '../core/ids.ts';
 import { AdminClient } from '../host/admin-client.ts';
 import type { ReplicaStatus } from '../host/proto/gen/storage_host_admin.ts';
@@ -54,7 +54,7 @@ export async function lookAtMachine(
     const served = record !== null && isServed ? await askHost(replica, socket) : null;
     return { record, problem: null, served };
   } catch (error) {
-    const problem = error instanceof Error ? error.message : String(error);
+    const problem = messageOf(error);
     return { record: null, problem, served: null };
   }
 }

@@ -3,7 +3,7 @@ import { InvalidArgumentError, Option } from 'commander';
 import pc from 'picocolors';
 
 import { exitCodes } from '../core/error-registry.ts';
-import { QuorumshiftError } from '../core/errors.ts';
+import { QuorumshiftError, messageOf } from '../core/errors.ts';
 import { systemFailure } from '../storage/system-failure.ts';
 
 export type OutputFormat = 'text' | 'json' | 'jsonl';
@@ -53,7 +53,7 @@ export function toJson(value: unknown, indent = 0): string {
 export function printError(format: OutputFormat, thrown: unknown): number {
   const error = systemFailure(thrown) ?? thrown;
   const known = error instanceof QuorumshiftError;
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error);
   const code = known ? error.code : 'unexpected';
   const remedy = known ? error.definition.remedy : 'This is a defect: please report it.';
   if (format === 'text') {

@@ -6,7 +6,7 @@ import { isGrpcServiceError, type Client } from '@temporalio/client';
 import proto from '@temporalio/proto';
 
 import type { MachineAnswer } from '../activities/contract.ts';
-import { hasCode } from '../core/errors.ts';
+import { hasCode, messageOf } from '../core/errors.ts';
 import { contractVersion, controlTaskQueue, storeTaskQueue } from '../core/ids.ts';
 import { searchAttributeNames } from '../core/search-attributes.ts';
 import type { Asked } from '../workflows/read-machines.ts';
@@ -189,7 +189,7 @@ export class HealthChecks {
       return await this.#client.withDeadline(Date.now() + askTimeoutMs, call);
     } catch (error) {
       if (isGrpcServiceError(error)) return error.details || error.message;
-      return error instanceof Error ? error.message : String(error);
+      return messageOf(error);
     }
   }
 }

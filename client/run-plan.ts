@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 import { WorkflowFailedError, type Client, type WorkflowHandle } from '@temporalio/client';
 
-import { fail, hasCode, QuorumshiftError } from '../core/errors.ts';
+import { fail, hasCode, QuorumshiftError, messageOf } from '../core/errors.ts';
 import { controlTaskQueue } from '../core/ids.ts';
 import { controlTimeoutMs, controlUnreachable, type Subject } from './workflow-calls.ts';
 
@@ -45,7 +45,7 @@ export async function runPlan<Plan extends (input: never) => Promise<unknown>>(
     if (hasCode(error, 'control.unreachable')) await handle.terminate('no control worker');
     if (error instanceof QuorumshiftError) throw error;
     const cause = error instanceof WorkflowFailedError ? error.cause : error;
-    const reason = cause instanceof Error ? cause.message : String(cause);
+    const reason = messageOf(cause);
     throw fail('agent.unreachable', { host, reason }, { cause: error });
   } finally {
     given.abort();

@@ -15,7 +15,7 @@ import {
 import { ApplicationFailure } from '@temporalio/common';
 
 import { errorRegistry } from '../core/error-registry.ts';
-import { fail, QuorumshiftError, type ErrorCode } from '../core/errors.ts';
+import { fail, QuorumshiftError, type ErrorCode, messageOf } from '../core/errors.ts';
 import type { Accepted } from '../workflows/messages.ts';
 
 /** A workflow that does not answer within this is reported as such, with what else is known. */
@@ -116,7 +116,7 @@ export class WorkflowCalls {
       // Around what the agent said lie the failures of the run and of the activity.
       let cause = error;
       while (cause instanceof Error && cause.cause instanceof Error) cause = cause.cause;
-      return cause instanceof Error ? cause.message : String(cause);
+      return messageOf(cause);
     }
   }
 

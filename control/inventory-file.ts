@@ -2,7 +2,7 @@
  * Inventory and policy files, read and checked whole: what their schemas say, and what only shows
  * when clusters and machines are seen together. Short URIs are expanded by the families.
  */
-import { fail, QuorumshiftError, type ErrorCode } from '../core/errors.ts';
+import { fail, QuorumshiftError, type ErrorCode, messageOf } from '../core/errors.ts';
 import { inventorySchema, type Inventory, type InventoryCluster } from '../schemas/inventory.ts';
 import { rolloutPolicySchema, type RolloutPolicy } from '../schemas/rollout-policy.ts';
 import type { InstanceUris } from '../storage/contracts.ts';
@@ -127,7 +127,7 @@ async function textOf(
   try {
     return await readText(path);
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
+    const reason = messageOf(cause);
     throw fail(code, { file: path, problems: `it cannot be read: ${reason}` }, { cause });
   }
 }

@@ -1,6 +1,7 @@
 /** Sends notices by the configured hook or webhook, one after the other, beside everything else. */
 import { spawn } from 'node:child_process';
 
+import { messageOf } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import type { NotifyConfig } from '../schemas/control-config.ts';
 import type { ControlStore } from './control-store.ts';
@@ -127,9 +128,4 @@ function endGroup(pid: number | undefined): void {
   } catch {
     // All of it has ended.
   }
-}
-
-function messageOf(error: unknown): string {
-  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-  return cause instanceof Error ? cause.message : String(cause);
 }

@@ -1,7 +1,7 @@
 /** The store's thread: SQLite's calls block, and a commit waits for the disk. */
 import { parentPort, workerData } from 'node:worker_threads';
 
-import { assert, QuorumshiftError } from '../core/errors.ts';
+import { assert, QuorumshiftError, messageOf } from '../core/errors.ts';
 import { AuditTable } from './audit-table.ts';
 import { ControlTables } from './control-tables.ts';
 import { InventoryTable } from './inventory-table.ts';
@@ -63,7 +63,7 @@ class StoreThread {
 }
 
 function failureOf(error: unknown): StoreFailure {
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error);
   if (error instanceof QuorumshiftError) {
     return { message, known: { code: error.code, details: error.details } };
   }

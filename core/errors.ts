@@ -48,6 +48,11 @@ function fill(template: string, details: Readonly<Record<string, string>>): stri
   return template.replace(/\{([a-zA-Z]+)\}/g, (whole, name: string) => details[name] ?? whole);
 }
 
+/** What was thrown, in words, whatever it is. */
+export function messageOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown);
+}
+
 /** A broken invariant: a bug, never a condition of the outside world. */
 export class InvariantError extends Error {
   override readonly name = 'InvariantError';

@@ -2,7 +2,7 @@
  * A process of its own that opens an instance as a start would, reads all of it back, and prints
  * its digest: what restart-check.ts runs.
  */
-import { QuorumshiftError } from '../core/errors.ts';
+import { QuorumshiftError, messageOf } from '../core/errors.ts';
 import { defaultFamilies } from '../storage/families/registry.ts';
 import { digestInstance } from '../storage/equivalence/state-digest.ts';
 import { nodeFileLayer } from '../storage/node-file-layer.ts';
@@ -17,7 +17,7 @@ try {
   process.stdout.write(await digestOf(JSON.parse(process.argv[2] ?? '') as InstanceUris));
 } catch (error) {
   const code = error instanceof QuorumshiftError ? `${error.code}: ` : '';
-  process.stderr.write(code + (error instanceof Error ? error.message : String(error)));
+  process.stderr.write(code + messageOf(error));
   process.exitCode = 1;
 }
 

@@ -15,7 +15,7 @@ import {
   type GaugeConfiguration,
 } from 'prom-client';
 
-import { fail } from '../core/errors.ts';
+import { fail, messageOf } from '../core/errors.ts';
 import type { HostConfig } from '../schemas/host-config.ts';
 import type { HostActivity } from './host-activity.ts';
 import type { ServedReplicas } from './host-calls.ts';
@@ -74,7 +74,7 @@ export class HostMetrics {
         server.listen(at, resolve);
       });
     } catch (cause) {
-      const reason = `cannot listen there: ${cause instanceof Error ? cause.message : String(cause)}`;
+      const reason = `cannot listen there: ${messageOf(cause)}`;
       throw fail('config.invalid', { file: placeText(place), reason }, { cause });
     } finally {
       process.umask(mask);

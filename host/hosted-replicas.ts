@@ -1,5 +1,5 @@
 /** The replicas of a host's configuration: served, or refused each for its own reason. */
-import { fail, QuorumshiftError } from '../core/errors.ts';
+import { fail, QuorumshiftError, messageOf } from '../core/errors.ts';
 import { parseReplica, replicaText, type ReplicaName } from '../core/ids.ts';
 import type { Log } from '../core/log.ts';
 import type { InstanceRef } from '../schemas/binding-record.ts';
@@ -119,7 +119,7 @@ export class HostedReplicas {
     try {
       await found.close();
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = messageOf(error);
       const line = `${name} could not be closed as it should: ${reason}`;
       this.#options.log(line, { replica: name }, 'warn');
     }

@@ -2,7 +2,7 @@
  * One replica that a storage host serves: its store, the locks that make it the only one, and the
  * epoch that makes its client the only one.
  */
-import { fail } from '../core/errors.ts';
+import { fail, messageOf } from '../core/errors.ts';
 import { replicaText, type ReplicaName } from '../core/ids.ts';
 import type { Log } from '../core/log.ts';
 import type { BindingRecord } from '../schemas/binding-record.ts';
@@ -399,7 +399,7 @@ async function settleLeft(store: RecordStore, options: ServedReplicaOptions): Pr
   try {
     await settleFormer(store, families, by);
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     const replica = replicaText(store.replica);
     log(`${replica}: its former mirror could not be put away: ${reason}`, { replica }, 'warn');
   }

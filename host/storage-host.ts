@@ -8,7 +8,7 @@ import { setDefaultHighWaterMark } from 'node:stream';
 
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 
-import { fail } from '../core/errors.ts';
+import { fail, messageOf } from '../core/errors.ts';
 import { replicaText } from '../core/ids.ts';
 import type { Log } from '../core/log.ts';
 import { adminSocketOf, type HostConfig } from '../schemas/host-config.ts';
@@ -192,7 +192,7 @@ async function listen(
       );
     });
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
+    const reason = messageOf(cause);
     throw fail(
       'config.invalid',
       { file: path, reason: `cannot listen there: ${reason}` },

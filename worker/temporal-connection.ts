@@ -6,7 +6,7 @@ import { Client, Connection, isGrpcServiceError, ServiceError } from '@temporali
 import { NamespaceNotFoundError } from '@temporalio/common';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 
-import { fail } from '../core/errors.ts';
+import { fail, messageOf } from '../core/errors.ts';
 
 /** Where a development server listens when nothing is configured. */
 const defaultAddress = '127.0.0.1:7233';
@@ -50,6 +50,6 @@ export function temporalFailure({ address }: TemporalTarget, error: unknown): un
 }
 
 export function unavailable(address: string, cause: unknown): Error {
-  const reason = cause instanceof Error ? cause.message : String(cause);
+  const reason = messageOf(cause);
   return fail('temporal.unavailable', { address, reason }, { cause });
 }

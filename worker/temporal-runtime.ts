@@ -5,7 +5,7 @@
 import { DefaultLogger, Runtime } from '@temporalio/worker';
 
 import type { Log } from '../core/log.ts';
-import { fail } from '../core/errors.ts';
+import { fail, messageOf } from '../core/errors.ts';
 
 export function sdkLogger(log: Log): DefaultLogger {
   return new DefaultLogger('WARN', ({ level, message, meta }) => {
@@ -37,7 +37,7 @@ export function installRuntime(log: Log, metricsPort?: number): void {
     });
   } catch (cause) {
     if (metricsPort === undefined) throw cause;
-    const reason = cause instanceof Error ? cause.message : String(cause);
+    const reason = messageOf(cause);
     throw fail('metrics.not-served', { address: bindAddress, reason }, { cause });
   }
 }

@@ -18,7 +18,7 @@ import { promisify } from 'node:util';
 import { loadClientConfigProfile } from '@temporalio/envconfig';
 
 import type { Log } from '../core/log.ts';
-import { fail } from '../core/errors.ts';
+import { fail, messageOf } from '../core/errors.ts';
 import { downloadTemporal, goInstallTemporal } from './temporal-binary.ts';
 import { productCache } from './product-cache.ts';
 
@@ -106,7 +106,7 @@ function configuredAddress(env: NodeJS.ProcessEnv): ExternalServer | null {
     const foundBy = env['TEMPORAL_ADDRESS'] === undefined ? 'Temporal profile' : 'TEMPORAL_ADDRESS';
     return { kind: 'external', address: profile.address, foundBy };
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
+    const reason = messageOf(cause);
     const file = env['TEMPORAL_CONFIG_FILE'] ?? 'temporal.toml';
     throw fail('config.invalid', { file, reason }, { cause });
   }

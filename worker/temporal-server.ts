@@ -10,7 +10,7 @@ import { createServer } from 'node:net';
 
 import { Connection } from '@temporalio/client';
 
-import { fail } from '../core/errors.ts';
+import { fail, messageOf } from '../core/errors.ts';
 import { portHolder, type PortHolder } from './port-holder.ts';
 import { searchAttributeNames } from '../core/search-attributes.ts';
 
@@ -68,7 +68,7 @@ export interface TemporalServer {
  */
 export async function startTemporalServer(options: TemporalServerOptions): Promise<TemporalServer> {
   const port = await freePort(options.port ?? 0).catch(async (cause: unknown) => {
-    const said = cause instanceof Error ? cause.message : String(cause);
+    const said = messageOf(cause);
     const holder = await portHolder(options.port ?? 0);
     const reason = holder === null ? said : `${said}: ${holderText(holder)}`;
     const address = `${loopback}:${options.port}`;

@@ -5,7 +5,7 @@ import { ActivityFailure, ApplicationFailure, TimeoutFailure } from '@temporalio
 
 import type { Finding } from '../activities/contract.ts';
 import { errorRegistry } from '../core/error-registry.ts';
-import { type ErrorCode } from '../core/errors.ts';
+import { type ErrorCode, messageOf } from '../core/errors.ts';
 
 const hostAway = 'host.unreachable' satisfies ErrorCode;
 
@@ -51,7 +51,7 @@ export function requirePassed(replica: string, findings: readonly Finding[]): vo
 export function describeFailure(error: unknown): { reason: string; remedy: string } {
   const cause = error instanceof ActivityFailure ? error.cause : error;
   const code = errorCode(error);
-  const reason = cause instanceof Error ? cause.message : String(cause);
+  const reason = messageOf(cause);
   return { reason, remedy: code ? errorRegistry[code].remedy : 'look at the agent’s log' };
 }
 

@@ -12,6 +12,7 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 
+import { messageOf } from '../core/errors.ts';
 import type { RunAnswer } from '../activities/contract.ts';
 import { clusterWorkflowId, fleetWorkflowId } from '../core/ids.ts';
 import { attributePairs } from './attributes.ts';
@@ -253,5 +254,5 @@ async function inChunks<Item>(
 function describe(error: unknown): string {
   let cause = error;
   while (cause instanceof Error && cause.cause instanceof Error) cause = cause.cause;
-  return cause instanceof Error ? cause.message : String(cause);
+  return messageOf(cause);
 }

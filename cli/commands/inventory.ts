@@ -20,7 +20,7 @@ import {
 import { clusterRollouts, selectClusters } from '../../control/rollout-input.ts';
 import { readText } from '../../control/yaml-file.ts';
 import { exitCodes } from '../../core/error-registry.ts';
-import { fail } from '../../core/errors.ts';
+import { fail, messageOf } from '../../core/errors.ts';
 import { defaultFamilies } from '../../storage/families/registry.ts';
 import { addSelection, selectionOf, type SelectionOptions } from '../cluster-selection.ts';
 import {
@@ -111,7 +111,7 @@ async function validate(
 ): Promise<void> {
   const families = defaultFamilies();
   const text = await readText(file).catch((cause: unknown) => {
-    const reason = cause instanceof Error ? cause.message : String(cause);
+    const reason = messageOf(cause);
     throw fail('inventory.invalid', { file, problems: `it cannot be read: ${reason}` }, { cause });
   });
   const checked = checkInventory(families, text);

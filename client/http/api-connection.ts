@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import createClient, { type Client } from 'openapi-fetch';
 
 import { errorRegistry } from '../../core/error-registry.ts';
-import { fail, QuorumshiftError, type ErrorCode } from '../../core/errors.ts';
+import { fail, QuorumshiftError, type ErrorCode, messageOf } from '../../core/errors.ts';
 import type { Accepted } from '../../workflows/messages.ts';
 import type { OperationOptions } from '../workflow-calls.ts';
 import { eventsOf } from './event-source.ts';
@@ -114,7 +114,7 @@ export class ApiConnection {
 
   #unreachable(cause: unknown): Error {
     const of = cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause;
-    const reason = of instanceof Error ? of.message : String(of);
+    const reason = messageOf(of);
     return fail('api.unreachable', { url: this.#place.url, reason }, { cause });
   }
 }

@@ -4,7 +4,7 @@
  */
 import { setImmediate } from 'node:timers/promises';
 
-import { hasCode } from '../../core/errors.ts';
+import { hasCode, messageOf } from '../../core/errors.ts';
 import type { SnapshotFile } from '../contracts.ts';
 import {
   entryHeaderBytes,
@@ -220,7 +220,7 @@ function contentOf(frame: Frame): Buffer {
   try {
     content = unpack(frame.stored, frame.contentBytes);
   } catch (cause) {
-    const text = cause instanceof Error ? cause.message : String(cause);
+    const text = messageOf(cause);
     throw corrupt(frame.offset, `a chunk cannot be decompressed: ${text}`);
   }
   if (content.length === frame.contentBytes) return content;

@@ -8,7 +8,7 @@
  * and its name cleared after, so that recovery can complete it (recover-pair.ts). Without a mirror
  * the same holds, for the mirror that comes later.
  */
-import { assert, fail } from '../../core/errors.ts';
+import { assert, fail, messageOf } from '../../core/errors.ts';
 import type { Instance, Mutation, ReadOptions } from '../contracts.ts';
 import { lastIndexOf, termAt, type EntryBatch } from '../entry-batch.ts';
 import type { StoreEngine } from '../managed-instance.ts';
@@ -257,7 +257,7 @@ export class PairEngine implements StoreEngine {
       {
         primary: this.#primary.uris.log,
         mirror: mirror.uris.log,
-        reason: reason instanceof Error ? reason.message : String(reason),
+        reason: messageOf(reason),
       },
       { cause: reason },
     );

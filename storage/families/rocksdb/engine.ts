@@ -17,7 +17,7 @@ import { setTimeout } from 'node:timers/promises';
 import type RocksDb from 'rocksdb';
 import type { BatchOperation, IteratorOptions, RocksDbIterator } from 'rocksdb';
 
-import { fail } from '../../../core/errors.ts';
+import { fail, messageOf } from '../../../core/errors.ts';
 import { nodeFileLayer } from '../../node-file-layer.ts';
 import { shareNativeHeaps } from '../../native-heap.ts';
 import { buffersSpent } from '../../spent-buffers.ts';
@@ -218,7 +218,7 @@ class RocksDbStore implements ChunkStore {
     try {
       return contentOf(value);
     } catch (cause) {
-      const text = cause instanceof Error ? cause.message : String(cause);
+      const text = messageOf(cause);
       const reason = `a chunk cannot be read: ${text}`;
       throw fail('data.corrupt', { file: this.#path, offset: 0, reason }, { cause });
     }

@@ -14,7 +14,7 @@ import { crc32 } from 'node:zlib';
 import Database from 'libsql';
 
 import { buffersSpent } from '../../spent-buffers.ts';
-import { assert, InvariantError } from '../../../core/errors.ts';
+import { assert, InvariantError, messageOf } from '../../../core/errors.ts';
 import type { Calls, DatabaseOptions, PackedChunks, Reply, Request } from './engine-messages.ts';
 
 /**
@@ -236,7 +236,7 @@ function transferred(reply: Reply): ArrayBuffer[] {
 }
 
 function failureOf(id: number, error: unknown): Reply {
-  const text = error instanceof Error ? error.message : String(error);
+  const text = messageOf(error);
   // "disk I/O error" alone does not say whether a write failed or a sync.
   const message = codeOf(error) === '' ? text : `${text} (${codeOf(error)})`;
   return { id, failure: { message, corrupt: isCorruption(error) } };
