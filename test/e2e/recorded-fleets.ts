@@ -113,11 +113,10 @@ const goneRuns = {
 };
 
 async function recordGone(environment: FleetEnvironment): Promise<void> {
-  const { clusters, temporal } = environment;
-  const [cluster, member] = Object.values(goneRuns).map((id) => temporal.workflow.getHandle(id));
-  const files = await environment.files({ approval: 'per-cluster', finalize: 'manual' });
+  const { clusters } = environment;
+  const [cluster, member] = Object.values(goneRuns).map((id) => environment.workflow(id));
   const start = async () => {
-    await environment.cli('cluster', 'start', 'a', ...files, '--id', 'gone');
+    await environment.startCluster('a', { approval: 'per-cluster' }, 'gone');
     await environment.untilCluster('a', 'one waits', ({ members, waiting }) => {
       return waiting?.kind === 'approval' && members.some(({ report }) => report?.proof != null);
     });

@@ -19,10 +19,8 @@ describe.skipIf(missing('temporal'))('the audit trail of a cluster’s rollout',
 
   afterAll(async () => environment.close());
 
-  const start = async (cluster: string) => {
-    const files = await environment.files({ approval: 'per-cluster', finalize: 'manual' });
-    await environment.cli('cluster', 'start', cluster, ...files, '--id', 'r1');
-  };
+  const start = (cluster: string) =>
+    environment.startCluster(cluster, { approval: 'per-cluster' }, 'r1');
 
   const until: FleetEnvironment['untilCluster'] = (...of) => environment.untilCluster(...of);
 

@@ -163,6 +163,20 @@ export class FleetEnvironment {
     return ['--inventory', this.path('inventory.yaml'), '--policy', this.path('policy.yaml')];
   }
 
+  /** A rollout of the cluster alone; its sources are kept until it is told to finalize. */
+  async startCluster(
+    cluster: string,
+    policy: Readonly<Record<string, unknown>> = {},
+    rolloutId = `r-${cluster}`,
+  ): Promise<void> {
+    const files = await this.files({ finalize: 'manual', ...policy });
+    await this.cli('cluster', 'start', cluster, ...files, '--id', rolloutId);
+  }
+
+  workflow(id: string) {
+    return this.temporal.workflow.getHandle(id);
+  }
+
   async cli(...args: readonly string[]): Promise<string> {
     const { stdout } = await promisify(execFile)(process.execPath, [program, ...args], {
       env: this.#env,

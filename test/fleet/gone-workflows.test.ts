@@ -27,14 +27,11 @@ describe.skipIf(missing('temporal'))('a rollout whose workflows go, and come aga
 
   afterAll(async () => environment.close());
 
-  const start = async (cluster: string, policy: Readonly<Record<string, unknown>> = {}) => {
-    const files = await environment.files({ finalize: 'manual', ...policy });
-    await environment.cli('cluster', 'start', cluster, ...files, '--id', `r-${cluster}`);
-  };
+  const start: FleetEnvironment['startCluster'] = (...of) => environment.startCluster(...of);
 
   const until: FleetEnvironment['untilCluster'] = (...of) => environment.untilCluster(...of);
 
-  const workflow = (id: string) => environment.temporal.workflow.getHandle(id);
+  const workflow: FleetEnvironment['workflow'] = (id) => environment.workflow(id);
 
   const memberOf = (cluster: string, member: string) =>
     workflow(replicaWorkflowId({ cluster, member }));

@@ -37,10 +37,7 @@ describe.skipIf(missing('temporal'))('a wish reaches what is only beginning', ()
 
   afterAll(async () => environment.close());
 
-  const start = async (cluster: string, policy: Readonly<Record<string, unknown>> = {}) => {
-    const files = await environment.files({ finalize: 'manual', ...policy });
-    await environment.cli('cluster', 'start', cluster, ...files, '--id', `r-${cluster}`);
-  };
+  const start: FleetEnvironment['startCluster'] = (...of) => environment.startCluster(...of);
 
   const until: FleetEnvironment['untilCluster'] = (...of) => environment.untilCluster(...of);
 
@@ -49,7 +46,7 @@ describe.skipIf(missing('temporal'))('a wish reaches what is only beginning', ()
     return (await environment.clusters.result(cluster)).outcome;
   };
 
-  const workflow = (id: string) => environment.temporal.workflow.getHandle(id);
+  const workflow: FleetEnvironment['workflow'] = (id) => environment.workflow(id);
 
   /** A run of the rollout, to which `signal` comes before it has begun. */
   const startWith = async (status: ClusterStatus, signal: string, given: unknown, more = {}) => {
