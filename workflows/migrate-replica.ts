@@ -38,6 +38,7 @@ import {
   requirePassed,
 } from './failures.ts';
 import type { MigrateReplicaRequest, MigrateReplicaResult, MigrationOutcome } from './messages.ts';
+import { MigrationOperations } from './migration-operations.ts';
 import { MigrationState } from './migration-state.ts';
 import { decidedBy, passGates, untilTurn } from './gates.ts';
 import { GroupLeases } from './group-leases.ts';
@@ -64,7 +65,7 @@ export async function migrateReplica(
   request: MigrateReplicaRequest,
 ): Promise<MigrateReplicaResult> {
   const state = new MigrationState(request);
-  state.registerHandlers();
+  new MigrationOperations(state).register();
   watchCancellation(state);
   // A cancelled workflow, too, ends with its result: how the replica was left.
   return CancellationScope.nonCancellable(async () => {

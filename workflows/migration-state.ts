@@ -1,43 +1,25 @@
 /**
  * What a running migration remembers between its steps: wishes of operators and the last known
- * record. Handlers are registered before the first await; they check, record and return.
+ * record.
  */
-import { ApplicationFailure, patched, setHandler, workflowInfo } from '@temporalio/workflow';
+import { ApplicationFailure, patched, workflowInfo } from '@temporalio/workflow';
 
 import type { BindingView, ControlWish, Finding, ProofName } from '../activities/contract.ts';
-import { replicaText } from '../core/ids.ts';
-import { forwardStart, rollbackPlan, rollbackStart, type Phase } from '../core/phases.ts';
+import { forwardStart, rollbackStart, type Phase } from '../core/phases.ts';
 import type { StepResult } from '../schemas/binding-record.ts';
-import {
-  abandonUpdate,
-  approveUpdate,
-  completeUpdate,
-  forwardUpdate,
-  pauseUpdate,
-  resumeUpdate,
-  rollbackUpdate,
-  statusQuery,
-  throttleUpdate,
-  type Accepted,
-  type Carried,
-  type HeldLease,
-  type MigrateReplicaRequest,
-  type MigrationOutcome,
-  type MigrationStatus,
-  type Operation,
-  type Waiting,
-  type Wish,
+import type {
+  Carried,
+  HeldLease,
+  MigrateReplicaRequest,
+  MigrationOutcome,
+  MigrationStatus,
+  Operation,
+  Waiting,
+  Wish,
 } from './messages.ts';
-import { refuse, SeenOperations } from './operations.ts';
+import { SeenOperations } from './operations.ts';
 import { positionOf } from './position.ts';
-import {
-  coordinateSignal,
-  leaseAnswerSignal,
-  memberOrderSignal,
-  type CoordinateRequest,
-  type LeaseAnswer,
-  type MemberOrder,
-} from './rollout-messages.ts';
+import type { LeaseAnswer } from './rollout-messages.ts';
 import { tellsLess } from './less-told.ts';
 
 /** Waits that a resume ends. */
@@ -183,9 +165,21 @@ export class MigrationState {
     this.#wished = { pause: true, limit: true };
   }
 
+  /** Ends the soak; one that is wished before it is known whether it soaks is kept until then. */
+  complete(wish: Wish): void {
+    if (this.isSoaking) this.completeWish = wish;
+    // This run follows another, and has not read yet where that one stood.
+    else if (this.view === null) this.#earlyComplete = wish;
+  }
+
   /** Finalize is about to be asked for; what is wished from now on comes too late. */
   enterFinalize(): void {
     if (this.view !== null) this.view = { ...this.view, phase: 'finalize' };
+  }
+
+  /** Notes that it was asked for; false when it has been before. */
+  isNew(operation: Operation): boolean {
+    return this.#operations.isNew(operation);
   }
 
   carried(): Carried {
@@ -215,64 +209,7 @@ export class MigrationState {
     };
   }
 
-  registerHandlers(): void {
-    setHandler(statusQuery, () => this.status());
-    setHandler(pauseUpdate, (operation) => this.#once(operation, () => this.#setPaused(true)));
-    setHandler(resumeUpdate, (operation) => this.#once(operation, () => this.#setPaused(false)));
-    setHandler(throttleUpdate, (operation) =>
-      this.#once(operation, () => this.#throttle(operation.bytesPerSecond)),
-    );
-    setHandler(
-      approveUpdate,
-      (operation) => this.#once(operation, () => this.#approve(operation, operation.by)),
-      {
-        validator: (operation: ProofName) => {
-          this.#checkCoordinated();
-          this.#checkApproval(operation);
-        },
-      },
-    );
-    setHandler(
-      rollbackUpdate,
-      (operation) => ({
-        ...this.#once(operation, () => {
-          this.rollbackWish = { by: operation.by, reason: operation.reason };
-        }),
-        paused: this.paused,
-      }),
-      { validator: (_operation) => this.#checkRollback() },
-    );
-    setHandler(
-      forwardUpdate,
-      (operation) => ({
-        ...this.#once(operation, () => {
-          this.forwardWish = { by: operation.by, reason: operation.reason };
-        }),
-        paused: this.paused,
-      }),
-      { validator: (_operation) => this.#checkForward() },
-    );
-    setHandler(
-      completeUpdate,
-      (operation) =>
-        this.#once(operation, () => {
-          this.completeWish = { by: operation.by, reason: '' };
-        }),
-      { validator: (_operation) => this.#checkComplete() },
-    );
-    setHandler(abandonUpdate, (operation) =>
-      this.#once(operation, () => {
-        this.abandonWish = { by: operation.by, reason: operation.reason };
-      }),
-    );
-    setHandler(coordinateSignal, (asked) => this.#coordinate(asked));
-    setHandler(memberOrderSignal, (order) => this.#obey(order));
-    setHandler(leaseAnswerSignal, (answer) => {
-      this.leaseAnswers = { ...this.leaseAnswers, [answer.group]: answer };
-    });
-  }
-
-  #setPaused(paused: boolean): void {
+  setPaused(paused: boolean): void {
     this.paused = paused;
     this.#wished.pause = true;
     this.controlVersion += 1;
@@ -283,13 +220,13 @@ export class MigrationState {
     if (tellsLess()) this.waiting = null;
   }
 
-  #throttle(bytesPerSecond: number | null): void {
+  throttle(bytesPerSecond: number | null): void {
     this.bytesPerSecond = bytesPerSecond;
     this.#wished.limit = true;
     this.controlVersion += 1;
   }
 
-  #approve({ digest, generation }: ProofName, by: string, notAfterMs?: number): void {
+  approve({ digest, generation }: ProofName, by: string, notAfterMs?: number): void {
     this.approved = { digest, generation };
     this.approvedBy = by;
     this.approvedUntilMs = notAfterMs ?? null;
@@ -313,125 +250,20 @@ export class MigrationState {
     return this.#mayBeginUntilMs !== null && Date.now() < this.#mayBeginUntilMs;
   }
 
-  #coordinate({ coordinator, migrationId, asker }: CoordinateRequest): void {
-    if (migrationId === this.request.input.migrationId) {
-      this.coordinator = coordinator;
-      this.coordinatorIsGone = false;
-      this.coordinatedAt += 1;
-    } else this.asker = asker;
-  }
-
-  /** One that is not legal now changes nothing: a report tells how the migration stands. */
-  #obey(order: MemberOrder): void {
-    const { migrationId } = this.request.input;
-    if ((order.migrationId ?? migrationId) !== migrationId) return;
-    const act = () => {
-      const wish = { by: order.by, reason: 'reason' in order ? order.reason : '' };
-      if (order.order === 'pause' || order.order === 'resume') {
-        this.#setPaused(order.order === 'pause');
-      } else if (order.order === 'throttle') this.#throttle(order.bytesPerSecond);
-      else if (order.order === 'abandon') this.abandonWish = wish;
-      else if (order.order === 'approveCutover') {
-        const { proof, notAfterMs } = order;
-        if (this.#isPresent(proof)) this.#approve(proof, order.by, notAfterMs);
-      } else if (order.order === 'rollback') {
-        // Before it owns the replica it is decided then, before anything else.
-        if (this.view === null || this.#canRollBack()) this.rollbackWish ??= wish;
-      } else if (order.order === 'begin') this.letBegin(order.notAfterMs ?? Infinity);
-      else if (this.isSoaking) this.completeWish = wish;
-      // This run follows another, and has not read yet where that one stood.
-      else if (this.view === null) this.#earlyComplete = wish;
-    };
-    this.#once(order, act);
-    this.coordinatedAt += 1;
-  }
-
-  status(): MigrationStatus {
-    const { view, phase } = this;
-    const { input } = this.request;
-    return {
-      input,
-      coordinator: this.coordinator,
-      agentId: this.agentId,
-      stage: this.stage,
-      phase,
-      view,
-      waiting: this.waiting,
-      paused: this.paused,
-      bytesPerSecond: this.bytesPerSecond,
-      approved: this.approved,
-      findings: this.findings,
-      results: this.results,
-      compensations: view && phase ? rollbackPlan(positionOf(view)) : [],
-      actions: this.#actions(),
-      outcome: this.outcome,
-    };
-  }
-
-  #actions(): string[] {
-    if (this.stage === 'ended') return [];
-    const { waiting } = this;
-    const asks = waiting?.kind === 'approval' && !this.#isCoordinated;
-    const isToBegin = asks && this.view?.proof == null;
-    const resumable =
-      this.paused || isToBegin || (waiting !== null && endedByResume.includes(waiting.kind));
-    return [
-      ...(this.paused ? [] : ['pause']),
-      ...(resumable ? ['resume'] : []),
-      ...(asks && !isToBegin ? ['approve'] : []),
-      ...(this.#canRollBack() ? ['rollback'] : []),
-      ...(this.#canGoForward() ? ['rollback --cancel'] : []),
-      ...(this.isSoaking ? ['complete'] : []),
-      'throttle',
-      'abandon',
-    ];
-  }
-
-  #once(operation: Operation, act: () => void): Accepted {
-    if (!this.#operations.isNew(operation)) return { fresh: false };
-    act();
-    return { fresh: true };
-  }
-
-  #canRollBack(): boolean {
+  get canRollBack(): boolean {
     if (this.stage === 'preflight') return false;
     return this.view !== null && this.rollbackWish === null
       ? rollbackStart(positionOf(this.view)) !== null
       : false;
   }
 
-  get #isCoordinated(): boolean {
+  get isCoordinated(): boolean {
     return this.coordinator !== null && !this.coordinatorIsGone;
   }
 
-  #checkCoordinated(): void {
-    if (!this.#isCoordinated) return;
-    const replica = replicaText(this.request.input.replica);
-    refuse('migration.coordinated', { replica, coordinator: this.coordinator ?? '' });
-  }
-
-  #isPresent({ digest, generation }: ProofName): boolean {
+  isPresent({ digest, generation }: ProofName): boolean {
     const present = this.view?.proof ?? null;
     return present?.digest === digest && present.generation === generation;
-  }
-
-  #checkApproval(given: ProofName): void {
-    if (this.#isPresent(given)) return;
-    const present = this.view?.proof ?? null;
-    refuse('proof.stale', {
-      present: present ? `${present.digest} (generation ${present.generation})` : 'none yet',
-      given: `${given.digest} (generation ${given.generation})`,
-    });
-  }
-
-  #checkRollback(): void {
-    if (this.#canRollBack()) return;
-    refuse('migration.illegal-action', {
-      action: 'roll back',
-      replica: replicaText(this.request.input.replica),
-      required: 'it must have begun and not be final, nor be rolling back already',
-      actual: `it is in phase ${this.phase ?? this.stage}`,
-    });
   }
 
   /** Also while both are compared in it. */
@@ -439,28 +271,8 @@ export class MigrationState {
     return this.phase === 'soak' || this.phase === 'soak-validate';
   }
 
-  #canGoForward(): boolean {
+  get canGoForward(): boolean {
     if (this.view === null || this.forwardWish !== null) return false;
     return forwardStart(positionOf(this.view)) !== null;
-  }
-
-  #checkForward(): void {
-    if (this.#canGoForward()) return;
-    refuse('migration.illegal-action', {
-      action: 'cancel the rollback of',
-      replica: replicaText(this.request.input.replica),
-      required: 'it must be moving the target’s state back, and not have swapped yet',
-      actual: `it is in phase ${this.phase ?? this.stage}`,
-    });
-  }
-
-  #checkComplete(): void {
-    if (this.isSoaking) return;
-    refuse('migration.illegal-action', {
-      action: 'finalize',
-      replica: replicaText(this.request.input.replica),
-      required: 'it must be soaking',
-      actual: `it is in phase ${this.phase ?? this.stage}`,
-    });
   }
 }
