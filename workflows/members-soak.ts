@@ -60,6 +60,7 @@ export class MembersSoak {
         state.completeWish = true;
         return;
       }
+      // Nothing heard: a history of before, which asks instead of telling again.
       if (!heard) await calls.attachOpen();
       else if (!calls.isPassedOn && patched('passed-on-meanwhile')) await calls.passOn();
     }
